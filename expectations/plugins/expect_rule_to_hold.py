@@ -1,0 +1,106 @@
+"""The project's Great Expectations classes: one expectation per declared rule, and the store that brings it along.
+
+A rule is judged on the view `rules`: one nullable BOOLEAN column per rule, true where the row breaks it, false
+where it holds, NULL where it does not apply. Great Expectations counts NULL as missing, so `mostly` is a share of
+the applicable rows. Only counts are ever asked of the database: no value can reach a result or a page.
+"""
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from great_expectations.compatibility.pydantic import Field
+from great_expectations.data_context.store import ExpectationsStore
+from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+from great_expectations.expectations.expectation import ColumnMapExpectation
+from great_expectations.expectations.metrics import ColumnMapMetricProvider, column_condition_partial
+from great_expectations.render import LegacyDiagnosticRendererType, LegacyRendererType, RenderedStringTemplateContent
+from great_expectations.render.renderer.renderer import renderer
+
+SEVERITIES = {"block": "阻断 block", "reject": "拒收 reject", "warn": "提示 warn"}
+_VALUES = ("unexpected_values", "unexpected_index_list", "unexpected_index_query")
+_WORDS = ("$zh\n$en\n适用行中至少 $at_least 必须成立 at least $at_least of applicable rows must hold"
+          " · 指标 indicator $indicator · $consequence · 责任 owner $owner")
+
+
+class RuleHolds(ColumnMapMetricProvider):
+    """True where the row does not break the rule; many of these become one SQL query."""
+
+    condition_metric_name = "column_values.rule_holds"
+
+    @column_condition_partial(engine=SqlAlchemyExecutionEngine)
+    def _sqlalchemy(cls, column: Any, **_: Any) -> Any:
+        return column.is_(False)
+
+
+class ExpectRuleToHold(ColumnMapExpectation):
+    """Expect a declared rule to hold in at least `mostly` of the rows it applies to."""
+
+    map_metric: ClassVar[str] = "column_values.rule_holds"
+    args_keys: ClassVar[tuple[str, ...]] = ("column", "mostly")
+
+    rule: str = Field(description="Rule id, the column of the view")
+    zh: str = Field(description="What must hold, in Chinese")
+    en: str = Field(description="What must hold, in English")
+    indicator: str = Field(description="Indicator code of GB/T 36344-2018")
+    owner: str = Field(description="Who must repair it")
+    consequence: str = Field(description="block, reject or warn")
+
+    def get_validation_dependencies(self, execution_engine=None, runtime_configuration=None, **kwargs):
+        """The counts only: the queries for offending values, one per rule, are never made."""
+        needed = super().get_validation_dependencies(execution_engine, runtime_configuration, **kwargs)
+        for name in _VALUES:
+            needed.metric_configurations.pop(f"{self.map_metric}.{name}", None)
+        return needed
+
+    @classmethod
+    @renderer(renderer_type=LegacyRendererType.PRESCRIPTIVE)
+    def _prescriptive_renderer(cls, configuration=None, result=None, runtime_configuration=None, **_):
+        rule = configuration.kwargs
+        words = {key: str(rule.get(key) or "—") for key in ("zh", "en", "indicator", "owner")}
+        words["at_least"] = f"{rule.get('mostly', 1) * 100:.6g} %"
+        words["consequence"] = SEVERITIES.get(rule.get("consequence"), "—")
+        styling = {"params": {"zh": {"classes": ["rule-zh"]}, "en": {"classes": ["rule-en"]}}}
+        return [_text(_WORDS, words, styling)]
+
+    @classmethod
+    @renderer(renderer_type=LegacyDiagnosticRendererType.OBSERVED_VALUE)
+    def _diagnostic_observed_value_renderer(cls, configuration=None, result=None, runtime_configuration=None, **_):
+        found = result.result or {}
+        if "element_count" not in found:
+            return "未判定 not judged"
+        applicable = found["element_count"] - found["missing_count"]
+        if not applicable:
+            return "无适用行 no applicable row"
+        failed = found["unexpected_count"]
+        return (f"{(applicable - failed) / applicable:.4%} 成立 hold<br>"
+                f"{failed:,} / {applicable:,} 行不成立 rows fail")
+
+    @classmethod
+    @renderer(renderer_type=LegacyDiagnosticRendererType.UNEXPECTED_STATEMENT)
+    def _diagnostic_unexpected_statement_renderer(cls, configuration=None, result=None, runtime_configuration=None, **_):
+        return []
+
+    @classmethod
+    @renderer(renderer_type=LegacyDiagnosticRendererType.STATUS_ICON)
+    def _diagnostic_status_icon_renderer(cls, configuration=None, result=None, runtime_configuration=None, **_):
+        found = result.result or {}
+        if "element_count" not in found:
+            word, look = "未判定 not judged", "fail"
+        elif found["element_count"] == found["missing_count"]:
+            word, look = "未测量 not measured", "none"
+        else:
+            word, look = ("达标 pass", "pass") if result.success else ("不达标 fail", "fail")
+        return _text("$word", {"word": word}, {"params": {"word": {"classes": ["outcome", look]}}})
+
+
+class RuleSuites(ExpectationsStore):
+    """The usual store of suites, named in `great_expectations.yml` by this module.
+
+    A stored suite opens only where `ExpectRuleToHold` is registered, which importing this module does: a project
+    that names this store can be opened by anyone without an import of his own.
+    """
+
+
+def _text(template: str, params: dict[str, str], styling: dict) -> RenderedStringTemplateContent:
+    return RenderedStringTemplateContent(content_block_type="string_template", string_template={
+        "template": template, "params": params, "styling": styling})

@@ -1,0 +1,1 @@
+"""The library and its command line: from what departments send to `lake.duckdb`."""

@@ -1,0 +1,165 @@
+"""基础库: accepted row versions, append-only; one Iceberg table per dataset, identity partition `_batch`.
+
+Files live under base/<dataset>/<batch_id>~r<revision>/. Accepting a batch moves its staged files there and commits
+them in one transaction that also drops what an earlier revision left, so a re-run ends in the same rows. A kill
+before the commit leaves files no snapshot names; the next accept of that batch replaces them.
+"""
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.expressions import AlwaysTrue, EqualTo
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import (
+    BooleanType, DateType, DecimalType, DoubleType, IcebergType, IntegerType, LongType, NestedField, StringType, TimestampType,
+)
+
+from pipelines.compiler import Plan
+from pipelines.settings import Lake, WrongUse
+
+_TYPES = {"VARCHAR": StringType(), "DATE": DateType(), "BOOLEAN": BooleanType(), "INTEGER": IntegerType(),
+          "SMALLINT": IntegerType(), "BIGINT": LongType(), "DOUBLE": DoubleType(), "TIMESTAMP": TimestampType()}
+
+
+@dataclass(frozen=True)
+class Version:
+    """The files of one accepted batch."""
+
+    batch_id: str
+    files: tuple[str, ...]
+    rows: int
+
+
+def _iceberg_type(physical: str) -> IcebergType:
+    if physical.startswith("DECIMAL("):
+        precision, scale = physical[8:-1].split(",")
+        return DecimalType(int(precision), int(scale))
+    return _TYPES[physical]
+
+
+def catalog(lake: Lake) -> SqlCatalog:
+    """The Iceberg catalogue of the lake."""
+    return SqlCatalog("lake", uri=f"sqlite:///{lake.catalog}", warehouse=f"file://{lake.base}")
+
+
+def table(lake: Lake, plan: Plan, retype: bool = False) -> Table:
+    """The dataset's Iceberg table, created or widened to today's contract.
+
+    Args:
+        retype: give columns whose type changed a new field, empty until `replace_all` fills it.
+
+    Raises:
+        WrongUse: the contract gives a column another type than the table has; `rebuild` is the way.
+    """
+    found, identifier = catalog(lake), tuple(plan.dataset.id.split("."))
+    try:
+        known = found.load_table(identifier)
+    except NoSuchTableError:
+        known = _create(found, identifier, plan, lake)
+    have = {f.name: f.field_type for f in known.schema().fields}
+    want = {n: _iceberg_type(t) for n, t in plan.physical()}
+    changed = [f"{n} ({have[n]} → {t})" for n, t in want.items() if n in have and have[n] != t]
+    if changed and not retype:
+        raise WrongUse(f"{plan.dataset.id}: the contract changes the type of {', '.join(changed)}. Run: python -m pipelines rebuild {plan.dataset.id}")
+    if want.keys() - have.keys() or changed:
+        _reshape(known, have, want)
+        known = found.load_table(identifier)
+    return known
+
+
+def _reshape(known: Table, have: dict[str, IcebergType], want: dict[str, IcebergType]) -> None:
+    retyped = [n for n, t in want.items() if n in have and have[n] != t]
+    if retyped:
+        with known.update_schema(allow_incompatible_changes=True) as update:
+            for column in retyped:
+                update.delete_column(column)
+    with known.update_schema() as update:
+        for column, kind in want.items():
+            if column not in have or column in retyped:
+                update.add_column(column, kind)
+
+
+def _create(found: SqlCatalog, identifier: tuple[str, ...], plan: Plan, lake: Lake) -> Table:
+    fields = [NestedField(i, n, _iceberg_type(t), required=False) for i, (n, t) in enumerate(plan.physical(), 1)]
+    batch = next(f.field_id for f in fields if f.name == "_batch")
+    spec = PartitionSpec(PartitionField(source_id=batch, field_id=1000, transform=IdentityTransform(), name="_batch"))
+    try:
+        found.create_namespace(identifier[0])
+    except NamespaceAlreadyExistsError:
+        pass
+    try:
+        return found.create_table(identifier, Schema(*fields), location=f"file://{lake.base / plan.dataset.id}", partition_spec=spec)
+    except TableAlreadyExistsError:
+        return found.load_table(identifier)
+
+
+def field_ids(lake: Lake, plan: Plan) -> dict[str, int]:
+    """Base column → Iceberg field id."""
+    return {f.name: f.field_id for f in table(lake, plan).schema().fields}
+
+
+def accept(lake: Lake, plan: Plan, batch_id: str, revision: int, staged: Path) -> int:
+    """Commit the staged files of one batch in place of any earlier revision; returns the snapshot id.
+
+    Args:
+        staged: the folder that holds `accepted/*.parquet`; it is moved into base.
+    """
+    target = lake.base / plan.dataset.id / "data" / f"{batch_id}~r{revision}"
+    known = table(lake, plan)
+    files = _move(staged, target)
+    with known.transaction() as change:
+        change.delete(EqualTo("_batch", batch_id))
+        change.add_files(files, check_duplicate_files=False)
+    return known.current_snapshot().snapshot_id
+
+
+def replace_all(lake: Lake, plan: Plan, staged: dict[str, tuple[int, Path]], mark: str) -> int:
+    """Commit newly staged files of every batch in place of all the table holds; returns the snapshot id.
+
+    Args:
+        staged: batch_id → (revision, staged folder).
+        mark: distinguishes the new folders from those they replace.
+    """
+    folder = lake.base / plan.dataset.id / "data"
+    files = [f for b, (r, path) in sorted(staged.items()) for f in _move(path, folder / f"{b}~r{r}~{mark}")]
+    known = table(lake, plan)
+    with known.transaction() as change:
+        change.delete(AlwaysTrue())
+        change.add_files(files, check_duplicate_files=False)
+    return known.current_snapshot().snapshot_id
+
+
+def _move(staged: Path, target: Path) -> list[str]:
+    """Move the accepted files into base, unless an earlier try did; returns their paths."""
+    source = staged / "accepted"
+    if source.exists():
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(source, target)
+    return sorted(str(p) for p in target.glob("*.parquet"))
+
+
+def versions(lake: Lake, plan: Plan) -> dict[str, Version]:
+    """batch_id → the files that the newest snapshot holds for it."""
+    found: dict[str, list] = {}
+    for task in table(lake, plan).scan().plan_files():
+        found.setdefault(task.file.partition[0], []).append((task.file.file_path.removeprefix("file://"), task.file.record_count))
+    return {b: Version(b, tuple(sorted(p for p, _ in files)), sum(n for _, n in files)) for b, files in found.items()}
+
+
+def sweep(lake: Lake, plan: Plan) -> int:
+    """Remove data folders that no current snapshot names (left by a kill or a replaced revision); returns how many."""
+    named = {str(Path(f).parent) for v in versions(lake, plan).values() for f in v.files}
+    folder = lake.base / plan.dataset.id / "data"
+    orphans = [p for p in folder.glob("*") if str(p) not in named] if folder.exists() else []
+    for orphan in orphans:
+        shutil.rmtree(orphan)
+    return len(orphans)

@@ -1,0 +1,52 @@
+"""What a batch is called: stream = (dataset, source, part); batch = (stream, batch_date, sequence)."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date
+
+from pipelines.settings import WrongUse
+
+WORD = re.compile(r"[0-9A-Za-z_.\-]+")
+
+
+@dataclass(frozen=True, order=True)
+class BatchId:
+    """A batch's name; `str()` gives `<dataset>~<source>~<part>~<batch_date>~<sequence>`."""
+
+    dataset: str
+    source: str
+    part: str
+    batch_date: str
+    sequence: int
+
+    @classmethod
+    def parse(cls, text: str) -> BatchId:
+        """The batch called `text`.
+
+        Raises:
+            WrongUse: `text` does not have the five parts of a batch id.
+        """
+        pieces = text.split("~")
+        if len(pieces) != 5 or not pieces[4].isdigit():
+            raise WrongUse(f"{text!r} is not a batch id; it looks like population.person~public_security~640100~2026-11-01~1.")
+        return cls(*pieces[:4], int(pieces[4]))
+
+    @property
+    def stream(self) -> tuple[str, str, str]:
+        return self.dataset, self.source, self.part
+
+    def __str__(self) -> str:
+        return "~".join((self.dataset, self.source, self.part, self.batch_date, str(self.sequence)))
+
+
+def batch_date(text: str) -> str:
+    """The one resolver of 报送日期: an ISO date.
+
+    Raises:
+        WrongUse: `text` is not `YYYY-MM-DD`.
+    """
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise WrongUse(f"{text!r} is not a batch date; give it as YYYY-MM-DD.") from None

@@ -1,0 +1,161 @@
+"""The command line, `python -m pipelines`. Exit codes: 0 done, 1 held or refused, 2 wrong use or contract, 3 fault.
+
+Results go to standard output, as text or, with `--json`, as one JSON document; progress goes to standard error.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipelines import show
+from pipelines.failures import tell
+from pipelines.settings import WrongUse
+
+DONE, HELD, WRONG, FAULT = 0, 1, 2, 3
+BATCH_DATE = "2026-11-01"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(argv)
+    try:
+        return options.run(options)
+    except WrongUse as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return FAULT
+    except Exception as error:
+        print(f"error: {tell(error)}", file=sys.stderr)
+        return FAULT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pipelines", description="The government base-data lake.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
+        found = commands.add_parser(name, help=about, description=about)
+        found.add_argument("--json", action="store_true", help="print one JSON document")
+        found.set_defaults(run=run)
+        return found
+
+    command("check", _check, "read every contract, rule, code list and view; list every error at once")
+    sample = command("sample", _sample, "write synthetic submissions with planted defects into the inbox")
+    sample.add_argument("--persons", type=int, default=20_000, help="size of the population (default 20,000)")
+    sample.add_argument("--seed", type=int, default=1, help="the same seed gives the same bytes")
+    sample.add_argument("--batch-date", default=BATCH_DATE, help=f"default {BATCH_DATE}")
+    sample.add_argument("--months", type=int, default=1, help="how many monthly submissions, ending at the batch date")
+    sample.add_argument("--out", type=Path, help="folder to write to (default: the lake's inbox)")
+    receive = command("receive", _receive, "take a department's files into landing")
+    receive.add_argument("dataset")
+    receive.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    receive.add_argument("--source", required=True, help="sender: slug, department name or USCC")
+    receive.add_argument("--batch-date", required=True, help="报送日期, YYYY-MM-DD")
+    receive.add_argument("--part", help="region or kind; default: from the file name, where the contract says how")
+    receive.add_argument("--sequence", type=int, help="which submission of that date (default: the next)")
+    receive.add_argument("--correct", action="store_true", help="the files replace the last submission of that date")
+    receive.add_argument("--revision", type=int, help="with --sequence: which correction this is")
+    ingest = command("ingest", _ingest, "take the inbox in, stage, judge and commit everything that waits")
+    ingest.add_argument("dataset")
+    ingest.add_argument("--batch-date", help="only this date")
+    command("release", _release, "publish the last accepted state of every dataset")
+    command("status", _status, "what came of every dataset's latest batches, and what is published")
+    why = command("why", _why, "what happened to a batch and what to do")
+    why.add_argument("batch_id")
+    query = command("query", _query, "run one SQL query on the published lake.duckdb")
+    query.add_argument("sql")
+    rollback = command("rollback", _rollback, "point lake.duckdb back to an earlier kept release")
+    rollback.add_argument("release", nargs="?", type=int, help="its number (default: the one before)")
+    rebuild = command("rebuild", _rebuild, "replay landing under today's contract and swap the result in")
+    rebuild.add_argument("dataset")
+    return parser
+
+
+def _print(options: argparse.Namespace, result: Any, as_text: Callable[[Any], str]) -> None:
+    print(json.dumps(result, ensure_ascii=False, default=str) if options.json else as_text(result))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from pipelines.check import check
+
+    found = check()
+    _print(options, found, show.check)
+    return WRONG if found["errors"] else DONE
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from datetime import date
+
+    from pipelines.batch import batch_date
+    from pipelines.sample import generate
+    from pipelines.settings import Lake
+
+    out = options.out or Lake.open().inbox
+    made = generate(out, options.persons, options.seed, date.fromisoformat(batch_date(options.batch_date)), options.months)
+    _print(options, made.to_dict(), show.sample)
+    return DONE
+
+
+def _receive(options: argparse.Namespace) -> int:
+    from pipelines import steps
+
+    given = {k: getattr(options, k) for k in ("part", "sequence", "correct", "revision")}
+    found = [vars(r) for r in steps.submit(options.dataset, options.files, options.source, options.batch_date, **given)]
+    _print(options, found, show.received)
+    return DONE
+
+
+def _ingest(options: argparse.Namespace) -> int:
+    from pipelines import steps
+
+    found = steps.ingest(options.dataset, options.batch_date)
+    _print(options, found, lambda result: show.ingested(options.dataset, result))
+    return HELD if found["troubles"] else DONE
+
+
+def _release(options: argparse.Namespace) -> int:
+    from pipelines import steps
+
+    _print(options, steps.release(), show.released)
+    return DONE
+
+
+def _status(options: argparse.Namespace) -> int:
+    from pipelines.status import status
+
+    _print(options, status(), show.status)
+    return DONE
+
+
+def _why(options: argparse.Namespace) -> int:
+    from pipelines.status import why
+
+    _print(options, why(options.batch_id), show.why)
+    return DONE
+
+
+def _query(options: argparse.Namespace) -> int:
+    from pipelines.status import query
+
+    _print(options, query(options.sql), show.table)
+    return DONE
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from pipelines import steps
+
+    _print(options, steps.rollback(options.release), show.released)
+    return DONE
+
+
+def _rebuild(options: argparse.Namespace) -> int:
+    from pipelines.rebuild import rebuild
+
+    _print(options, rebuild(options.dataset), lambda r: f"{options.dataset}: {r['batches']} batches replayed, {r['current_rows']:,} rows in current.")
+    return DONE

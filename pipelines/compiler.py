@@ -1,0 +1,285 @@
+"""Contract + rules → one SELECT: text in, typed columns and rule masks out.
+
+The SELECT is a chain of layers, each naming the results of the one before, so that nothing is computed twice:
+submitted text → cleaned → value → reason → repair → final columns → rules. Every rule is one bit of
+`_failed_n`, `_applied_n`, `_repaired_n` (BIGINT NOT NULL, 62 rules a column); the bit positions belong to the
+batch and are written beside it as `plan.json`.
+"""
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pipelines.contract import Column, Dataset, Source
+from pipelines.rules import AT_LEAST, Rule
+from pipelines.semantics import SemanticType, semantic_type
+from pipelines.settings import WrongUse
+from pipelines.sql import name, text
+
+BITS = 62
+CONFLICT = "key.conflict"
+DELETE_WORDS = ("D", "DELETE", "删除", "3")
+
+
+@dataclass(frozen=True)
+class PlannedRule:
+    """One rule of a batch with its place in the masks and the SQL over the final layer."""
+
+    rule: str
+    column: str | None
+    reason: str | None
+    zh: str
+    en: str
+    severity: str
+    at_least: float
+    on_breach: str
+    indicator: str
+    owner: str
+    applied: str
+    failed: str
+    repaired: str
+    mask: int = 0
+    bit: int = 0
+
+    def public(self) -> dict[str, Any]:
+        """What stands in plan.json: everything but the SQL."""
+        return {k: v for k, v in asdict(self).items() if k not in ("applied", "failed", "repaired")}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything the engines need to know about one dataset under one contract."""
+
+    dataset: Dataset
+    types: tuple[tuple[str, SemanticType], ...]
+    rules: tuple[PlannedRule, ...]
+    business: tuple[Rule, ...]
+
+    def type(self, column: str) -> SemanticType:
+        return dict(self.types)[column]
+
+    @property
+    def masks(self) -> int:
+        """How many mask columns of each kind there are."""
+        return len(self.rules) // BITS + (len(self.rules) % BITS > 0)
+
+    @property
+    def pseudonyms(self) -> tuple[tuple[str, str, str], ...]:
+        """(column, published pseudonym column, kind) of every identifier that has a pseudonym."""
+        return tuple((c.name, pseudonym_name(c), self.type(c.name).pseudonym_kind)
+                     for c in self.dataset.columns if self.type(c.name).pseudonym_kind)
+
+    def physical(self) -> list[tuple[str, str]]:
+        """(name, DuckDB type) of every column of the base table, in order."""
+        typed = [(c.name, self.type(c.name).physical) for c in self.dataset.columns]
+        pseudonyms = [(p, "VARCHAR") for _, p, _ in self.pseudonyms]
+        return typed + pseudonyms + [("_key", "VARCHAR"), ("_batch", "VARCHAR"), ("_file", "INTEGER"),
+                                     ("_ordinal", "BIGINT"), ("_op", "VARCHAR")]
+
+    def reject_masks(self) -> list[int]:
+        """Per mask column, the bits whose rules send a row to quarantine."""
+        found = [0] * self.masks
+        for rule in self.rules:
+            if rule.severity == "reject":
+                found[rule.mask] |= 1 << rule.bit
+        return found
+
+
+def pseudonym_name(column: Column) -> str:
+    """The published name of an identifier's pseudonym: `id_number` → `person_id`, `x_id_number` → `x_person_id`."""
+    if column.pseudonym:
+        return column.pseudonym
+    stem = column.name.removesuffix("id_number").removesuffix("id_no")
+    return f"{stem}person_id" if stem != column.name else f"{column.name}_pseudonym"
+
+
+def plan(dataset: Dataset, business: tuple[Rule, ...]) -> Plan:
+    """Lay out the rules of `dataset`: those its types, keys and required columns imply, then its business rules.
+
+    Raises:
+        WrongUse: a column names an unknown semantic type.
+    """
+    types, errors = [], []
+    for column in dataset.columns:
+        try:
+            types.append((column.name, semantic_type(column.type)))
+        except ValueError as error:
+            errors.append(f"{dataset.id}: column {column.name}: {error}")
+    if errors:
+        raise WrongUse("\n".join(errors))
+    owner = dataset.sources[0].department
+    found: list[PlannedRule] = []
+    for column in dataset.columns:
+        found += _column_rules(column, dict(types)[column.name], owner)
+    if dataset.identity:
+        found.append(_conflict_rule(dataset, owner))
+    found += [_business_rule(rule) for rule in business]
+    placed = tuple(replace(r, mask=i // BITS, bit=i % BITS) for i, r in enumerate(found))
+    return Plan(dataset, tuple(types), placed, business)
+
+
+def _column_rules(column: Column, kind: SemanticType, owner: str) -> list[PlannedRule]:
+    c = column.name
+    kept = "_op = 'U'" if not column.primary_key else "true"
+    sent = f"{name(c + '__sent')} AND {kept}"
+    threshold = column.at_least if column.at_least is not None else AT_LEAST[column.severity]
+    breach = "report" if column.severity == "warn" else "hold"
+    common = {"column": c, "severity": column.severity, "at_least": threshold, "on_breach": breach, "owner": owner}
+    cleaned, reason, fixed = name(c + "__c"), name(c + "__x"), name(c + "__p")
+    found = []
+    if column.required:
+        found.append(PlannedRule(rule=f"{c}.required", reason="required", zh=f"{column.zh}已填写",
+                                 en=f"{column.name} is filled in", indicator="0201", applied=sent,
+                                 failed=f"{cleaned} IS NULL", repaired="false", **common))
+    for check in kind.checks:
+        hit = f"{reason} = {text(check.reason)}"
+        found.append(PlannedRule(
+            rule=f"{c}.{check.reason}", reason=check.reason, zh=check.zh.format(column=column.zh),
+            en=check.en.format(column=column.name), indicator=check.indicator,
+            applied=f"{sent} AND {cleaned} IS NOT NULL", failed=f"{hit} AND {fixed} IS NULL",
+            repaired=f"{hit} AND {fixed} IS NOT NULL", **common))
+    if kind.form("x", "y") is not None:
+        off = f"NOT coalesce({kind.form(name(c + '__r'), name(c))}, true)"
+        found.append(PlannedRule(
+            rule=f"{c}.form", reason="form", zh=f"{column.zh}按标准形式填报", en=f"{column.name} is submitted in standard form",
+            indicator="0101", applied=f"{sent} AND {name(c)} IS NOT NULL", failed=off, repaired=off,
+            **{**common, "severity": "warn", "at_least": 0.9, "on_breach": "report"}))
+    return found
+
+
+def _conflict_rule(dataset: Dataset, owner: str) -> PlannedRule:
+    keys, same = "、".join(dataset.column(k).zh for k in dataset.key), "、".join(dataset.column(k).zh for k in dataset.identity)
+    return PlannedRule(
+        rule=CONFLICT, column=None, reason="conflict", zh=f"同一{keys}的{same}一致",
+        en=f"rows of one {', '.join(dataset.key)} agree in {', '.join(dataset.identity)}", severity="reject",
+        at_least=AT_LEAST["reject"], on_breach="hold", indicator="0304", owner=owner,
+        applied="_op = 'U' AND _key IS NOT NULL", failed="false", repaired="false")
+
+
+def _business_rule(rule: Rule) -> PlannedRule:
+    applied = f"_op = 'U' AND coalesce(({rule.when}), false)" if rule.when else "_op = 'U'"
+    return PlannedRule(
+        rule=rule.rule, column=None, reason=None, zh=rule.zh, en=rule.en, severity=rule.severity, at_least=rule.at_least,
+        on_breach=rule.on_breach, indicator=rule.indicator, owner=rule.owner, applied=applied,
+        failed=f"NOT coalesce(({rule.holds}), false)", repaired="false")
+
+
+def standardise(plan: Plan, cells: dict[str, str], op: str | None, from_sql: str, as_of: str, ordinal: str) -> str:
+    """The layers from submitted text to final columns.
+
+    Args:
+        plan: the dataset's plan.
+        cells: column → SQL expression of its submitted text in `from_sql` (absent = not sent).
+        op: SQL expression of the operation's text, or None when every row is an update.
+        from_sql: a FROM item.
+        as_of: SQL DATE at which births, regions and codes are judged: the batch date.
+        ordinal: SQL expression of the record ordinal, kept as `_ordinal` (NULL: the row's position is used).
+
+    Returns:
+        A SELECT yielding per column its value, `__r` submitted, `__c` cleaned, `__x` reason, `__p` repair and
+        `__sent`, and `_op`, `_ordinal`, `_batch_date`.
+    """
+    layers: list[list[str]] = [[], [], [], [], [], []]
+    for column in plan.dataset.columns:
+        kind, c = plan.type(column.name), column.name
+        raw, cleaned, value, reason, fixed = (name(f"{c}__{s}") for s in "rcvxp")
+        layers[0].append(f"{cells.get(c, 'NULL::VARCHAR')} AS {raw}, {str(c in cells).lower()} AS {name(c + '__sent')}")
+        layers[1].append(f"{kind.clean(raw, column.keep_words)} AS {cleaned}")
+        layers[2].append(f"{kind.value(cleaned, '_batch_date')} AS {value}")
+        layers[3].append(f"{kind.reason(cleaned, value, '_batch_date')} AS {reason}")
+        repair = kind.repair(cleaned, reason, "_batch_date")
+        fix = f"CASE WHEN {reason} IS NOT NULL THEN {repair} END" if repair else "NULL"
+        layers[4].append(f"({fix})::{kind.physical} AS {fixed}")
+        layers[5].append(f"CASE WHEN {reason} IS NULL THEN {value}::{kind.physical} ELSE {fixed} END AS {name(c)}")
+    deletes = ", ".join(text(w) for w in DELETE_WORDS)
+    op_sql = f"CASE WHEN upper(trim({op})) IN ({deletes}) THEN 'D' ELSE 'U' END" if op else "'U'"
+    sql = f"SELECT {', '.join(layers[0])}, {op_sql} AS _op, {ordinal} AS _line, {as_of} AS _batch_date FROM {from_sql}"
+    for layer in layers[1:]:
+        sql = f"SELECT *, {', '.join(layer)} FROM ({sql})"
+    return sql
+
+
+def digest(kind: str, parts: list[str]) -> str:
+    """SQL of the 128-bit keyed digest of `parts`; NULL when any part is NULL. Needs `keys.install` on the connection."""
+    joined = " || chr(31) || ".join(f"{p}::VARCHAR" for p in parts)
+    return f"keyed_digest({text(kind)} || chr(31) || {joined})"
+
+
+def judge(plan: Plan, from_sql: str, keyed: bool = True) -> str:
+    """The last layer: base columns, digests and rule masks over the final columns of `standardise`."""
+    dataset = plan.dataset
+    pseudonyms = {c: digest(kind, [name(c)]) for c, _, kind in plan.pseudonyms}
+    key = digest(f"key:{dataset.id}", [name(k) for k in dataset.key])
+    if len(dataset.key) == 1 and dataset.key[0] in pseudonyms:
+        key = pseudonyms[dataset.key[0]]
+    digests = [f"{pseudonyms[c]} AS {name(p)}" for c, p, _ in plan.pseudonyms] + [f"{key} AS _key"] if keyed else ["NULL AS _key"]
+    inner = f"SELECT *, {', '.join(digests)} FROM ({from_sql})"
+    masks = [_masks(plan, i) for i in range(plan.masks)]
+    columns = [name(n) for n, _ in plan.physical() if keyed and n not in ("_batch", "_file", "_ordinal", "_op")]
+    if not keyed:
+        columns = []
+    identity = ", ".join(name(i) for i in dataset.identity) or "NULL"
+    content = ", ".join(name(c.name) for c in dataset.columns)
+    return (f"SELECT {''.join(c + ', ' for c in columns)}_op, _line, "
+            f"{name(dataset.region) if dataset.region else 'NULL::VARCHAR'} AS _region, "
+            f"hash({content}, _op) AS _content, hash({identity}) AS _same, {', '.join(masks)} FROM ({inner})")
+
+
+def _masks(plan: Plan, index: int) -> str:
+    rules = [r for r in plan.rules if r.mask == index]
+    found = []
+    for kind in ("failed", "applied", "repaired"):
+        terms = [_bit(r, kind) for r in rules if getattr(r, kind) != "false"]
+        found.append(f"({' + '.join(terms) or '0'})::BIGINT AS _{kind}_{index}")
+    return ", ".join(found)
+
+
+def _bit(rule: PlannedRule, kind: str) -> str:
+    holds = f"coalesce({rule.applied}, false)"
+    if kind != "applied":
+        holds = f"{holds} AND coalesce({getattr(rule, kind)}, false)"
+    return f"({holds})::BIGINT * {1 << rule.bit}"
+
+
+def cells(dataset: Dataset, source: Source, header: tuple[str, ...]) -> tuple[dict[str, str], str | None, list[int]]:
+    """Map the header of one file to columns.
+
+    Returns:
+        column → SQL expression, the operation's expression or None, and the positions (1-based) of header cells
+        that nothing reads.
+
+    Raises:
+        WrongUse: a required column is missing or two header cells fit one column. Unknown header cells are named
+            by position only: a header may hold personal data.
+    """
+    found: dict[str, str] = {c: text(v) for c, v in source.constants}
+    positions: dict[str, list[int]] = {}
+    for i, cell in enumerate(header):
+        positions.setdefault(_header_key(cell), []).append(i)
+    used: set[int] = set()
+    errors: list[str] = []
+    extra = dict(source.aliases)
+    for column in dataset.columns:
+        if column.name in found or column.name in source.not_sent:
+            continue
+        spelled = [*extra.get(column.name, ()), column.name, column.zh, *column.aliases]
+        hits = sorted({i for s in spelled for i in positions.get(_header_key(s), ())})
+        if len(hits) > 1:
+            errors.append(f"{column.name} fits header cells {', '.join(str(i + 1) for i in hits)}; name one in the contract")
+        elif hits:
+            found[column.name] = f"c{hits[0]}"
+            used.add(hits[0])
+        elif column.required:
+            errors.append(f"required column {column.name} ({column.zh}) is missing; accepted headers: {', '.join(spelled)}")
+    ops = [i for s in dataset.op for i in positions.get(_header_key(s), ())]
+    used |= set(ops[:1]) | {i for s in source.ignore for i in positions.get(_header_key(s), ())}
+    unread = [i + 1 for i in range(len(header)) if i not in used]
+    if errors:
+        known = ", ".join(k for k, v in found.items() if v.startswith("c")) or "none"
+        raise WrongUse(f"{'; '.join(errors)}. Recognised columns: {known}; header cells that nothing reads: "
+                       f"{', '.join(map(str, unread)) or 'none'} (their text is in landing).")
+    return found, f"c{ops[0]}" if ops else None, unread
+
+
+def _header_key(cell: str) -> str:
+    return "".join(ch for ch in cell if not ch.isspace() and ch not in "\ufeff\u200b").casefold()

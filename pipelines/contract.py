@@ -1,0 +1,305 @@
+"""Contracts: `warehouse/contracts/<domain>/<dataset>.yaml` (Open Data Contract Standard v3.1) to `Dataset`.
+
+The reader accepts only the keys that some engine of this project reads, at every level, `customProperties`
+included; anything else is refused with its file, its place and the nearest valid key. All errors of all files
+are raised together. Imports YAML and the standard library only: DAG parsing pays for this module.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipelines.declared import Declared, Problems, load_yaml
+from pipelines.settings import Project, WrongUse
+
+CLASSIFICATIONS = ("public", "internal", "personal", "sensitive")
+LOADS = ("snapshot", "upsert", "append")
+SEVERITIES = ("block", "reject", "warn")
+FORMATS = ("csv", "txt", "xlsx")
+FREQUENCY_UNITS = ("day", "week", "month", "quarter", "half-year", "year")
+
+_CATALOGUE = {"category": str, "share_class": str, "share_mode": str, "share_condition": str, "grade": int,
+              "refuse_basis": str}
+_CUSTOM = {
+    "contract": {"catalogue": _CATALOGUE},
+    "server": {"department": str, "uscc": str, "part_pattern": str, "quote": str, "sheet": str,
+               "not_sent": [str], "ignore": [str], "constants": {str: object}, "aliases": {str: [str]}},
+    "schema": {"load": str, "latest_by": str, "identity": [str], "region": str, "op": [str], "loss_budget": float,
+               "on_reject": str, "publish_when": str},
+    "property": {"severity": str, "at_least": float, "mask": str, "pseudonym": str, "keep_words": [str],
+                 "classified": {"when": str, "then": str}},
+}
+_PROPERTY = {"name": str, "businessName": str, "description": str, "semanticType": str, "classification": str,
+             "primaryKey": bool, "required": bool, "transformSourceObjects": [str],
+             "customProperties": Declared.custom(_CUSTOM["property"])}
+_SERVER = {"server": str, "type": str, "format": str, "path": str, "encoding": str, "delimiter": str,
+           "description": str, "customProperties": Declared.custom(_CUSTOM["server"])}
+_SCHEMA = {"name": str, "businessName": str, "description": str, "properties": [_PROPERTY],
+           "customProperties": Declared.custom(_CUSTOM["schema"])}
+_CONTRACT = {"apiVersion": str, "kind": str, "id": str, "name": str, "version": str, "status": str, "domain": str,
+             "description": {"purpose": str, "usage": str, "limitations": str},
+             "slaProperties": [{"property": str, "value": float, "unit": str}],
+             "servers": [_SERVER], "schema": [_SCHEMA],
+             "customProperties": Declared.custom(_CUSTOM["contract"])}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One declared column of a dataset."""
+
+    name: str
+    zh: str
+    en: str
+    type: str
+    classification: str
+    primary_key: bool = False
+    required: bool = False
+    aliases: tuple[str, ...] = ()
+    severity: str = "warn"
+    at_least: float | None = None
+    mask: str | None = None
+    pseudonym: str | None = None
+    keep_words: tuple[str, ...] = ()
+    classified_when: str | None = None
+    classified_then: str | None = None
+
+    @property
+    def strictest(self) -> str:
+        """The stricter of the plain and the conditional classification."""
+        both = (self.classification, self.classified_then or "public")
+        return max(both, key=CLASSIFICATIONS.index)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One 数源部门 that sends a dataset, and how it sends it. `rank` 0 has the highest authority."""
+
+    source: str
+    rank: int
+    department: str
+    uscc: str
+    format: str
+    encoding: str = "auto"
+    delimiter: str = ","
+    quote: str = '"'
+    sheet: str | None = None
+    part_pattern: str | None = None
+    not_sent: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    constants: tuple[tuple[str, Any], ...] = ()
+    aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One contract: everything the engines derive a dataset's table, rules, view and DAG from."""
+
+    id: str
+    name: str
+    domain: str
+    version: str
+    status: str
+    purpose: str
+    usage: str
+    limitations: str
+    table: str
+    table_zh: str
+    grain: str
+    load: str
+    columns: tuple[Column, ...]
+    sources: tuple[Source, ...]
+    catalogue: tuple[tuple[str, Any], ...]
+    sla: tuple[tuple[str, float, str], ...]
+    latest_by: str | None
+    identity: tuple[str, ...]
+    region: str | None
+    op: tuple[str, ...]
+    loss_budget: float
+    on_reject: str
+    publish_when: str | None
+    path: Path
+    raw_hash: str
+
+    @cached_property
+    def key(self) -> tuple[str, ...]:
+        """Names of the primary-key columns, in declared order."""
+        return tuple(c.name for c in self.columns if c.primary_key)
+
+    def column(self, name: str) -> Column:
+        """The column called `name`; KeyError when the contract has none."""
+        return {c.name: c for c in self.columns}[name]
+
+    def source(self, name: str) -> Source:
+        """The source whose slug, department name or USCC is `name`.
+
+        Raises:
+            WrongUse: the contract lists no such source.
+        """
+        for source in self.sources:
+            if name in (source.source, source.department, source.uscc):
+                return source
+        known = ", ".join(f"{s.source} ({s.department})" for s in self.sources)
+        raise WrongUse(f"{self.id} has no source {name!r}. Its contract lists: {known}.")
+
+
+class ContractError(WrongUse):
+    """One or more contracts are not acceptable; the message lists every reason."""
+
+
+def datasets(project: Project | None = None) -> tuple[Dataset, ...]:
+    """Every dataset of the project, in order of id.
+
+    Raises:
+        ContractError: any contract is wrong; all problems of all contracts are listed.
+    """
+    root = (project or Project.open()).root
+    files = sorted((root / "warehouse" / "contracts").glob("*/*.yaml"))
+    return _read_all(tuple((f, f.stat().st_mtime_ns) for f in files))
+
+
+def dataset(dataset_id: str, project: Project | None = None) -> Dataset:
+    """The dataset called `dataset_id`, reading its contract only.
+
+    Raises:
+        WrongUse: there is no such contract; the message lists those there are.
+    """
+    root = project or Project.open()
+    domain, _, name = dataset_id.partition(".")
+    path = root.contracts / domain / f"{name}.yaml"
+    if not name or not path.is_file():
+        known = ", ".join(f"{p.parent.name}.{p.stem}" for p in sorted(root.contracts.glob("*/*.yaml")))
+        raise WrongUse(f"There is no dataset {dataset_id!r}. Contracts exist for: {known}.")
+    return _read_all(((path, path.stat().st_mtime_ns),))[0]
+
+
+@lru_cache(maxsize=256)
+def _read_all(files: tuple[tuple[Path, int], ...]) -> tuple[Dataset, ...]:
+    found, errors = [], []
+    for path, _ in files:
+        problems = Problems(path)
+        one = _read(path, problems)
+        errors += problems.lines
+        if one is not None and not problems.lines:
+            found.append(one)
+    if errors:
+        raise ContractError("\n".join(errors))
+    return tuple(found)
+
+
+def _read(path: Path, problems: Problems) -> Dataset | None:
+    text = path.read_bytes()
+    raw = load_yaml(text, problems)
+    if raw is None or not Declared(_CONTRACT).walk(raw, "", problems):
+        return None
+    fixed = {"apiVersion": "v3.1.0", "kind": "DataContract", "id": f"{path.parent.name}.{path.stem}",
+             "domain": path.parent.name, "status": ("draft", "active", "deprecated")}
+    for key, want in fixed.items():
+        allowed = want if isinstance(want, tuple) else (want,)
+        problems.unless(raw.get(key) in allowed, key, f"is {raw.get(key)!r}, must be {' or '.join(map(repr, allowed))}")
+    for key in ("name", "version", "description", "slaProperties", "servers", "schema", "customProperties"):
+        problems.unless(bool(raw.get(key)), key, "is missing")
+    if len(raw.get("schema") or ()) != 1:
+        problems.add("schema", "must hold exactly one table")
+        return None
+    table, custom = raw["schema"][0], _custom(raw["schema"][0])
+    sources = tuple(_source(s, i, problems, f"servers[{i}]") for i, s in enumerate(raw.get("servers") or ()))
+    columns = tuple(_column(c, problems, f"schema[0].properties[{i}]") for i, c in enumerate(table.get("properties") or ()))
+    if problems.lines:
+        return None
+    found = Dataset(
+        id=raw["id"], name=raw["name"], domain=raw["domain"], version=raw["version"], status=raw["status"],
+        purpose=raw["description"].get("purpose", ""), usage=raw["description"].get("usage", ""),
+        limitations=raw["description"].get("limitations", ""), table=table.get("name", ""),
+        table_zh=table.get("businessName", ""), grain=table.get("description", ""), load=custom.get("load", ""),
+        columns=columns, sources=sources, catalogue=tuple(sorted((_custom(raw).get("catalogue") or {}).items())),
+        sla=tuple((s["property"], float(s["value"]), s["unit"]) for s in raw["slaProperties"]),
+        latest_by=custom.get("latest_by"), identity=tuple(custom.get("identity") or ()), region=custom.get("region"),
+        op=tuple(custom.get("op") or ()), loss_budget=float(custom.get("loss_budget", 0.05)),
+        on_reject=custom.get("on_reject", "keep"), publish_when=custom.get("publish_when"), path=path,
+        raw_hash=hashlib.sha256(json.dumps(raw, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest(),
+    )
+    _judge(found, problems)
+    return found
+
+
+def _custom(raw: dict) -> dict[str, Any]:
+    return {p["property"]: p["value"] for p in raw.get("customProperties") or ()}
+
+
+def _source(raw: dict, rank: int, problems: Problems, where: str) -> Source:
+    custom = _custom(raw)
+    for key in ("server", "type", "format"):
+        problems.unless(bool(raw.get(key)), f"{where}.{key}", "is missing")
+    for key in ("department", "uscc"):
+        problems.unless(bool(custom.get(key)), f"{where}.customProperties", f"lacks {key!r}")
+    problems.unless(raw.get("format") in FORMATS, f"{where}.format", f"is {raw.get('format')!r}, must be one of {FORMATS}")
+    encodings = ("auto", "utf-8", "gb18030")
+    problems.unless(raw.get("encoding", "auto") in encodings, f"{where}.encoding", f"must be one of {encodings}")
+    return Source(
+        source=raw.get("server", ""), rank=rank, department=custom.get("department", ""), uscc=custom.get("uscc", ""),
+        format=raw.get("format", ""), encoding=raw.get("encoding", "auto"), delimiter=raw.get("delimiter", ","),
+        quote=custom.get("quote", '"'), sheet=custom.get("sheet"), part_pattern=custom.get("part_pattern"),
+        not_sent=tuple(custom.get("not_sent") or ()), ignore=tuple(custom.get("ignore") or ()),
+        constants=tuple((custom.get("constants") or {}).items()),
+        aliases=tuple((k, tuple(v)) for k, v in (custom.get("aliases") or {}).items()),
+    )
+
+
+def _column(raw: dict, problems: Problems, where: str) -> Column:
+    custom = _custom(raw)
+    where = f"{where} ({raw.get('name')})"
+    for key in ("name", "businessName", "description", "semanticType", "classification"):
+        problems.unless(bool(raw.get(key)), f"{where}.{key}", "is missing")
+    strict = bool(raw.get("primaryKey") or raw.get("required"))
+    name = raw.get("name") or ""
+    classified = custom.get("classified") or {}
+    for key, allowed in (("classification", CLASSIFICATIONS), ("severity", SEVERITIES)):
+        value = raw.get(key, custom.get(key))
+        problems.unless(value is None or value in allowed, f"{where}.{key}", f"is {value!r}, must be one of {allowed}")
+    if classified:
+        complete = set(classified) == {"when", "then"} and classified["then"] in CLASSIFICATIONS
+        problems.unless(complete, f"{where}.classified", f"needs when: and then: (one of {CLASSIFICATIONS})")
+    return Column(
+        name=name, zh=raw.get("businessName", ""), en=raw.get("description", ""), type=raw.get("semanticType", ""),
+        classification=raw.get("classification", ""), primary_key=bool(raw.get("primaryKey")),
+        required=bool(raw.get("required") or raw.get("primaryKey")),
+        aliases=tuple(raw.get("transformSourceObjects") or ()),
+        severity=custom.get("severity", "reject" if strict else "warn"), at_least=custom.get("at_least"),
+        mask=custom.get("mask"), pseudonym=custom.get("pseudonym"), keep_words=tuple(custom.get("keep_words") or ()),
+        classified_when=classified.get("when"), classified_then=classified.get("then"),
+    )
+
+
+def _judge(found: Dataset, problems: Problems) -> None:
+    """What must hold across the keys of one contract."""
+    names = [c.name for c in found.columns]
+    for name in {n for n in names if names.count(n) > 1}:
+        problems.add("schema[0].properties", f"declares column {name!r} more than once")
+    problems.unless(bool(found.columns), "schema[0].properties", "declares no column")
+    problems.unless(bool(found.key), "schema[0].properties", "declares no primaryKey column")
+    problems.unless(found.load in LOADS, "schema[0].customProperties.load", f"is {found.load!r}, must be one of {LOADS}")
+    problems.unless(found.on_reject in ("keep", "drop"), "schema[0].customProperties.on_reject", "must be keep or drop")
+    problems.unless(0 <= found.loss_budget <= 1, "schema[0].customProperties.loss_budget", "must be between 0 and 1")
+    for key, used in (("latest_by", [found.latest_by]), ("identity", found.identity), ("region", [found.region])):
+        for name in used:
+            problems.known(name, names, f"schema[0].customProperties.{key}")
+    units = {"frequency": FREQUENCY_UNITS, "latency": ("d",)}
+    for name, _, unit in found.sla:
+        problems.known(name, list(units), "slaProperties.property")
+        problems.unless(unit in units.get(name, (unit,)), f"slaProperties.{name}.unit", f"is {unit!r}, must be one of {units.get(name)}")
+    given = {k for k, v in found.catalogue if v not in (None, "")}
+    for key in ("category", "share_class", "share_mode", "share_condition", "grade"):
+        problems.unless(key in given, "customProperties.catalogue", f"lacks {key!r} (政务数据共享条例 art. 13)")
+    for element, value in (("usage", found.usage), ("frequency", "frequency" in [s[0] for s in found.sla])):
+        problems.unless(bool(value), "catalogue", f"lacks {element} (政务数据共享条例 art. 13)")
+    for source in found.sources:
+        where = f"servers ({source.source}).customProperties"
+        for key, used in (("not_sent", source.not_sent), ("constants", dict(source.constants)), ("aliases", dict(source.aliases))):
+            for name in used:
+                problems.known(name, names, f"{where}.{key}")
+    slugs = [s.source for s in found.sources]
+    problems.unless(len(set(slugs)) == len(slugs), "servers", "names one source twice")

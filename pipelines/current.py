@@ -1,0 +1,186 @@
+"""现势库: derived from accepted versions, never edited: current/<dataset>/<version>/rows.parquet + current.json.
+
+Per (source, key) the version with the greatest (batch_date, sequence, file, ordinal), absent if that is a delete;
+per key the row of the source with the highest authority. The version name is a digest of what went in, so the
+order of arrival leaves no trace and an unchanged dataset is not written again. Written beside, then renamed.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines.base import Version
+from pipelines.batch import BatchId
+from pipelines.compiler import Plan, digest
+from pipelines import keys
+from pipelines.settings import Lake
+from pipelines.sql import connect, name, names, text, texts
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Current:
+    """One derived state of a dataset: its folder and the content of its current.json."""
+
+    folder: Path
+    facts: dict[str, Any]
+
+    @property
+    def rows(self) -> Path:
+        return self.folder / "rows.parquet"
+
+
+def derive(lake: Lake, plan: Plan, versions: dict[str, Version], quarantine: dict[str, Path]) -> Current:
+    """Derive the dataset's current state.
+
+    Args:
+        plan: the dataset's plan.
+        versions: batch_id → accepted files, of every accepted batch.
+        quarantine: batch_id → quarantine file, of the same batches.
+    """
+    version = _version(plan, versions)
+    final = lake.current / plan.dataset.id / version
+    if not (final / "current.json").exists():
+        work = final.with_name(f"{version}.part")
+        shutil.rmtree(work, ignore_errors=True)
+        (work / "scratch").mkdir(parents=True)
+        con = connect(temp=work / "scratch")
+        try:
+            keys.install(con, lake)
+            facts = _write(con, plan, versions, quarantine, work)
+        finally:
+            con.close()
+        shutil.rmtree(work / "scratch")
+        facts |= {"dataset": plan.dataset.id, "version": version, "batches": sorted(versions),
+                  "as_of": max((BatchId.parse(b).batch_date for b in versions), default=None)}
+        (work / "current.json").write_text(json.dumps(facts, ensure_ascii=False))
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(work, final)
+    return Current(final, json.loads((final / "current.json").read_text()))
+
+
+def _version(plan: Plan, versions: dict[str, Version]) -> str:
+    """A digest of the files that went in (their folders name batch and revision), the load rules and the columns."""
+    d = plan.dataset
+    parts = [FORMAT, d.load, d.on_reject, d.key, d.identity, [s.source for s in d.sources], plan.physical(),
+             sorted(f for v in versions.values() for f in v.files)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _write(con: duckdb.DuckDBPyConnection, plan: Plan, versions: dict[str, Version], quarantine: dict[str, Path], work: Path) -> dict[str, Any]:
+    _inputs(con, plan, versions, quarantine)
+    _candidates(con, plan)
+    _winners(con)
+    columns = [n for n, _ in plan.physical() if n != "_op"]
+    pseudonyms = {c: p for c, p, _ in plan.pseudonyms}
+    order = names(pseudonyms.get(k, k) for k in plan.dataset.key)
+    con.execute(f"""
+        COPY (SELECT {names(columns)}, source AS _source, stale_since AS _stale_since FROM winner ORDER BY {order})
+        TO {text(work / 'rows.parquet')} (FORMAT parquet, COMPRESSION zstd)""")
+    rows, stale = con.execute("SELECT count(*), count(stale_since) FROM winner").fetchone()
+    return {"rows": rows, "stale_rows": stale, "disagreements": _disagreements(con, plan)}
+
+
+def _inputs(con: duckdb.DuckDBPyConnection, plan: Plan, versions: dict[str, Version], quarantine: dict[str, Path]) -> None:
+    """Tables `batch` (small) and views `version` (accepted rows) and `rejected` (addresses)."""
+    rank = {s.source: s.rank for s in plan.dataset.sources}
+    con.execute("CREATE TABLE batch(batch_id VARCHAR, source VARCHAR, rank INTEGER, part VARCHAR, batch_date DATE, sequence INTEGER, newest BOOLEAN)")
+    ids = [BatchId.parse(b) for b in versions]
+    newest = {}
+    for b in ids:
+        newest[b.stream] = max(newest.get(b.stream, ("", 0)), (b.batch_date, b.sequence))
+    rows = [(str(b), b.source, rank.get(b.source, len(rank)), b.part, b.batch_date, b.sequence,
+             newest[b.stream] == (b.batch_date, b.sequence)) for b in ids]
+    if rows:
+        con.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    files = [f for v in versions.values() for f in v.files]
+    typed = ", ".join(f"NULL::{t} AS {name(n)}" for n, t in plan.physical())
+    read = f"FROM read_parquet({texts(files)}, union_by_name = true)" if files else f"FROM (SELECT {typed}) WHERE false"
+    con.execute(f"CREATE VIEW version AS SELECT v.*, batch.* FROM (SELECT {names(n for n, _ in plan.physical())} {read}) v JOIN batch ON _batch = batch_id")
+    parts = [f"SELECT {text(b)} AS batch_id, _key, _identity FROM read_parquet({text(q)})" for b, q in quarantine.items() if b in versions]
+    empty = "SELECT ''::VARCHAR AS batch_id, ''::VARCHAR AS _key, ''::VARCHAR AS _identity WHERE false"
+    con.execute(f"CREATE TABLE rejected AS SELECT r.*, source, part, batch_date, sequence, newest "
+                f"FROM ({' UNION ALL '.join([empty, *parts])}) r JOIN batch USING (batch_id)")
+
+
+def _candidates(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+    """`candidate`: the versions that may win, each with `stale_since`.
+
+    A snapshot counts as the whole truth of its stream: only its newest submission's rows stand, and beside them the
+    last accepted version of every key that the newest submission carries in a rejected row (matched by key, or, where
+    the rejected row's key itself is unreadable, by its identity columns).
+    """
+    keep = plan.dataset.on_reject == "keep"
+    if plan.dataset.load != "snapshot":
+        con.execute("CREATE VIEW candidate AS SELECT *, NULL::DATE AS stale_since FROM version")
+        return
+    identity = digest(f"identity:{plan.dataset.id}", [name(i) for i in plan.dataset.identity]) if plan.dataset.identity else "NULL::VARCHAR"
+    con.execute("CREATE VIEW newest AS SELECT *, NULL::DATE AS stale_since FROM version WHERE newest")
+    if not keep or not con.execute("SELECT count(*) FROM rejected WHERE newest").fetchone()[0]:
+        con.execute("CREATE VIEW candidate AS FROM newest")
+        return
+    con.execute(f"""
+        CREATE TABLE kept AS
+        WITH earlier AS (SELECT *, {identity} AS _identity FROM version WHERE NOT newest)
+        SELECT e.* EXCLUDE (_identity), r.batch_date AS stale_since FROM earlier e
+        JOIN (SELECT DISTINCT source, part, batch_date, sequence, _key FROM rejected WHERE newest AND _key IS NOT NULL) r
+          ON e.source = r.source AND e.part = r.part AND e._key = r._key
+        UNION ALL
+        SELECT e.* EXCLUDE (_identity), r.batch_date FROM earlier e
+        JOIN (SELECT DISTINCT source, part, batch_date, sequence, _identity FROM rejected WHERE newest AND _key IS NULL AND _identity IS NOT NULL) r
+          ON e.source = r.source AND e.part = r.part AND e._identity = r._identity""")
+    con.execute("CREATE VIEW candidate AS FROM newest UNION ALL BY NAME "
+                "FROM kept WHERE (source, part, _key) NOT IN (SELECT (source, part, _key) FROM newest)")
+
+
+def _winners(con: duckdb.DuckDBPyConnection) -> None:
+    """`of_source`: the newest version per (source, key); `winner`: of the highest authority per key.
+
+    Keys with a single version, nearly all of them, never enter a window.
+    """
+    con.execute("""
+        CREATE TABLE repeated AS SELECT _key FROM candidate GROUP BY _key HAVING count(*) > 1;
+        CREATE TABLE contest AS
+            SELECT * FROM candidate WHERE _key IN (SELECT _key FROM repeated)
+            QUALIFY row_number() OVER (PARTITION BY source, _key
+                ORDER BY batch_date DESC, sequence DESC, _file DESC, _ordinal DESC) = 1;
+        CREATE VIEW of_source AS SELECT * FROM contest WHERE _op <> 'D';
+        CREATE VIEW fresh AS
+            SELECT * FROM candidate WHERE _op <> 'D' AND _key NOT IN (SELECT _key FROM repeated)
+            UNION ALL
+            SELECT * FROM of_source QUALIFY row_number() OVER (PARTITION BY _key ORDER BY rank) = 1;
+        CREATE TABLE later AS
+            SELECT r.source, r._key, r.batch_date, r.sequence FROM rejected r WHERE r._key IS NOT NULL;
+        CREATE TABLE winner AS
+            SELECT f.* REPLACE (coalesce(f.stale_since, (
+                SELECT min(l.batch_date) FROM later l WHERE l.source = f.source AND l._key = f._key
+                AND (l.batch_date, l.sequence) > (f.batch_date, f.sequence))) AS stale_since)
+            FROM fresh f""")
+
+
+def _disagreements(con: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int]:
+    """Column → keys whose sources give different values (indicator 0401); empty with a single source."""
+    columns = [c.name for c in plan.dataset.columns if not c.primary_key]
+    if len(plan.dataset.sources) < 2 or not columns:
+        return {}
+    differ = ", ".join(f"count(DISTINCT {name(c)}) > 1 AS {name(c)}" for c in columns)
+    sums = ", ".join(f"count(*) FILTER ({name(c)})" for c in columns)
+    found = con.execute(f"SELECT {sums} FROM (SELECT {differ} FROM of_source GROUP BY _key HAVING count(*) > 1)").fetchone()
+    return {c: n for c, n in zip(columns, found) if n}
+
+
+def sweep(lake: Lake, dataset_id: str, keep: set[str]) -> int:
+    """Remove derived states whose version is not in `keep`; returns how many."""
+    folder = lake.current / dataset_id
+    old = [p for p in folder.glob("*") if p.name not in keep] if folder.exists() else []
+    for path in old:
+        shutil.rmtree(path)
+    return len(old)

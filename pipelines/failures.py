@@ -1,0 +1,34 @@
+"""What may be said about an exception, and whether trying again can help.
+
+Messages of DuckDB, pandas and the file system quote data: cell values, SQL with literals, file names of departments.
+Only `WrongUse`, which this project words itself, is passed on; of anything else the class and the place are told.
+"""
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+
+from pipelines.settings import WrongUse
+
+_HERE = Path(__file__).resolve().parent
+_FRAMES = 3
+
+
+def tell(error: BaseException) -> str:
+    """A message about `error` that holds no submitted value and no file name of a department."""
+    if isinstance(error, WrongUse):
+        return str(error)
+    reason = f" ({os.strerror(error.errno)})" if isinstance(error, OSError) and error.errno else ""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if _HERE in Path(f.filename).parents]
+    places = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames[-_FRAMES:]))
+    return f"{type(error).__name__}{reason} at {places or 'no place in pipelines/'}. Its text is withheld: it may quote data."
+
+
+def may_pass(error: BaseException) -> bool:
+    """True for trouble outside the data (disk, memory, locks, a concurrent commit), where a retry can help."""
+    import duckdb
+    import sqlalchemy.exc
+    from pyiceberg.exceptions import CommitFailedException
+
+    return isinstance(error, (OSError, duckdb.OperationalError, sqlalchemy.exc.OperationalError, CommitFailedException))

@@ -1,0 +1,162 @@
+"""The evidence of a staged batch, and everything that makes it unfit to be judged.
+
+Reads plan.json, counts.json and masks.parquet of `staging/<batch>~r<n>/` and checks that they agree with each
+other and add up, before Great Expectations sees them. Every fault found is one reason to hold; none is repaired.
+"""
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator
+
+import duckdb
+
+from pipelines.gate.verdict import GX_SEVERITY
+from pipelines.sql import name, text
+
+BITS = 62
+OUTCOMES = ("accepted", "copies", "superseded", "quarantined", "deletes")
+LINES = ("header", "trailer", "blank", "records", "inner_line_ends", "unparseable")
+KINDS = ("applicable", "failed", "repaired")
+_RULE = {"rule": str, "zh": str, "en": str, "severity": str, "indicator": str, "owner": str, "on_breach": str,
+         "at_least": (int, float), "mask": int, "bit": int}
+_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
+_MASK = re.compile(r"_(failed|applied|repaired)_(\d+)")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What staging wrote: the planned rules, the counts, the mask file."""
+
+    rules: list[dict[str, Any]]
+    counts: dict[str, Any]
+    masks: Path
+
+
+def load(folder: Path) -> tuple[Evidence | None, list[str]]:
+    """The evidence in `folder`, or None and why it cannot be read."""
+    found: dict[str, Any] = {}
+    for file in ("plan.json", "counts.json"):
+        try:
+            found[file] = json.loads((folder / file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None, [f"{file} is missing: staging did not finish"]
+        except ValueError:
+            return None, [f"{file} is not valid JSON: staging did not finish"]
+        if not isinstance(found[file], dict):
+            return None, [f"{file} does not hold an object"]
+    if not (folder / "masks.parquet").is_file():
+        return None, ["masks.parquet is missing: staging did not finish"]
+    rules = found["plan.json"].get("rules")
+    if not isinstance(rules, list) or not all(isinstance(r, dict) for r in rules):
+        return None, ["plan.json holds no list of rules"]
+    return Evidence(rules, found["counts.json"], folder / "masks.parquet"), []
+
+
+def faults(evidence: Evidence, con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Every reason why the evidence must not be judged; later checks run only where earlier ones allow them."""
+    found = list(_plan_faults(evidence.rules)) + list(_count_faults(evidence.counts))
+    if found:
+        return found
+    found = list(_conservation_faults(evidence.counts)) + list(_rule_count_faults(evidence))
+    return found + list(_mask_faults(evidence, con))
+
+
+def view(evidence: Evidence) -> str:
+    """The statement creating `rules`: per rule true = broken, false = holds, NULL = does not apply."""
+    columns = ", ".join(
+        f"CASE WHEN _applied_{r['mask']} & {1 << r['bit']} <> 0 "
+        f"THEN _failed_{r['mask']} & {1 << r['bit']} <> 0 END AS {name(r['rule'])}" for r in evidence.rules)
+    return f"CREATE VIEW rules AS SELECT {columns} FROM read_parquet({text(evidence.masks.resolve())})"
+
+
+def _plan_faults(rules: list[dict[str, Any]]) -> Iterator[str]:
+    if not rules:
+        yield "the plan holds no rule, so nothing would be tested"
+    for i, rule in enumerate(rules, 1):
+        wrong = [k for k, kind in _RULE.items() if not isinstance(rule.get(k), kind) or isinstance(rule.get(k), bool)]
+        if wrong:
+            yield f"rule {i} of the plan has no usable {', '.join(wrong)}"
+        elif not _ID.fullmatch(rule["rule"]):
+            yield f"rule {i} of the plan has an id that is no rule id"
+        elif rule["severity"] not in GX_SEVERITY or rule["on_breach"] not in ("hold", "report"):
+            yield f"{rule['rule']} has a severity or on_breach the gate does not know"
+        elif not 0 <= rule["at_least"] <= 1 or not 0 <= rule["bit"] < BITS or rule["mask"] < 0:
+            yield f"{rule['rule']} has a threshold or a mask bit out of range"
+    for key, of in (("rule", lambda r: r.get("rule")), ("mask bit", lambda r: (r.get("mask"), r.get("bit")))):
+        taken = [of(r) for r in rules]
+        if len({str(t) for t in taken}) < len(taken):
+            yield f"two rules of the plan share one {key}"
+
+
+def _count_faults(counts: dict[str, Any]) -> Iterator[str]:
+    wrong = [k for k in sorted({"lines", *LINES, *OUTCOMES}) if not _is_count(counts.get(k))]
+    if wrong:
+        yield f"counts.json has no usable {', '.join(wrong)}"
+    budget = counts.get("loss_budget")
+    if isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 <= budget <= 1:
+        yield "counts.json has no loss budget between 0 and 1"
+    per_rule = counts.get("rules")
+    if not isinstance(per_rule, dict):
+        yield "counts.json has no counts by rule"
+    elif not all(isinstance(c, dict) and all(_is_count(c.get(k)) for k in KINDS) for c in per_rule.values()):
+        yield "counts.json has rules without usable applicable, failed and repaired counts"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _conservation_faults(counts: dict[str, Any]) -> Iterator[str]:
+    """The two equations every batch must close: over physical lines and over records."""
+    if not counts["records"]:
+        yield "the batch holds no record, so every rule would pass unseen"
+    for whole, parts in (("lines", LINES), ("records", OUTCOMES)):
+        total = sum(counts[p] for p in parts)
+        if counts[whole] != total:
+            yield f"{counts[whole]:,} {whole} are not the {total:,} of {' + '.join(parts)}: rows were lost or doubled"
+
+
+def _rule_count_faults(evidence: Evidence) -> Iterator[str]:
+    planned, counted = {r["rule"] for r in evidence.rules}, set(evidence.counts["rules"])
+    if planned - counted:
+        yield f"counts.json lacks planned rules: {_some(planned - counted)}"
+    if counted - planned:
+        yield f"counts.json counts rules that the plan dropped: {_some(counted - planned)}"
+
+
+def _mask_faults(evidence: Evidence, con: duckdb.DuckDBPyConnection) -> Iterator[str]:
+    file = str(evidence.masks)
+    types = {row[0]: row[1] for row in con.execute("DESCRIBE FROM read_parquet($1)", [file]).fetchall()}
+    planned: dict[int, int] = {}
+    for rule in evidence.rules:
+        planned[rule["mask"]] = planned.get(rule["mask"], 0) | 1 << rule["bit"]
+    present = {int(m[2]) for m in map(_MASK.fullmatch, types) if m}
+    wanted = [f"_{kind}_{i}" for i in sorted(planned.keys() | present) for kind in ("failed", "applied", "repaired")]
+    wrong = [c for c in wanted if types.get(c) != "BIGINT"]
+    if wrong:
+        yield f"masks.parquet has no BIGINT column {_some(set(wrong))}"
+        return
+    checks = ["count(*)"]
+    for i in sorted(planned.keys() | present):
+        columns = (f"_failed_{i}", f"_applied_{i}", f"_repaired_{i}")
+        checks += [f"count(*) FILTER ({' OR '.join(f'{c} IS NULL' for c in columns)})",
+                   f"count(*) FILTER (_failed_{i} & ~_applied_{i} <> 0)",
+                   f"coalesce(bit_or({' | '.join(columns)}), 0) & ~({planned.get(i, 0)}::BIGINT)"]
+    rows, *found = con.execute(f"SELECT {', '.join(checks)} FROM read_parquet($1)", [file]).fetchone()
+    if rows != evidence.counts["records"]:
+        yield f"masks.parquet holds {rows:,} rows, counts.json {evidence.counts['records']:,} records"
+    for i, nulls, stray, unknown in zip(sorted(planned.keys() | present), *(found[k::3] for k in range(3))):
+        if nulls:
+            yield f"{nulls:,} of {rows:,} rows have a NULL in mask {i}; a NULL would pass as not applicable"
+        if stray:
+            yield f"{stray:,} of {rows:,} rows fail a rule of mask {i} that does not apply to them"
+        if unknown:
+            yield f"mask {i} carries {unknown.bit_count()} bit(s) of rules that are not in the plan"
+
+
+def _some(names: set[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")

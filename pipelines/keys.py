@@ -1,0 +1,64 @@
+"""Keys and keyed digests: pseudonyms are HMAC-SHA-256 (RFC 2104), 128 bits, base64url, computed inside DuckDB.
+
+The key is 32 random bytes in `keys/pseudonym.key` (mode 0600) or the environment `LAKE_PSEUDONYM_KEY` (64 hex
+digits, for a secrets backend). It never enters a SQL text, a log or the lake's data; its id, the first eight hex
+digits of SHA-256 over it, stands in the ledger and the release manifest.
+"""
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+import duckdb
+
+from pipelines.settings import Lake, WrongUse
+
+SCHEME = "HMAC-SHA-256/128 base64url"
+_BLOCK = 64
+
+
+def pseudonym_key(lake: Lake) -> bytes:
+    """The lake's pseudonym key, made at first use.
+
+    Raises:
+        WrongUse: the key in the file or the environment is not 32 bytes in hex.
+    """
+    given = os.environ.get("LAKE_PSEUDONYM_KEY")
+    path = lake.keys / "pseudonym.key"
+    if not given and not path.exists():
+        _create(path)
+    try:
+        key = bytes.fromhex(given or path.read_text().strip())
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise WrongUse("The pseudonym key must be 64 hex digits (keys/pseudonym.key or LAKE_PSEUDONYM_KEY).")
+    return key
+
+
+def _create(path: Path) -> None:
+    beside = path.with_suffix(f".{os.getpid()}")
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        pass
+    beside.unlink()
+
+
+def key_id(lake: Lake) -> str:
+    """The public name of the key in use."""
+    return hashlib.sha256(pseudonym_key(lake)).hexdigest()[:8]
+
+
+def install(con: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    """Give `con` the macro `keyed_digest(message)`: VARCHAR(22), NULL for NULL."""
+    block = pseudonym_key(lake).ljust(_BLOCK, b"\0")
+    con.execute("SET VARIABLE lake_inner = $1", [bytes(b ^ 0x36 for b in block)])
+    con.execute("SET VARIABLE lake_outer = $1", [bytes(b ^ 0x5C for b in block)])
+    con.execute(
+        "CREATE OR REPLACE TEMP MACRO keyed_digest(message) AS translate(base64(unhex(sha256("
+        "getvariable('lake_outer') || unhex(sha256(getvariable('lake_inner') || encode(message))))[1:32]))[1:22], '+/', '-_')")

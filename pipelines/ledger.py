@@ -1,0 +1,159 @@
+"""台账: what happened to every batch, as SQL tables beside the Iceberg catalogue (`catalog.db`).
+
+Rows hold ids, counts, rule ids and times; never a value, a file name or a person. The ledger is exported to
+Parquet at every release as `governance.*`. One row of `batches` per (batch_id, revision); a state only moves
+received → staged → (accepted | held | refused), and accepted → superseded when a higher revision is accepted.
+"""
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Iterator
+
+import sqlalchemy as sa
+
+from pipelines.settings import Lake
+
+meta = sa.MetaData()
+_text, _int, _real = sa.String, sa.BigInteger, sa.Float
+
+batches = sa.Table(
+    "ledger_batches", meta,
+    sa.Column("batch_id", _text, primary_key=True), sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("dataset", _text, nullable=False), sa.Column("source", _text, nullable=False),
+    sa.Column("part", _text, nullable=False), sa.Column("batch_date", _text, nullable=False),
+    sa.Column("sequence", sa.Integer, nullable=False), sa.Column("state", _text, nullable=False),
+    sa.Column("received_at", _text, nullable=False), sa.Column("decided_at", _text), sa.Column("decided_by", _text),
+    sa.Column("reason", _text), sa.Column("files", _int), sa.Column("bytes", _int), sa.Column("lines", _int),
+    sa.Column("records", _int), sa.Column("accepted", _int), sa.Column("copies", _int),
+    sa.Column("superseded", _int), sa.Column("quarantined", _int), sa.Column("deletes", _int),
+    sa.Column("unparseable", _int), sa.Column("repaired", _int), sa.Column("reading", _text),
+    sa.Column("unmapped_columns", _int), sa.Column("score", _real), sa.Column("seconds", _real),
+    sa.Column("contract_hash", _text), sa.Column("code_version", _text), sa.Column("lists_hash", _text),
+    sa.Column("key_id", _text),
+)
+steps = sa.Table(
+    "ledger_steps", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("subject", _text, nullable=False),
+    sa.Column("revision", sa.Integer), sa.Column("step", _text, nullable=False),
+    sa.Column("started_at", _text, nullable=False), sa.Column("seconds", _real),
+    sa.Column("outcome", _text, nullable=False), sa.Column("detail", _text),
+)
+rule_results = sa.Table(
+    "ledger_rule_results", meta,
+    sa.Column("batch_id", _text, primary_key=True), sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("rule", _text, primary_key=True), sa.Column("column", _text), sa.Column("reason", _text),
+    sa.Column("zh", _text), sa.Column("en", _text), sa.Column("indicator", _text), sa.Column("severity", _text),
+    sa.Column("owner", _text), sa.Column("at_least", _real), sa.Column("applicable", _int),
+    sa.Column("failed", _int), sa.Column("repaired", _int), sa.Column("pass_rate", _real), sa.Column("outcome", _text),
+)
+rule_counts = sa.Table(
+    "ledger_rule_counts", meta,
+    sa.Column("batch_id", _text, primary_key=True), sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("region", _text, primary_key=True), sa.Column("rule", _text, primary_key=True),
+    sa.Column("applicable", _int), sa.Column("failed", _int), sa.Column("repaired", _int),
+)
+releases = sa.Table(
+    "ledger_releases", meta,
+    sa.Column("release_id", sa.Integer, primary_key=True), sa.Column("created_at", _text, nullable=False),
+    sa.Column("state", _text, nullable=False), sa.Column("reason", _text), sa.Column("manifest_hash", _text),
+)
+release_datasets = sa.Table(
+    "ledger_release_datasets", meta,
+    sa.Column("release_id", sa.Integer, primary_key=True), sa.Column("dataset", _text, primary_key=True),
+    sa.Column("version", _text, nullable=False), sa.Column("rows", _int), sa.Column("stale_rows", _int),
+    sa.Column("disagreements", _int), sa.Column("as_of", _text),
+)
+TABLES = {t.name.removeprefix("ledger_"): t for t in meta.sorted_tables}
+
+
+def now() -> str:
+    """The clock of the ledger (UTC, seconds): when something happened here, never a date of the data."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@lru_cache(maxsize=8)
+def _engine(path: str) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
+    with engine.begin() as con:
+        con.exec_driver_sql("PRAGMA journal_mode=WAL")
+    meta.create_all(engine)
+    return engine
+
+
+class Ledger:
+    """Reads and writes the tables above."""
+
+    def __init__(self, lake: Lake):
+        self.engine = _engine(str(lake.catalog))
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """One atomic change of several tables."""
+        with self.engine.begin() as con:
+            yield con
+
+    def rows(self, query: sa.Select) -> list[dict[str, Any]]:
+        """The rows of a ledger query as dictionaries."""
+        with self.engine.connect() as con:
+            return [dict(r) for r in con.execute(query).mappings()]
+
+    def batch(self, batch_id: str, revision: int | None = None) -> dict[str, Any] | None:
+        """One batch row: of `revision`, or of the latest one."""
+        query = sa.select(batches).where(batches.c.batch_id == batch_id).order_by(batches.c.revision.desc())
+        if revision is not None:
+            query = query.where(batches.c.revision == revision)
+        found = self.rows(query.limit(1))
+        return found[0] if found else None
+
+    def add_batch(self, **row: Any) -> bool:
+        """Record a received batch; False when this (batch_id, revision) is known already."""
+        with self.engine.begin() as con:
+            same = sa.select(batches.c.batch_id).where(
+                batches.c.batch_id == row["batch_id"], batches.c.revision == row["revision"])
+            if con.execute(same).first():
+                return False
+            con.execute(batches.insert().values(state="received", received_at=now(), **row))
+        return True
+
+    def update_batch(self, batch_id: str, revision: int, **values: Any) -> None:
+        """Change columns of one batch row."""
+        with self.engine.begin() as con:
+            con.execute(batches.update().where(
+                batches.c.batch_id == batch_id, batches.c.revision == revision).values(**values))
+
+    def replace_results(self, batch_id: str, revision: int, results: list[dict], counts: list[dict]) -> None:
+        """Store the rule results and the counts by region of one batch, in place of earlier ones."""
+        with self.engine.begin() as con:
+            for table, rows in ((rule_results, results), (rule_counts, counts)):
+                con.execute(table.delete().where(table.c.batch_id == batch_id, table.c.revision == revision))
+                if rows:
+                    con.execute(table.insert(), [{"batch_id": batch_id, "revision": revision, **r} for r in rows])
+
+    @contextmanager
+    def step(self, subject: str, step: str, revision: int | None = None) -> Iterator[dict[str, Any]]:
+        """Time one step and record its outcome; what the caller puts into the yielded dict is its detail.
+
+        An exception is recorded by its class only: its text may quote data.
+        """
+        started, clock, detail = now(), _seconds(), {}
+        outcome = "done"
+        try:
+            yield detail
+        except BaseException as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            with self.engine.begin() as con:
+                con.execute(steps.insert().values(
+                    subject=subject, revision=revision, step=step, started_at=started,
+                    seconds=round(_seconds() - clock, 3), outcome=outcome,
+                    detail=json.dumps(detail, ensure_ascii=False) if detail else None))
+
+
+def _seconds() -> float:
+    import time
+
+    return time.monotonic()

@@ -1,0 +1,99 @@
+"""Every rule proves itself before it judges anything: its must-fail row fails and its must-pass row passes.
+
+The rows go through the same compiled SQL that judges batches. A rule that cannot fail, or that refuses its own
+good example, stops `check` and every run.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+from pipelines import compiler
+from pipelines.compiler import Plan, PlannedRule
+from pipelines.settings import WrongUse
+from pipelines.sql import name, text
+
+AS_OF = "DATE '2026-11-01'"
+
+
+def prove(con: duckdb.DuckDBPyConnection, plan: Plan) -> int:
+    """Push the examples of every rule of `plan` through its compiled SQL; returns how many rules were proved.
+
+    Raises:
+        WrongUse: lists every rule whose examples do not come out as declared, and every column no rule reads.
+    """
+    errors = _type_errors(con, plan) + _business_errors(con, plan)
+    if errors:
+        raise WrongUse("\n".join(f"{plan.dataset.id}: {e}" for e in errors))
+    return len(plan.rules)
+
+
+def _type_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
+    """One row per example: the example's text in its column, every other column empty."""
+    rows: list[tuple[str, str, str | None, PlannedRule | None]] = []
+    for column in plan.dataset.columns:
+        kind = plan.type(column.name)
+        by_reason = {r.reason: r for r in plan.rules if r.column == column.name}
+        if not by_reason:
+            return [f"no rule reads column {column.name}; its type {column.type} has no check and it is not required"]
+        rows += [(column.name, "fail", check.must_fail, by_reason[check.reason]) for check in kind.checks]
+        rows += [(column.name, "pass", sent, None) for sent, _ in kind.must_pass]
+        if column.required:
+            rows.append((column.name, "fail", None, by_reason["required"]))
+    cells = {c.name: name(c.name) for c in plan.dataset.columns}
+    values = ", ".join("(" + ", ".join(text(sent if c.name == column else None) + "::VARCHAR" for c in plan.dataset.columns) + f", {i}::BIGINT)"
+                       for i, (column, _, sent, _) in enumerate(rows))
+    names = ", ".join([*cells.values(), "example"])
+    sql = compiler.judge(plan, compiler.standardise(plan, cells, None, f"(VALUES {values}) AS v({names})", AS_OF, "example"), keyed=False)
+    found = {r["_line"]: r for r in _dicts(con, f"SELECT _line, {_masks(plan)} FROM ({sql})")}
+    errors = []
+    for i, (column, want, sent, rule) in enumerate(rows):
+        own = [r for r in plan.rules if r.column == column and r.reason not in ("form", "required")]
+        failed = [r.rule for r in own if found[i][f"_failed_{r.mask}"] >> r.bit & 1]
+        if rule is not None and not _hit(found[i], rule):
+            errors.append(f"rule {rule.rule} does not fail on its must-fail value {sent!r} (failed: {failed or 'none'})")
+        if want == "pass" and failed:
+            errors.append(f"column {column}: must-pass value {sent!r} fails {', '.join(failed)}")
+    return errors
+
+
+def _business_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
+    """Each example is a row of final columns; only the rule's own `when` and `holds` read it."""
+    errors = []
+    planned = {r.rule: r for r in plan.rules}
+    types = {c.name: plan.type(c.name).physical for c in plan.dataset.columns}
+    for rule in plan.business:
+        p = planned[rule.rule]
+        for want, example in (("fail", dict(rule.must_fail)), ("pass", dict(rule.must_pass))):
+            columns = ", ".join(f"{text(_plain(example.get(c)))}::{t} AS {name(c)}" for c, t in types.items())
+            row = f"SELECT {columns}, 'U' AS _op, {AS_OF} AS _batch_date"
+            try:
+                applied, failed = con.execute(f"SELECT coalesce({p.applied}, false), coalesce({p.failed}, false) FROM ({row})").fetchone()
+            except duckdb.Error as error:
+                errors.append(f"rule {rule.rule}: {str(error).splitlines()[0]}")
+                break
+            if not applied:
+                errors.append(f"rule {rule.rule}: its must_{want} row is outside `when`")
+            elif failed != (want == "fail"):
+                errors.append(f"rule {rule.rule}: its must_{want} row {'fails' if failed else 'passes'}")
+    return errors
+
+
+def _plain(value: Any) -> str | None:
+    return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _hit(row: dict[str, Any], rule: PlannedRule) -> bool:
+    """The rule noticed the value: it fails the row, or names what was repaired."""
+    return bool((row[f"_failed_{rule.mask}"] | row[f"_repaired_{rule.mask}"]) >> rule.bit & 1)
+
+
+def _masks(plan: Plan) -> str:
+    return ", ".join(f"_failed_{i}, _repaired_{i}" for i in range(plan.masks))
+
+
+def _dicts(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
+    found = con.execute(sql)
+    names = [d[0] for d in found.description]
+    return [dict(zip(names, row)) for row in found.fetchall()]

@@ -1,0 +1,102 @@
+"""Business rules: `expectations/<domain>/<dataset>.yaml` to `Rule`.
+
+A rule is named by what must hold. It carries the two rows that prove it: one that must fail and one that must
+pass; `check` and every run push both through the compiled SQL.
+"""
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.contract import SEVERITIES, Dataset
+from pipelines.declared import Declared, Problems, load_yaml
+from pipelines.settings import Project, WrongUse
+
+AT_LEAST = {"block": 1.0, "reject": 0.99, "warn": 0.99}
+_RULE = {"rule": str, "zh": str, "en": str, "holds": str, "when": str, "indicator": str, "severity": str,
+         "at_least": float, "on_breach": str, "owner": str, "reason": str,
+         "changes": [{"date": str, "at_least": float, "reason": str}],
+         "must_fail": {str: object}, "must_pass": {str: object}}
+_REQUIRED = ("rule", "zh", "en", "holds", "indicator", "severity", "owner", "reason", "must_fail", "must_pass")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row rule: `holds` must be true wherever `when` is; NULL is a failure."""
+
+    rule: str
+    zh: str
+    en: str
+    holds: str
+    when: str | None
+    indicator: str
+    severity: str
+    at_least: float
+    on_breach: str
+    owner: str
+    reason: str
+    changes: tuple[tuple[str, float, str], ...]
+    must_fail: tuple[tuple[str, Any], ...]
+    must_pass: tuple[tuple[str, Any], ...]
+
+
+class RuleError(WrongUse):
+    """A rules file is not acceptable; the message lists every reason."""
+
+
+def path(dataset: Dataset, project: Project):
+    """Where the dataset's rules are declared (the file may not exist: rules are optional)."""
+    return project.expectations / dataset.domain / f"{dataset.id.partition('.')[2]}.yaml"
+
+
+def rules(dataset: Dataset, project: Project | None = None) -> tuple[Rule, ...]:
+    """The business rules of `dataset`, in declared order; none when it has no file.
+
+    Raises:
+        RuleError: the file has unknown keys, missing keys or unknown columns; all of them are listed.
+    """
+    file = path(dataset, project or Project.open())
+    if not file.exists():
+        return ()
+    problems = Problems(file)
+    raw = load_yaml(file.read_bytes(), problems)
+    found = []
+    if raw is not None and Declared([_RULE]).walk(raw, "", problems):
+        found = [_rule(r, dataset, problems) for r in raw]
+    names = [r.rule for r in found]
+    for name in {n for n in names if names.count(n) > 1}:
+        problems.add(name, "is declared twice")
+    if problems.lines:
+        raise RuleError("\n".join(problems.lines))
+    return tuple(found)
+
+
+def declared_hash(dataset: Dataset, project: Project) -> str:
+    """SHA-256 over the contract and the rules of `dataset`: what a batch was judged under."""
+    file = path(dataset, project)
+    return hashlib.sha256(dataset.raw_hash.encode() + (file.read_bytes() if file.exists() else b"")).hexdigest()
+
+
+def _rule(raw: dict, dataset: Dataset, problems: Problems) -> Rule:
+    name = raw.get("rule", "?")
+    for key in _REQUIRED:
+        problems.unless(raw.get(key) not in (None, "", {}), name, f"lacks {key!r}")
+    severity = raw.get("severity", "warn")
+    problems.unless(severity in SEVERITIES, name, f"has severity {severity!r}, must be one of {SEVERITIES}")
+    breach = raw.get("on_breach", "report" if severity == "warn" else "hold")
+    problems.unless(breach in ("hold", "report"), name, "has on_breach other than hold or report")
+    problems.unless("." not in name, name, "must not hold a dot: those names belong to type rules")
+    at_least = raw.get("at_least", AT_LEAST.get(severity, 1.0))
+    problems.unless(0 <= at_least <= 1, name, f"has at_least {at_least}, must be between 0 and 1")
+    columns = [c.name for c in dataset.columns]
+    for key in ("must_fail", "must_pass"):
+        for column in raw.get(key) or {}:
+            problems.known(column, columns, f"{name}.{key}")
+    return Rule(
+        rule=name, zh=raw.get("zh", ""), en=raw.get("en", ""), holds=raw.get("holds", ""), when=raw.get("when"),
+        indicator=str(raw.get("indicator", "")), severity=severity, at_least=float(at_least), on_breach=breach,
+        owner=raw.get("owner", ""), reason=raw.get("reason", ""),
+        changes=tuple((c["date"], float(c["at_least"]), c["reason"]) for c in raw.get("changes") or ()),
+        must_fail=tuple((raw.get("must_fail") or {}).items()), must_pass=tuple((raw.get("must_pass") or {}).items()),
+    )

@@ -1,0 +1,118 @@
+"""Where things are: the project (contracts, rules, code lists, views) and the lake (data).
+
+The project root is `LAKE_PROJECT` or the repository; the lake is `LAKE_HOME` or `./lake` under the project.
+A lake records its own absolute path at init; opening it elsewhere is refused, because Iceberg metadata and
+published views hold absolute paths.
+"""
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PRIVATE = ("landing", "staging", "base", "current", "quarantine", "keys", "locks")
+SHARED = ("inbox", "releases", "reports", "outbox")
+FORMAT = 1
+
+
+class WrongUse(Exception):
+    """A person asked for something that cannot be done; the message says what and what to do instead."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """The declared half of the system: `warehouse/` and `expectations/` under one root."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: str | Path | None = None) -> Project:
+        """Open the project at `root`, `$LAKE_PROJECT` or the repository itself.
+
+        Raises:
+            WrongUse: there is no `warehouse/contracts` folder.
+        """
+        found = Path(root or os.environ.get("LAKE_PROJECT") or Path(__file__).resolve().parent.parent).resolve()
+        if not (found / "warehouse" / "contracts").is_dir():
+            raise WrongUse(f"{found} is not a lake project: it has no warehouse/contracts folder. Set LAKE_PROJECT.")
+        return cls(found)
+
+    @property
+    def contracts(self) -> Path:
+        return self.root / "warehouse" / "contracts"
+
+    @property
+    def expectations(self) -> Path:
+        return self.root / "expectations"
+
+    @property
+    def reference(self) -> Path:
+        return self.root / "warehouse" / "reference"
+
+    @property
+    def views(self) -> Path:
+        return self.root / "warehouse" / "views"
+
+    @property
+    def macros(self) -> Path:
+        return self.root / "warehouse" / "macros"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The data half: every path under `LAKE_HOME`."""
+
+    home: Path
+
+    @classmethod
+    def open(cls, home: str | Path | None = None) -> Lake:
+        """Open the lake at `home`, `$LAKE_HOME` or `./lake` of the repository, creating it when it is new.
+
+        Raises:
+            WrongUse: the folder holds a lake that was made at another path or by a newer format.
+        """
+        root = Path(home or os.environ.get("LAKE_HOME") or Path(__file__).resolve().parent.parent / "lake").resolve()
+        lake = cls(root)
+        mark = root / "lake.json"
+        if not mark.exists():
+            lake._create(mark)
+        made = json.loads(mark.read_text())
+        if made["format"] > FORMAT:
+            raise WrongUse(f"{root} has lake format {made['format']}; this program knows {FORMAT}. Upgrade the program.")
+        if made["home"] != str(root):
+            raise WrongUse(
+                f"This lake was made at {made['home']} and its tables hold that path. "
+                f"Mount it there again, or make a new lake and replay landing with `rebuild`."
+            )
+        return lake
+
+    def _create(self, mark: Path) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        for name in PRIVATE + SHARED:
+            (self.home / name).mkdir(exist_ok=True)
+        for name in PRIVATE:
+            (self.home / name).chmod(0o700)
+        beside = mark.with_suffix(f".{os.getpid()}")
+        beside.write_text(json.dumps({"format": FORMAT, "home": str(self.home)}))
+        os.replace(beside, mark)
+
+    def __getattr__(self, name: str) -> Path:
+        if name in PRIVATE + SHARED:
+            return self.home / name
+        raise AttributeError(name)
+
+    @property
+    def catalog(self) -> Path:
+        """The SQLite file that holds the Iceberg catalogue and the ledger."""
+        return self.home / "catalog.db"
+
+    @property
+    def database(self) -> Path:
+        """What analysts open."""
+        return self.home / "lake.duckdb"
+
+    @property
+    def restricted(self) -> Path:
+        """What the pipeline's account opens: unmasked views over `current/`."""
+        return self.current / "restricted.duckdb"

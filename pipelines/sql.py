@@ -1,0 +1,61 @@
+"""The one place that quotes identifiers and literals and opens DuckDB connections."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Iterable
+
+import duckdb
+
+
+def name(identifier: str) -> str:
+    """`identifier` as a quoted SQL identifier."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def text(value: object) -> str:
+    """`value` as a SQL string literal, NULL for None."""
+    return "NULL" if value is None else "'" + str(value).replace("'", "''") + "'"
+
+
+def texts(values: Iterable[object]) -> str:
+    """A SQL list literal of string literals."""
+    return "[" + ", ".join(text(v) for v in values) + "]"
+
+
+def names(identifiers: Iterable[str]) -> str:
+    """A comma-separated list of quoted identifiers."""
+    return ", ".join(name(i) for i in identifiers)
+
+
+def connect(database: Path | str = ":memory:", temp: Path | None = None, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection bounded to this process's share of the machine.
+
+    Args:
+        database: file path or `:memory:`.
+        temp: folder for spilling; without it the engine's default is used.
+        read_only: open the file for reading only.
+    """
+    con = duckdb.connect(str(database), read_only=read_only, config={"autoinstall_known_extensions": "false",
+                                                                     "autoload_known_extensions": "false"})
+    con.execute(f"SET threads = {threads()}; SET memory_limit = '{memory_mb()}MB'; SET TimeZone = 'Asia/Shanghai'")
+    con.execute("SET enable_progress_bar = false")
+    if temp is not None:
+        con.execute(f"SET temp_directory = {text(temp)}")
+    return con
+
+
+def threads() -> int:
+    """Threads for one connection: `LAKE_THREADS` or the cores this process may use."""
+    return int(os.environ.get("LAKE_THREADS") or len(os.sched_getaffinity(0)))
+
+
+def memory_mb() -> int:
+    """Memory for one connection in MB: `LAKE_MEMORY_MB`, or half of what the cgroup or the machine has."""
+    if os.environ.get("LAKE_MEMORY_MB"):
+        return int(os.environ["LAKE_MEMORY_MB"])
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        if limit.exists() and limit.read_text().strip().isdigit():
+            total = min(total, int(limit.read_text()))
+    return max(512, total // 2 // 2**20)

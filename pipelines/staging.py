@@ -1,0 +1,217 @@
+"""One pass over a batch: landing → `staging/<batch_id>~r<revision>/`, the files that accepting will commit.
+
+accepted/*.parquet (base columns with Iceberg field ids) · quarantine.parquet (addresses and rule ids, no values) ·
+masks.parquet (one row per record) · plan.json · counts.json, written last: without it the folder is unfinished and
+is made again. Nothing outside the folder is touched.
+"""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines import compiler, keys, readers
+from pipelines.compiler import CONFLICT, Plan
+from pipelines.contract import Source
+from pipelines.landing import Manifest
+from pipelines.proof import prove
+from pipelines.semantics import reference
+from pipelines.settings import Lake, Project, WrongUse
+from pipelines.sql import connect, name, names, text
+
+ROW_GROUP = 122_880
+
+
+@dataclass(frozen=True)
+class Staged:
+    """The folder of a staged batch and its counts (the content of counts.json)."""
+
+    folder: Path
+    counts: dict[str, Any]
+
+
+def folder(lake: Lake, batch_id: str, revision: int) -> Path:
+    """Where a batch is staged."""
+    return lake.staging / f"{batch_id}~r{revision}"
+
+
+def stage(lake: Lake, project: Project, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int]) -> Staged:
+    """Read, standardise, test and split one batch.
+
+    Args:
+        plan: the dataset's plan under today's contract.
+        source: who sent the batch.
+        manifest: its landing manifest.
+        field_ids: base column → Iceberg field id.
+
+    Raises:
+        readers.ReadRefused: a file cannot be read so that its lines are accounted for.
+        WrongUse: the header does not hold the required columns, or a rule cannot fail.
+    """
+    final = folder(lake, manifest.batch_id, manifest.revision)
+    work = final.with_name(final.name + ".part")
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(final, ignore_errors=True)
+    (work / "accepted").mkdir(parents=True)
+    (work / "scratch").mkdir()
+    con = connect(temp=work / "scratch")
+    try:
+        reference.load(con, project)
+        reference.load_macros(con, project)
+        keys.install(con, lake)
+        prove(con, plan)
+        counts = _load(con, plan, source, manifest, work)
+        counts |= _split(con, plan, manifest, field_ids, work)
+        counts["rules"], counts["regions"] = _rule_counts(con, plan, work)
+    finally:
+        con.close()
+    shutil.rmtree(work / "scratch")
+    (work / "plan.json").write_text(json.dumps(
+        {"dataset": plan.dataset.id, "batch_id": manifest.batch_id, "revision": manifest.revision,
+         "rules": [r.public() for r in plan.rules]}, ensure_ascii=False))
+    (work / "counts.json").write_text(json.dumps(counts, ensure_ascii=False))
+    os.replace(work, final)
+    return Staged(final, counts)
+
+
+def read(lake: Lake, batch_id: str, revision: int) -> Staged | None:
+    """The staged batch, or None when it was not staged to the end."""
+    found = folder(lake, batch_id, revision)
+    if not (found / "counts.json").exists():
+        return None
+    return Staged(found, json.loads((found / "counts.json").read_text()))
+
+
+def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, work: Path) -> dict[str, Any]:
+    """Create the table `unit_<n>` of every readable unit and the view `staged` over them."""
+    totals = {k: 0 for k in ("lines", "header", "trailer", "blank", "inner_line_ends", "unparseable", "records")}
+    unread: set[str] = set()
+    by, parts, rejects = "records", [], []
+    as_of = f"DATE {text(date.fromisoformat(manifest.batch_date).isoformat())}"
+    for unit in readers.units(manifest, source, work / "scratch"):
+        cells, op, unmapped = compiler.cells(plan.dataset, source, unit.header)
+        unread |= {f"{unit.number}.{position}" for position in unmapped}
+
+        def select(from_sql: str, ordinal: str = "NULL::BIGINT") -> str:
+            return compiler.judge(plan, compiler.standardise(plan, cells, op, from_sql, as_of, ordinal))
+
+        reading = readers.read(con, unit, select, f"unit_{unit.number}")
+        for key in totals:
+            totals[key] += getattr(reading, key)
+        by = "lines" if reading.by == "lines" else by
+        rejects += [(unit.number, ordinal, reason) for ordinal, reason in reading.rejects]
+        parts.append(f"SELECT {unit.number}::INTEGER AS _file, coalesce(_line, rowid + 1) AS _ordinal, "
+                     f"* EXCLUDE (_line) FROM unit_{unit.number}")
+    if not parts:
+        raise WrongUse(f"{manifest.batch_id}: no file of this batch holds a table.")
+    con.execute(f"CREATE VIEW staged AS {' UNION ALL '.join(parts)}")
+    con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
+    if rejects:
+        con.executemany("INSERT INTO unparsed VALUES (?, ?, ?)", rejects)
+    return totals | {"reading": by, "unmapped_columns": len(unread), "loss_budget": plan.dataset.loss_budget}
+
+
+def _rejected(plan: Plan) -> str:
+    terms = [f"_failed_{i} & {bits} <> 0" for i, bits in enumerate(plan.reject_masks()) if bits]
+    return f"({' OR '.join(terms) or 'false'})"
+
+
+def _split(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manifest, field_ids: dict[str, int], work: Path) -> dict[str, int]:
+    """Resolve repeated keys, then write accepted rows, quarantine and masks."""
+    _resolve_keys(con, plan)
+    columns = [n for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op")]
+    ids = ", ".join(f"{name(n)}: {field_ids[n]}" for n, _ in plan.physical())
+    con.execute("SET preserve_insertion_order = false")
+    con.execute(f"""
+        COPY (SELECT {names(columns)}, {text(manifest.batch_id)} AS _batch, _file, _ordinal, _op FROM staged
+              WHERE NOT {_rejected(plan)} AND (_file, _ordinal) NOT IN (SELECT (_file, _ordinal) FROM dropped))
+        TO {text(work / 'accepted' / 'rows.parquet')}
+        (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{ids}}})""")
+    _write_quarantine(con, plan, work)
+    _write_masks(con, plan, work)
+    con.execute("SET preserve_insertion_order = true")
+    accepted = con.execute("SELECT count(*) FILTER (_op = 'U'), count(*) FILTER (_op = 'D') FROM read_parquet($1)",
+                           [str(work / "accepted" / "rows.parquet")]).fetchone()
+    outcome = dict(con.execute("SELECT outcome, count(*) FROM dropped GROUP BY ALL").fetchall())
+    rejected = con.execute(f"SELECT count(*) FROM staged WHERE {_rejected(plan)}").fetchone()[0]
+    any_repair = " OR ".join(f"_repaired_{i} <> 0" for i in range(plan.masks)) or "false"
+    repaired = con.execute(f"SELECT count(*) FROM staged WHERE {any_repair}").fetchone()[0]
+    return {"accepted": accepted[0], "deletes": accepted[1], "copies": outcome.get("copy", 0),
+            "superseded": outcome.get("superseded", 0), "quarantined": rejected + outcome.get("conflict", 0),
+            "repaired": repaired}
+
+
+def _resolve_keys(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
+    """Fill `dropped(_file, _ordinal, outcome)`: copy, superseded or conflict, among rows that no rule rejects."""
+    latest = name(plan.dataset.latest_by) if plan.dataset.latest_by else "NULL"
+    differs = "min(_same) FILTER (_op = 'U') OVER same_key IS DISTINCT FROM max(_same) FILTER (_op = 'U') OVER same_key"
+    con.execute(f"""
+        CREATE TABLE dropped AS
+        WITH kept AS (SELECT * FROM staged WHERE NOT {_rejected(plan)}),
+        repeated AS (
+            SELECT _file, _ordinal, _key, _content, _op, {latest} AS latest, _same FROM kept
+            WHERE _key IN (SELECT _key FROM kept GROUP BY _key HAVING count(*) > 1)),
+        judged AS (
+            SELECT *, {differs if plan.dataset.identity else 'false'} AS differs,
+                first_value(_content) OVER (same_key ORDER BY latest DESC NULLS LAST, _file DESC, _ordinal DESC) AS newest
+            FROM repeated WINDOW same_key AS (PARTITION BY _key)),
+        ranked AS (
+            SELECT *, row_number() OVER (PARTITION BY _key, _content ORDER BY _file, _ordinal) AS place FROM judged)
+        SELECT _file, _ordinal,
+            CASE WHEN differs THEN 'conflict' WHEN _content = newest THEN 'copy' ELSE 'superseded' END AS outcome
+        FROM ranked WHERE differs OR _content <> newest OR place > 1""")
+
+
+def _write_quarantine(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path) -> None:
+    failing = ", ".join(f"CASE WHEN _failed_{r.mask} & {1 << r.bit} <> 0 THEN {text(r.rule)} END"
+                        for r in plan.rules if r.severity == "reject")
+    identity = compiler.digest(f"identity:{plan.dataset.id}", [name(i) for i in plan.dataset.identity]) \
+        if plan.dataset.identity else "NULL::VARCHAR"
+    con.execute(f"""
+        COPY (
+            SELECT _file, _ordinal, _key, {identity} AS _identity, _region AS region,
+                list_filter([{failing}], rule -> rule IS NOT NULL) AS rules
+            FROM staged WHERE {_rejected(plan)}
+            UNION ALL
+            SELECT _file, _ordinal, _key, {identity} AS _identity, _region, [{text(CONFLICT)}]
+            FROM staged SEMI JOIN (FROM dropped WHERE outcome = 'conflict') USING (_file, _ordinal)
+            UNION ALL
+            SELECT _file, _ordinal, NULL, NULL, NULL, ['line.' || reason] FROM unparsed
+            ORDER BY _file, _ordinal)
+        TO {text(work / 'quarantine.parquet')} (FORMAT parquet, COMPRESSION zstd)""")
+
+
+def _write_masks(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path) -> None:
+    conflict = next((r for r in plan.rules if r.rule == CONFLICT), None)
+    masks = [f"_{kind}_{i}" for i in range(plan.masks) for kind in ("failed", "applied", "repaired")]
+    columns = ", ".join(masks)
+    if conflict:
+        hit = "(_file, _ordinal) IN (SELECT (_file, _ordinal) FROM dropped WHERE outcome = 'conflict')"
+        failed = f"_failed_{conflict.mask}"
+        columns = columns.replace(failed, f"({failed} | CASE WHEN {hit} THEN {1 << conflict.bit} ELSE 0 END)::BIGINT AS {failed}", 1)
+    con.execute(f"COPY (SELECT _region AS region, {columns} FROM staged) "
+                f"TO {text(work / 'masks.parquet')} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def _rule_counts(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path) -> tuple[dict[str, dict], list[dict]]:
+    """applicable, failed and repaired per rule, in total and by region."""
+    kinds = ("applied", "failed", "repaired")
+    sums = ", ".join(f"count(*) FILTER (_{k}_{r.mask} & {1 << r.bit} <> 0)" for r in plan.rules for k in kinds)
+    rows = con.execute(f"SELECT coalesce(region, ''), {sums} FROM read_parquet($1) GROUP BY ALL",
+                       [str(work / "masks.parquet")]).fetchall()
+    total = {r.rule: {"applicable": 0, "failed": 0, "repaired": 0} for r in plan.rules}
+    regions = []
+    for region, *numbers in rows:
+        for i, rule in enumerate(plan.rules):
+            found = dict(zip(("applicable", "failed", "repaired"), numbers[3 * i:3 * i + 3]))
+            for key, value in found.items():
+                total[rule.rule][key] += value
+            if found["applicable"]:
+                regions.append({"region": region, "rule": rule.rule, **found})
+    return total, regions

@@ -1,0 +1,321 @@
+"""The way of the data, step by step; the order stands in `ingest`. The command line and the DAGs call the same functions.
+
+receive (inbox → landing) → stage (landing → staging) → judge (gate) → commit (base, current) → release. Every step
+can be repeated: it looks at what is there and does what is missing. Steps pass batch keys, `<batch_id>~r<revision>`.
+A step that raises leaves the batch in its last state; what can only be mended by new data or a new contract is
+recorded as `refused` or `held`, with a reason that holds counts and rule ids, never values.
+"""
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipelines import base, compiler, current, gate, keys, landing, ledger as tables, readers, reports, scores, staging
+from pipelines.batch import BatchId, batch_date as resolve_date
+from pipelines.compiler import Plan
+from pipelines.contract import Dataset, dataset as read_dataset, datasets
+from pipelines.ledger import Ledger, now
+from pipelines.locks import writer
+from pipelines.rules import declared_hash, rules
+from pipelines.semantics import reference
+from pipelines.settings import Lake, Project, WrongUse
+from pipelines.version import code_version
+
+PENDING = ("received", "staged", "passed")
+FAILED = ("held", "refused")
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The project, the lake and the ledger a step works with."""
+
+    project: Project
+    lake: Lake
+
+    @classmethod
+    def open(cls) -> Desk:
+        """The desk named by LAKE_PROJECT and LAKE_HOME."""
+        return cls(Project.open(), Lake.open())
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.lake)
+
+    def plan(self, dataset_id: str) -> Plan:
+        """The compiled plan of one dataset."""
+        found = read_dataset(dataset_id, self.project)
+        return compiler.plan(found, rules(found, self.project))
+
+    def stamp(self, dataset: Dataset) -> dict[str, str]:
+        """What a batch is judged under: contract and rules, code lists, program, pseudonym key."""
+        return {"contract_hash": declared_hash(dataset, self.project), "code_version": code_version(),
+                "lists_hash": reference.versions_hash(self.project), "key_id": keys.key_id(self.lake)}
+
+
+def key_of(batch_id: str, revision: int) -> str:
+    """The name of one submission of a batch."""
+    return f"{batch_id}~r{revision}"
+
+
+def split_key(key: str) -> tuple[str, int]:
+    """(batch_id, revision) of a batch key."""
+    batch_id, _, revision = key.rpartition("~r")
+    return batch_id, int(revision)
+
+
+def ingest(dataset_id: str, batch_date: str | None = None) -> dict[str, Any]:
+    """All steps for one dataset: of one batch date, or of everything that waits.
+
+    Returns:
+        {"keys": […], "accepted": […], "troubles": […]} of this call.
+    """
+    received = receive(dataset_id, batch_date)
+    accepted = judge(dataset_id, stage(dataset_id, received))
+    counts = commit(dataset_id, accepted) if accepted else {}
+    return {"keys": received, "accepted": accepted, "counts": counts, "troubles": report(dataset_id, received)}
+
+
+def receive(dataset_id: str, batch_date: str | None = None, desk: Desk | None = None) -> list[str]:
+    """Take what lies in `inbox/<dataset>/<source>/<batch_date>/` into landing; returns the keys of all waiting batches.
+
+    Waiting: received but not decided, or held or refused under a contract that has changed since.
+    """
+    desk = desk or Desk.open()
+    found = read_dataset(dataset_id, desk.project)
+    wanted = resolve_date(batch_date) if batch_date else None
+    for source in found.sources:
+        folder = desk.lake.inbox / dataset_id / source.source
+        for dated in sorted(p for p in folder.glob("*") if p.is_dir() and wanted in (None, p.name)):
+            files = sorted(p for p in dated.iterdir() if p.is_file() and not p.name.startswith("."))
+            if files:
+                submit(dataset_id, files, source.source, dated.name, desk=desk)
+                for file in files:
+                    file.unlink()
+    return _waiting(desk, found, wanted)
+
+
+def submit(dataset_id: str, files: Iterable[Path], source: str, batch_date: str, desk: Desk | None = None,
+           **options: Any) -> list[landing.Received]:
+    """Copy a department's files into landing and enter them in the ledger; the same bytes again change nothing.
+
+    Args:
+        dataset_id: the dataset the files belong to.
+        files: what the department sent for this date.
+        source: slug, department name or USCC of the sender.
+        batch_date: ISO date of the submission (报送日期).
+        options: part, sequence, correct, revision, as `landing.receive` takes them.
+
+    Raises:
+        WrongUse: the dataset, source, date or a file cannot be taken.
+    """
+    desk = desk or Desk.open()
+    found = read_dataset(dataset_id, desk.project)
+    sender = found.source(source)
+    with writer(desk.lake, f"receive-{dataset_id}"), desk.ledger.step(dataset_id, "receive") as detail:
+        received = landing.receive(desk.lake, found, sender, list(files), resolve_date(batch_date), **options)
+        for one in received:
+            batch = BatchId.parse(one.batch_id)
+            desk.ledger.add_batch(
+                batch_id=one.batch_id, revision=one.revision, dataset=dataset_id, source=batch.source, part=batch.part,
+                batch_date=batch.batch_date, sequence=batch.sequence, files=one.files, bytes=one.bytes, lines=one.lines)
+        detail |= {"batches": len(received), "duplicates": sum(r.duplicate for r in received)}
+    return received
+
+
+def _waiting(desk: Desk, found: Dataset, wanted: str | None) -> list[str]:
+    """Keys to work on, oldest batch first; of several revisions only the highest counts."""
+    t, today = tables.batches, declared_hash(found, desk.project)
+    rows = desk.ledger.rows(sa.select(t).where(t.c.dataset == found.id).order_by(t.c.batch_date, t.c.sequence, t.c.batch_id, t.c.revision))
+    highest = {r["batch_id"]: r["revision"] for r in rows}
+    keys_ = []
+    for row in rows:
+        again = row["state"] in FAILED and row["contract_hash"] != today
+        if wanted not in (None, row["batch_date"]) or not (row["state"] in PENDING or again):
+            continue
+        if row["revision"] < highest[row["batch_id"]]:
+            desk.ledger.update_batch(row["batch_id"], row["revision"], state="superseded", decided_at=now(),
+                                     reason="a correction with a higher revision was received")
+        else:
+            keys_.append(key_of(row["batch_id"], row["revision"]))
+    return keys_
+
+
+def stage(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> list[str]:
+    """Standardise, type, test and split each batch in one pass; returns the keys that were staged."""
+    desk = desk or Desk.open()
+    plan = desk.plan(dataset_id)
+    staged = []
+    with writer(desk.lake, dataset_id):
+        for key in batch_keys:
+            batch_id, revision = split_key(key)
+            row = desk.ledger.batch(batch_id, revision)
+            stamp = desk.stamp(plan.dataset)
+            if row["state"] in ("staged", "passed") and row["contract_hash"] == stamp["contract_hash"] \
+                    and staging.read(desk.lake, batch_id, revision):
+                staged.append(key)
+            elif _stage_one(desk, plan, batch_id, revision, stamp):
+                staged.append(key)
+    return staged
+
+
+def _stage_one(desk: Desk, plan: Plan, batch_id: str, revision: int, stamp: dict[str, str]) -> bool:
+    manifest = landing.read_manifest(landing.folder(desk.lake, batch_id, revision))
+    source = plan.dataset.source(manifest.source)
+    try:
+        with desk.ledger.step(batch_id, "stage", revision) as detail:
+            found = staging.stage(desk.lake, desk.project, plan, source, manifest, base.field_ids(desk.lake, plan))
+            counts = {k: v for k, v in found.counts.items() if k in tables.batches.c}
+            detail |= counts
+    except (readers.ReadRefused, WrongUse) as error:
+        desk.ledger.update_batch(batch_id, revision, state="refused", reason=str(error), decided_at=now(), decided_by="stage", **stamp)
+        return False
+    desk.ledger.update_batch(batch_id, revision, state="staged", reason=None, **counts, **stamp)
+    return True
+
+
+def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> list[str]:
+    """Let Great Expectations judge each staged batch; returns the keys that passed. The others are held."""
+    desk = desk or Desk.open()
+    plan = desk.plan(dataset_id)
+    passed = []
+    for key in batch_keys:
+        batch_id, revision = split_key(key)
+        row = desk.ledger.batch(batch_id, revision)
+        if row["state"] == "passed" or _judge_one(desk, plan, row):
+            passed.append(key)
+    return passed
+
+
+def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any]) -> bool:
+    batch_id, revision = row["batch_id"], row["revision"]
+    found = staging.read(desk.lake, batch_id, revision)
+    context = {k: row[k] for k in ("dataset", "source", "part", "batch_date", "batch_id", "revision")}
+    with desk.ledger.step(batch_id, "judge", revision) as detail:
+        verdict = gate.judge(desk.lake, found.folder, context)
+        detail |= {"outcome": verdict.outcome, "rules": len(verdict.results)}
+    results = [{k: v for k, v in vars(r).items() if k in tables.rule_results.c} for r in verdict.results]
+    desk.ledger.replace_results(batch_id, revision, results, found.counts["regions"])
+    passed = verdict.outcome == "accept"
+    desk.ledger.update_batch(
+        batch_id, revision, state="passed" if passed else "held", reason="\n".join(verdict.reasons) or None,
+        score=scores.dataset(results, found.counts), decided_at=now(), decided_by="gate")
+    write_report(desk, plan.dataset, batch_id, revision)
+    return passed
+
+
+def write_report(desk: Desk, found: Dataset, batch_id: str, revision: int) -> None:
+    """The page a quality officer opens for one batch, and the index of all of them."""
+    row = desk.ledger.batch(batch_id, revision)
+    where = [t.c.batch_id == batch_id for t in (tables.rule_results, tables.rule_counts)]
+    results = desk.ledger.rows(sa.select(tables.rule_results).where(where[0], tables.rule_results.c.revision == revision))
+    regions = desk.ledger.rows(sa.select(tables.rule_counts).where(where[1], tables.rule_counts.c.revision == revision))
+    sender = found.source(row["source"])
+    reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": sender.department}, results, regions)
+
+
+def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> dict[str, int]:
+    """Make the passed batches part of base and derive current; returns counts of this call."""
+    desk = desk or Desk.open()
+    plan = desk.plan(dataset_id)
+    total = {"batches": 0, "accepted": 0, "quarantined": 0}
+    with writer(desk.lake, dataset_id):
+        for key in batch_keys:
+            batch_id, revision = split_key(key)
+            row = desk.ledger.batch(batch_id, revision)
+            if row["state"] == "passed":
+                _commit_one(desk, plan, batch_id, revision)
+            total = {"batches": total["batches"] + 1, "accepted": total["accepted"] + (row["accepted"] or 0),
+                     "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
+        state = derive(desk, plan)
+        base.sweep(desk.lake, plan)
+        for key in batch_keys:
+            write_report(desk, plan.dataset, *split_key(key))
+    return total | {"current_rows": state.facts["rows"]}
+
+
+def _commit_one(desk: Desk, plan: Plan, batch_id: str, revision: int) -> None:
+    with desk.ledger.step(batch_id, "commit", revision) as detail:
+        folder = staging.folder(desk.lake, batch_id, revision)
+        kept = quarantine_file(desk.lake, batch_id, revision)
+        kept.parent.mkdir(exist_ok=True)
+        if (folder / "quarantine.parquet").exists():
+            shutil.copyfile(folder / "quarantine.parquet", kept.with_suffix(".part"))
+            kept.with_suffix(".part").replace(kept)
+        detail["snapshot"] = str(base.accept(desk.lake, plan, batch_id, revision, folder))
+        with desk.ledger.transaction() as con:
+            t = tables.batches
+            con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision < revision, t.c.state == "accepted").values(
+                state="superseded", reason=f"revision {revision} replaced it"))
+            con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision == revision).values(state="accepted", decided_at=now()))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def quarantine_file(lake: Lake, batch_id: str, revision: int) -> Path:
+    """Where the rejected addresses of an accepted batch are kept."""
+    return lake.quarantine / BatchId.parse(batch_id).dataset / f"{key_of(batch_id, revision)}.parquet"
+
+
+def derive(desk: Desk, plan: Plan) -> current.Current:
+    """The dataset's current state after all accepted batches."""
+    versions = base.versions(desk.lake, plan)
+    rejected = {}
+    for batch_id, version in versions.items():
+        file = quarantine_file(desk.lake, batch_id, revision_of(version))
+        if file.exists():
+            rejected[batch_id] = file
+    return current.derive(desk.lake, plan, versions, rejected)
+
+
+def revision_of(version: base.Version) -> int:
+    """Which revision of its batch a version holds; its folder in base tells."""
+    return int(Path(version.files[0]).parent.name.split("~r", 1)[1].partition("~")[0])
+
+
+def report(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> list[str]:
+    """One message per batch that was held or refused, and what to do about it."""
+    desk = desk or Desk.open()
+    messages = []
+    for key in batch_keys:
+        batch_id, revision = split_key(key)
+        row = desk.ledger.batch(batch_id, revision)
+        if row["state"] in FAILED:
+            messages.append(f"{row['state']}: {row['reason']} See: python -m pipelines why {batch_id}")
+    return messages
+
+
+def release(desk: Desk | None = None) -> dict[str, Any] | None:
+    """Publish the last accepted state of every dataset; None when nothing changed since the last release."""
+    from pipelines import release as publication
+
+    desk = desk or Desk.open()
+    plans, states = {}, {}
+    with writer(desk.lake, "release"):
+        for found in datasets(desk.project):
+            plan = desk.plan(found.id)
+            with writer(desk.lake, found.id):
+                state = derive(desk, plan)
+            if state.facts["batches"]:
+                plans[found.id], states[found.id] = plan, state
+        with desk.ledger.step("release", "release") as detail:
+            done = publication.publish(desk.lake, desk.project, plans, states, desk.ledger, "accepted batches")
+            detail |= done or {"changed": False}
+        for dataset_id, state in states.items():
+            current.sweep(desk.lake, dataset_id, {state.facts["version"]})
+    return done
+
+
+def rollback(release_id: int | None = None, desk: Desk | None = None) -> dict[str, Any]:
+    """Point lake.duckdb back to an earlier kept release: the one named, or the one before the newest."""
+    from pipelines import release as publication
+
+    desk = desk or Desk.open()
+    with writer(desk.lake, "release"), desk.ledger.step("release", "rollback") as detail:
+        done = publication.rollback(desk.lake, desk.project, desk.ledger, release_id)
+        detail |= done
+    return done
