@@ -3,7 +3,7 @@
 `ingest.<dataset>` takes the batch date as partition key: receive → stage → judge → commit → verdict. `commit` emits
 the dataset's asset when a batch was accepted; `verdict` fails, without a retry, when one was held or refused.
 `release` is fired by any asset. Airflow starts one run per event (measured); they are coalesced by running one at
-a time, at lower priority than ingest steps, each publishing all that is accepted by then; a run that finds
+a time, when no stage or commit runs or waits, each publishing all that is accepted by then; a run that finds
 nothing pending is skipped. Only ids and counts go through XCom, and only `tell`-ed failures into logs.
 """
 from __future__ import annotations
@@ -15,7 +15,14 @@ from typing import Any
 
 import yaml
 from airflow.sdk import (
-    DAG, Asset, AssetAny, FixedKeyMapper, PartitionedAssetTimetable, PartitionedAtRuntime, get_parsing_context, task,
+    DAG,
+    Asset,
+    AssetAny,
+    FixedKeyMapper,
+    PartitionedAssetTimetable,
+    PartitionedAtRuntime,
+    get_parsing_context,
+    task,
 )
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -65,7 +72,7 @@ def judge(dataset_id: str, keys: list[str]) -> list[str]:
     return accepted
 
 
-@task(**RETRY)
+@task(pool="engine", **RETRY)
 def commit(dataset_id: str, keys: list[str]) -> dict[str, int]:
     """Make the accepted batches part of base and current, and say so through the dataset's asset."""
     if not keys:
@@ -84,7 +91,7 @@ def verdict(dataset_id: str, keys: list[str]) -> None:
     log.info("%s: all %d batches accepted", dataset_id, len(keys))
 
 
-@task(pool="publish", priority_weight=1, weight_rule="absolute", **RETRY)
+@task(pool="engine", pool_slots=2, priority_weight=1, weight_rule="absolute", **RETRY)
 def publish() -> dict[str, int]:
     """Publish the last accepted state of every dataset."""
     counts = _step("release")
@@ -106,7 +113,7 @@ def heading(contract: Path) -> dict[str, Any]:
     """
     head = contract.read_text("utf-8").partition("\nschema:")[0]
     try:
-        found = yaml.load(head, Loader=yaml.CSafeLoader)  # noqa: S506 - a safe loader
+        found = yaml.load(head, Loader=yaml.CSafeLoader)
     except yaml.YAMLError:
         found = None
     return found if isinstance(found, dict) else {}

@@ -13,7 +13,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -21,6 +24,7 @@ from typing import IO
 import psutil
 
 from pipelines.settings import Lake, Project, WrongUse
+from pipelines.sql import memory_mb
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 20
@@ -41,7 +45,10 @@ class AirflowFailed(Exception):
 
 
 def environment(lake: Lake, project: Project, port: int, execution_port: int) -> dict[str, str]:
-    """The complete environment of the parts: nothing of the caller's own Airflow or proxy settings takes part."""
+    """The complete environment of the parts: nothing of the caller's own Airflow or proxy settings takes part.
+
+    Two engines run at once (dags/pools.json), so each gets a third of the memory, not the usual half.
+    """
     local = "127.0.0.1,localhost"
     settings = {
         "CORE__LOAD_EXAMPLES": "False",
@@ -65,7 +72,9 @@ def environment(lake: Lake, project: Project, port: int, execution_port: int) ->
     }
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
     return inherited | {f"AIRFLOW__{k}": v for k, v in settings.items()} | {
-        "AIRFLOW_HOME": str(lake.home / "airflow"), "LAKE_HOME": str(lake.home), "LAKE_PROJECT": str(project.root),
+        "AIRFLOW_HOME": str(lake.home / "airflow"),
+        "LAKE_MEMORY_MB": os.environ.get("LAKE_MEMORY_MB") or str(memory_mb() * 2 // 3),
+        "LAKE_HOME": str(lake.home), "LAKE_PROJECT": str(project.root),
         "PYTHONPATH": str(ROOT), "GX_ANALYTICS_ENABLED": "False", "NO_PROXY": local, "no_proxy": local,
     }
 
@@ -178,33 +187,50 @@ class Parts:
                 cwd=self.home, start_new_session=True, pass_fds=(self._lock.fileno(),))
 
     def _stop(self) -> None:
-        """Stop the parts, those that write first; a session that does not end in time is killed with its tasks."""
-        sessions = {p.pid for p in self._running.values()}
-        for names in (("scheduler", "dag-processor"), ("api", "execution-api")):
-            group = [self._running[n] for n in names if n in self._running]
-            for process in group:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + STOP_SECONDS
-            for process in group:
-                try:
-                    process.wait(max(0.1, deadline - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    pass
-        _kill_sessions(sessions)
-        for process in self._running.values():
-            process.wait()
-        self._running.clear()
-        if self._lock:
-            self._lock.truncate(0)
-            self._lock.close()
+        """Stop the parts, those that write first; what does not end in time is killed with its tasks."""
+        with _undisturbed():
+            sessions = {p.pid for p in self._running.values()}
+            for names in (("scheduler", "dag-processor"), ("api", "execution-api")):
+                _end([self._running[n] for n in names if n in self._running])
+            _kill_sessions(sessions)
+            for process in self._running.values():
+                process.wait()
+            self._running.clear()
+            if self._lock:
+                self._lock.truncate(0)
+                self._lock.close()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C does not interrupt this block, which would leave processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    """Ask these processes to end, and give them STOP_SECONDS to do so."""
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.1, deadline - time.monotonic()))
 
 
 def _kill_sessions(sessions: set[int]) -> None:
     """Kill what is left of these sessions: task processes leave the group of their scheduler, not its session."""
-    for pid in psutil.pids():
-        try:
-            if os.getsid(pid) in sessions:
-                os.kill(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
+    left = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, PermissionError, psutil.Error):
+            if os.getsid(process.pid) in sessions:
+                process.kill()
+                left.append(process)
+    psutil.wait_procs(left, timeout=STOP_SECONDS)

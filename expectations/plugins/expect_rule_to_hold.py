@@ -72,8 +72,8 @@ class ExpectRuleToHold(ColumnMapExpectation):
         if not applicable:
             return "无适用行 no applicable row"
         failed = found["unexpected_count"]
-        return (f"{(applicable - failed) / applicable:.4%} 成立 hold<br>"
-                f"{failed:,} / {applicable:,} 行不成立 rows fail")
+        hold = (applicable - failed) * 1_000_000 // applicable / 10_000  # rounded down: 100 % means every row
+        return f"{hold:g} % 成立 hold<br>{failed:,} / {applicable:,} 行不成立 rows fail"
 
     @classmethod
     @renderer(renderer_type=LegacyDiagnosticRendererType.UNEXPECTED_STATEMENT)

@@ -1,8 +1,8 @@
 """Validation evidence for people: a Great Expectations project and Data Docs per dataset.
 
 reports/gx/<dataset>/ holds great_expectations.yml, plugins/, expectations/ (suites), validations/ (the last
-`KEEP` results) and docs/ (offline pages; open docs/index.html). It opens with `gx.get_context`. Everything in it
-can be made again; it plays no part in a verdict, and a broken project is thrown away and begun anew.
+`KEEP` results) and docs/ (offline pages; open docs/index.html). It opens with `gx.get_context`. It plays no part in
+a verdict and may be deleted; a judged batch brings it back.
 """
 from __future__ import annotations
 
@@ -56,15 +56,13 @@ PROJECT: dict[str, Any] = {
 def publish(root: Path, suite: Any, validation: Any) -> None:
     """Store a suite and its validation result under `root` and bring the pages up to date.
 
-    A failure is logged and not raised: the verdict stands without its pages.
+    A failure is logged and not raised: the verdict stands without its pages. A torn file of a killed run is skipped
+    by GX or overwritten here.
     """
-    for attempt in (1, 2):
-        try:
-            _publish(root, suite, validation)
-            return
-        except Exception as error:
-            log.warning("Data Docs under %s not written (attempt %d of 2): %s", root.name, attempt, failures.tell(error))
-            shutil.rmtree(root, ignore_errors=True)
+    try:
+        _publish(root, suite, validation)
+    except Exception as error:
+        log.warning("Data Docs of %s not written: %s", root.name, failures.tell(error))
 
 
 def _publish(root: Path, suite: Any, validation: Any) -> None:

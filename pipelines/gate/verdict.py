@@ -57,7 +57,7 @@ class Batch:
     def says(self, finding: str, remedy: str) -> str:
         """A reason to hold: dataset, batch, finding, what to do next."""
         short = self.batch_id.removeprefix(f"{self.dataset}~")
-        return f"{self.dataset} batch {short} r{self.revision}: {finding}. Batch held. {remedy}"
+        return f"{self.dataset} batch {short} r{self.revision}: {finding.rstrip('.')}. Batch held. {remedy}"
 
     def fault(self, finding: str) -> str:
         """A reason that lies in the pipeline, not in the data."""

@@ -337,7 +337,7 @@ def test_pages_and_results_hold_no_value_and_refer_to_no_host(judge, lake, tmp_p
     assert "partial_unexpected" not in results[-1].read_text()
     page = next(p for p in pages if p.parts[-5] == "validations" or "validations" in p.parts).read_text(encoding="utf-8")
     for word in ("公民身份号码校验码正确", "the check digit is right", "at least 99 % of applicable rows", "公安厅", "0302",
-                 "99.0000% 成立", "1 / 100 行不成立", "未测量"):
+                 "99 % 成立", "1 / 100 行不成立", "未测量"):
         assert word in page
 
 
@@ -363,19 +363,20 @@ def test_history_is_bounded(judge, lake, monkeypatch):
     assert len([p for p in files(lake, ".html") if "validations" in p.parts]) == 2
 
 
-def test_a_broken_evidence_folder_is_begun_anew_and_never_decides(judge, lake, caplog):
+def test_torn_evidence_of_a_killed_run_is_overcome(judge, lake):
     judge()
-    torn = files(lake, ".json")[-1]
-    torn.write_text("{")
-    suite_file = next(p for p in files(lake, ".json") if "expectations" in p.parts)
-    suite_file.write_text("{")
+    for file in files(lake, ".json"):
+        file.write_text("{")
     assert judge().outcome == "accept"
-    assert len(files(lake, ".html")) == 3
-    (lake.reports / "gx" / "population.person").rename(lake.reports / "away")
-    (lake.reports / "gx" / "population.person").write_text("a file in the way")
+    newest = max((p for p in files(lake, ".html") if "validations" in p.parts), key=lambda p: p.stat().st_mtime)
+    assert newest.parent.name in (lake.reports / "gx" / "population.person" / "docs" / "index.html").read_text()
+
+
+def test_pages_that_cannot_be_written_decide_nothing(judge, lake, caplog):
+    (lake.reports / "gx").write_text("a file in the way")
     with caplog.at_level(logging.WARNING):
         assert judge().outcome == "accept"
-    assert "Data Docs under population.person not written" in caplog.text
+    assert "Data Docs of population.person not written" in caplog.text
 
 
 def test_an_officer_can_open_suite_and_results(judge, lake):

@@ -49,3 +49,21 @@ create macro given(n) as letter('芷蘅昀霁珩璟翊彧榕蓁筠琰峤澍苒�
 create macro rare(n) as letter('㛃䶮𠮷𫖯𬭎喆', n % 6);
 create macro minority(n) as ['阿依努尔', '买热木', '努尔兰', '巴特尔', '乌日娜', '热依汗', '吐尔逊', '帕提曼'][1 + n % 8]
     || '·' || ['艾则孜', '赛力克', '依布拉音', '其木格', '玉素甫', '达吾提'][1 + n // 8 % 6];
+
+-- Words shared by several submissions.
+create macro address_at(place, township, door) as place || '示例' || ['一', '二', '三'][1 + township] || '街道' || door;
+create macro household_no_of(county, h) as county || lpad(h::varchar, 9, '0');
+create macro relation_of(member, male) as case member when 0 then '02' when 1 then if(male, '11', '12')
+    when 4 then if(male, '51', '52') else if(male, '20', '30') end;
+create macro start_of(i) as strftime(getvariable('anchor') - to_months(6 + below(100, i, 'insured since')), '%Y-%m');
+create macro trade_of(trade, part) as [
+    ['F', '5211', '百货零售', '日用百货销售'], ['F', '5143', '食品批发', '预包装食品批发'], ['H', '6210', '餐饮', '餐饮服务'],
+    ['C', '1340', '食品制造', '食品生产加工'], ['I', '6513', '软件', '软件开发与技术服务'], ['G', '5431', '货运', '普通货物道路运输'],
+    ['E', '4700', '建筑', '房屋建筑工程施工'], ['A', '0111', '种植', '谷物种植与销售']][1 + trade][part];
+create macro former_or_old_name(e, name, former) as coalesce(former, name);
+
+-- Who serves where: disjoint ranges of living adults, so that no lead arises by chance.
+create macro second_rank(e) as (e * 2 + 1) % getvariable('adults');
+create macro supervisor_rank(e) as (getvariable('enterprises') * 2 + e) % getvariable('adults');
+create macro defaulter_rank(d) as (getvariable('enterprises') * 3 + d) % getvariable('adults');
+create macro natural_rank(f) as (getvariable('enterprises') * 4 + f) % getvariable('adults');

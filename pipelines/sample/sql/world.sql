@@ -84,7 +84,9 @@ order by i;
 create table world.adult as
 select row_number() over (order by i) - 1 as r, i from world.person where member < 2 and age between 22 and 75 and death_date is null;
 create table world.dead as
-select row_number() over (order by draw(i, 'dead'), i) - 1 as r, i, death_date from world.person where death_date is not null and age >= 30;
+select *, r % 20 = 3 and age >= 60 as late_pay, r % 20 = 5 and age between 18 and 62 as still_insured
+from (select row_number() over (order by draw(i, 'dead'), i) - 1 as r, i, age, death_date
+      from world.person where death_date is not null and age >= 30);
 set variable adults = (select count(*) from world.adult);
 
 -- Enterprises. Planted among them: e % 500 < 6 share one legal representative, 100-111 one address (views of shell
@@ -129,4 +131,21 @@ select *, uscc_of(prefix || county_code || org_code) as uscc,
            || '号楼' || (101 + abs(spot) % 7000) || '室' as door,
        below(3, spot, 'township') as township
 from checked
+order by e;
+
+-- What the register says about an enterprise. `guarded` rows stay clean: a lead of a theme view hangs on them.
+create table world.registered as
+select *, case prefix when '93' then county_short || brand || trade_of(trade, 3) || '农民专业合作社'
+           when '92' then county_short || brand || trade_of(trade, 3) || '店'
+           else case when below(4, e, 'brackets') = 0 then brand || '（宁夏）' else '宁夏' || brand end || trade_of(trade, 3)
+               || if(below(3, e, 'form') = 0, '有限责任公司', '有限公司') end as name,
+       case when prefix = '91' and (below(10, e, 'renamed') = 0 or e % 4 = 1 and e // 4 % 40 = 7) then '宁夏旧' || brand || trade_of(trade, 3) || '有限公司' end as former_name,
+       case prefix when '93' then '9100' when '92' then '9500' else ['1130', '1151', '1190', '1110'][1 + below(4, e, 'type')] end
+           as entity_type_code,
+       below(3, e, 'term') > 0 as long_term,
+       case when status_code <> '1' then greatest(establish_date + 30, days_before(getvariable('anchor'), 30 + below(1500, e, 'ended'))) end
+           as status_date,
+       days_before(getvariable('anchor'), below(400, e, 'changed')) as changed_on,
+       shared_rep or shared_address or dead_rep or e % 4 = 1 as guarded
+from (select *, regexp_replace(county_name, '^宁夏回族自治区.*?市(.+)$', '\1') as county_short from world.enterprise)
 order by e;

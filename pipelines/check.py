@@ -1,0 +1,122 @@
+"""`check`: everything declared is read by an engine, and every rule is proved, before any data comes.
+
+Contracts, rules, semantic types, code lists, masks and theme views are tried against empty tables in memory; all
+errors of all files are gathered. Tests and the command line call this; DAG parsing does not.
+"""
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import duckdb
+import yaml
+
+from pipelines import compiler, keys, masks, themes
+from pipelines.compiler import Plan
+from pipelines.contract import ContractError, Dataset, dataset as read_dataset
+from pipelines.proof import prove
+from pipelines.rules import rules
+from pipelines.semantics import reference
+from pipelines.settings import Lake, Project, WrongUse
+from pipelines.sql import connect, name
+
+
+def check(project: Project | None = None, lake: Lake | None = None) -> dict[str, Any]:
+    """Try everything the project declares.
+
+    Returns:
+        datasets, columns, rules, lists, views: counts of what was tried; errors: every error, empty when all is well.
+    """
+    project = project or Project.open()
+    errors: list[str] = []
+    plans: list[Plan] = []
+    for path in sorted(project.contracts.glob("*/*.yaml")):
+        plan = _plan(f"{path.parent.name}.{path.stem}", project, errors)
+        if plan:
+            plans.append(plan)
+    con = connect()
+    try:
+        lists = {one.list for one in reference.lists(project)}
+        reference.load(con, project)
+        reference.load_macros(con, project)
+        keys.install(con, lake or Lake.open())
+        for plan in plans:
+            errors += _dataset_errors(con, plan, lists)
+        views = themes.check(con, project, plans) if not errors else []
+        errors += [e for _, e in views if e]
+    except (WrongUse, duckdb.Error) as error:
+        errors.append(str(error))
+    finally:
+        con.close()
+    declared = {f"{p.dataset.domain}/{p.dataset.id.partition('.')[2]}" for p in plans}
+    orphans = [p for p in sorted(project.expectations.glob("*/*.yaml")) if f"{p.parent.name}/{p.stem}" not in declared]
+    errors += [f"{p.parent.name}/{p.name}: rules of a dataset that has no contract" for p in orphans if not errors]
+    return {"datasets": len(plans), "columns": sum(len(p.dataset.columns) for p in plans),
+            "rules": sum(len(p.rules) for p in plans), "lists": len(reference.lists(project)),
+            "views": len(list(project.views.rglob("*.sql"))), "errors": errors}
+
+
+def _plan(dataset_id: str, project: Project, errors: list[str]) -> Plan | None:
+    try:
+        found = read_dataset(dataset_id, project)
+    except ContractError as error:
+        errors += str(error).splitlines()
+        return None
+    try:
+        made = compiler.plan(found, rules(found, project))
+    except WrongUse as error:
+        errors += str(error).splitlines()
+        return None
+    errors += [f"{dataset_id}: {e}" for e in conformance(found)]
+    return made
+
+
+def conformance(found: Dataset) -> list[str]:
+    """What the published ODCS v3.1 JSON schema says against the contract file."""
+    import json
+
+    import jsonschema
+    from open_data_contract_standard.model import OpenDataContractStandard
+
+    schema = json.loads(OpenDataContractStandard.json_schema())
+    raw = yaml.load(found.path.read_bytes(), Loader=yaml.CSafeLoader)  # noqa: S506 - a safe loader
+    seen = jsonschema.Draft201909Validator(schema).iter_errors(raw)
+    return [f"{'.'.join(map(str, e.absolute_path))}: not as in ODCS v3.1: {e.message[:200]}" for e in seen]
+
+
+def _dataset_errors(con: duckdb.DuckDBPyConnection, plan: Plan, lists: set[str]) -> list[str]:
+    found = plan.dataset
+    errors = []
+    for column in found.columns:
+        listed = re.fullmatch(r"code\((\w+)\)", column.type)
+        if listed and listed[1] not in lists:
+            errors.append(f"column {column.name} uses code list {listed[1]!r}, which warehouse/reference/lists.yaml does not have")
+        if column.primary_key and column.severity != "reject":
+            errors.append(f"key column {column.name} has severity {column.severity!r}; a row without its key cannot be kept, so it must be reject")
+    try:
+        prove(con, plan)
+    except WrongUse as error:
+        errors += [line.removeprefix(f"{found.id}: ") for line in str(error).splitlines()]
+    except duckdb.Error as error:
+        errors.append(f"its compiled SQL is refused: {str(error).splitlines()[0]}")
+    errors += _conditions(con, plan)
+    try:
+        masks.judge(plan)
+    except WrongUse as error:
+        errors.append(str(error))
+    return [f"{found.id}: {e}" for e in errors]
+
+
+def _conditions(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
+    """`publish_when` and `classified.when` are SQL over base columns: they must bind."""
+    found = plan.dataset
+    typed = ", ".join(f"NULL::{t} AS {name(n)}" for n, t in plan.physical())
+    conditions = [("publish_when", found.publish_when)] + [(f"classified of {c.name}", c.classified_when) for c in found.columns]
+    errors = []
+    for where, sql in conditions:
+        if sql:
+            try:
+                con.execute(f"SELECT 1 FROM (SELECT {typed}) WHERE {sql}")
+            except duckdb.Error as error:
+                errors.append(f"{where}: {str(error).splitlines()[0]}")
+    return errors

@@ -1,0 +1,128 @@
+"""One DuckDB file of views, made from a manifest alone: what analysts open (`lake.duckdb`), and every kept release.
+
+Views name absolute files and every column, so nothing changes under a reader: no glob, no relative path, no `*`.
+The file is built beside, tried, and then renamed; a view that does not bind, counts otherwise than its manifest or
+lacks a comment stops the build, and the file that was there stays.
+"""
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines import themes
+from pipelines.settings import WrongUse
+from pipelines.sql import connect, name, text, texts
+
+
+class BrokenView(WrongUse):
+    """A view of a release is not what its manifest says; the message names the view and the reason."""
+
+
+def build(manifest: dict[str, Any], root: Path, path: Path, mode: int = 0o644) -> None:
+    """Make the database of `manifest` at `path`, replacing what is there once the new one has been tried.
+
+    Args:
+        manifest: its `relations`, `macros` and `views`, as `release` writes them.
+        root: folder that relative file paths of the manifest start from.
+        mode: file mode of the database.
+
+    Raises:
+        BrokenView: a view does not bind or disagrees with the manifest.
+    """
+    beside = path.with_name(f".{path.name}.part")
+    for leftover in path.parent.glob(f".{path.name}.part*"):
+        leftover.unlink()
+    con = connect(beside)
+    try:
+        _create(con, manifest, root)
+        smoke(con, manifest)
+    finally:
+        con.close()
+    beside.chmod(mode)
+    os.replace(beside, path)
+
+
+def point(source: Path, target: Path) -> None:
+    """Put a copy of the tried database `source` in the place of `target` in one step; open readers keep the old one."""
+    beside = target.with_name(f".{target.name}.part")
+    shutil.copyfile(source, beside)
+    shutil.copymode(source, beside)
+    os.replace(beside, target)
+
+
+def _create(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any], root: Path) -> None:
+    for view, relation in manifest["relations"].items():
+        schema, _, table = view.partition(".")
+        quoted = f"{name(schema)}.{name(table)}"
+        files = texts(root / f["path"] for f in relation["files"])
+        columns = ", ".join(name(c) for c, _, _ in relation["columns"])
+        statements = [f"CREATE SCHEMA IF NOT EXISTS {name(schema)}",
+                      f"CREATE VIEW {quoted} AS SELECT {columns} FROM read_parquet({files})",
+                      f"COMMENT ON VIEW {quoted} IS {text(relation['comment'])}"]
+        statements += [f"COMMENT ON COLUMN {quoted}.{name(c)} IS {text(words)}" for c, _, words in relation["columns"]]
+        try:
+            con.execute(";".join(statements))
+        except duckdb.Error as error:
+            raise BrokenView(_broken(view, f"does not bind: {_tell(error)}")) from None
+    for statement in manifest["macros"]:
+        con.execute(statement)
+    for theme in manifest["views"]:
+        try:
+            themes.create(con, theme)
+        except WrongUse as error:
+            raise BrokenView(f"{error} The release is stopped; the one before stays.") from None
+
+
+def smoke(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> None:
+    """Try every view: types and counts as in the manifest, no view more or less, a comment on everything.
+
+    Raises:
+        BrokenView: any of it fails; every failure is listed.
+    """
+    errors = []
+    found: dict[str, list[tuple[str, str, str | None]]] = {}
+    for schema, table, column, kind, words in con.execute(
+            "SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal "
+            "ORDER BY schema_name, table_name, column_index").fetchall():
+        found.setdefault(f"{schema}.{table}", []).append((column, kind, words))
+    views = dict(con.execute("SELECT schema_name || '.' || view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall())
+    themes_ = {f"{t['schema']}.{t['name']}" for t in manifest["views"]}
+    wanted = set(manifest["relations"]) | themes_
+    errors += [_broken(v, "is missing or not in the manifest") for v in sorted(wanted ^ set(views))]
+    for view, relation in manifest["relations"].items():
+        given, declared = [c[:2] for c in found.get(view, ())], [tuple(c[:2]) for c in relation["columns"]]
+        if given != declared:
+            differ = sorted({f"{c} {t}" for c, t in set(given) ^ set(declared)}) or ["their order"]
+            errors.append(_broken(view, f"has other columns than the manifest: {', '.join(differ)}"))
+    for view in sorted(wanted & set(views)):
+        errors += [_broken(view, "has no comment")] if not views[view] else []
+        errors += [_broken(view, f"has no comment on column {c}") for c, _, words in found[view] if not words]
+        errors += _count_error(con, view, manifest["relations"].get(view))
+    if errors:
+        raise BrokenView("\n".join(errors))
+
+
+def _count_error(con: duckdb.DuckDBPyConnection, view: str, relation: dict[str, Any] | None) -> list[str]:
+    schema, _, table = view.partition(".")
+    try:
+        rows = con.execute(f"SELECT count(*) FROM {name(schema)}.{name(table)}").fetchone()[0]
+    except duckdb.Error as error:
+        return [_broken(view, f"cannot be read: {_tell(error)}")]
+    if relation and rows != relation["rows"]:
+        return [_broken(view, f"has {rows:,} rows, the manifest says {relation['rows']:,}")]
+    return []
+
+
+def _broken(view: str, why: str) -> str:
+    return f"View {view} {why}. The release is stopped; the one before stays."
+
+
+def _tell(error: duckdb.Error) -> str:
+    """The engine's words where they are about names; errors of values quote data and give their class only."""
+    if isinstance(error, (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)):
+        return str(error).splitlines()[0]
+    return type(error).__name__

@@ -1,0 +1,215 @@
+"""治理视图: what analysts can ask about the data itself, as Parquet files of one release (`governance.*`).
+
+Rows come from the contracts, the rules, the code lists, the ledger and the quarantine addresses; none holds a
+submitted value. A column name means one thing in every table: its words stand once, in `COMMENTS`.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import sqlalchemy as sa
+
+from pipelines import ledger as tables, masks
+from pipelines.compiler import Plan
+from pipelines.ledger import Ledger
+from pipelines.semantics import reference
+from pipelines.settings import Lake, Project
+from pipelines.sql import name, text, texts
+
+COMMENTS = {
+    "accepted": ("入库记录数", "Records accepted"), "address": ("记录地址：批次~修订#文件:序号", "Address of a record: batch~revision#file:record"),
+    "applicable": ("适用记录数", "Records the rule applies to"), "as_of": ("数据截至日期", "State of the data: newest batch date"),
+    "at_least": ("合格率下限", "Lowest acceptable pass rate"), "batch_date": ("报送日期", "Batch date"), "batch_id": ("报送批次", "Batch"),
+    "bytes": ("字节数", "Bytes submitted"), "catalogue_name": ("目录名称", "Catalogue: name"), "category": ("资源分类", "Catalogue category"),
+    "classification": ("数据分级", "Classification, the stricter one where it is conditional"), "code_list": ("代码表", "Code list"),
+    "code_version": ("程序版本", "Version of the program"), "column": ("字段", "Column of the contract"),
+    "contract_hash": ("契约指纹", "Digest of contract and rules"), "contract_version": ("契约版本", "Version of the contract"),
+    "copies": ("重复记录数", "Identical copies in the batch"), "created_at": ("发布时间", "Time of the release"),
+    "data_format": ("数据格式", "Catalogue: data format"), "data_items": ("数据项", "Catalogue: data items"),
+    "dataset": ("数据资源", "Dataset"), "decided_at": ("裁决时间", "Time of the decision"), "decided_by": ("裁决者", "Decided by"),
+    "deletes": ("删除记录数", "Records that delete"), "detail": ("步骤明细", "Counts of the step (JSON)"),
+    "disagreements": ("来源间不一致数", "Values on which sources disagree"), "domain": ("基础库", "Base database"),
+    "en": ("英文说明", "English words"), "failed": ("不合格记录数", "Records that fail"), "file": ("文件序号", "Number of the file in the batch"),
+    "files": ("文件数", "Files"), "grading": ("数据分类分级", "Catalogue: classification and grade"),
+    "indicator": ("质量指标代码", "Quality indicator (GB/T 36344-2018)"), "key_id": ("假名密钥编号", "Id of the pseudonym key"),
+    "limitations": ("局限", "Limitations"), "lines": ("物理行数", "Physical lines"), "list": ("代码表", "Code list"),
+    "lists_hash": ("代码表指纹", "Digest of the code lists"), "load": ("加载方式", "Way of loading: snapshot, upsert or append"),
+    "manifest_hash": ("发布清单指纹", "Digest of the release manifest"), "mask": ("脱敏方式", "Mask"),
+    "mask_words": ("脱敏说明", "What the mask does"), "name": ("名称", "Name"), "name_en": ("英文名称", "English name"),
+    "on_breach": ("低于下限时", "When below the limit: hold or report"), "outcome": ("结果", "Outcome"),
+    "owner": ("整改责任部门", "Department that must fix it"), "part": ("报送分区", "Part of the stream"),
+    "pass_rate": ("合格率", "Pass rate"), "person_id": ("人员假名", "Pseudonym of the person"), "primary_key": ("主键", "Part of the key"),
+    "provider": ("提供单位", "Catalogue: providing departments"), "provider_uscc": ("提供单位统一社会信用代码", "Unified social credit codes of the providers"),
+    "published_as": ("发布字段", "Published columns"), "purpose": ("用途", "Purpose"), "quarantined": ("隔离记录数", "Records in quarantine"),
+    "reading": ("读取方式", "Read by records or by lines"), "reason": ("原因", "Reason"), "received_at": ("接收时间", "Time of receipt"),
+    "record": ("记录序号", "Ordinal of the record in its file"), "records": ("记录数", "Records read"),
+    "refuse_basis": ("不予共享依据", "Legal basis when not shared"), "region": ("行政区划", "Division"),
+    "release_id": ("发布号", "Release"), "repaired": ("修复记录数", "Records repaired"), "required": ("必填", "Required"),
+    "revision": ("修订号", "Revision of the batch"), "rows": ("发布行数", "Rows published"), "rule": ("规则", "Rule"),
+    "rules": ("未通过规则", "Rules that failed"), "score": ("质量得分", "Quality score"), "seconds": ("耗时（秒）", "Seconds"),
+    "semantic_type": ("语义类型", "Semantic type"), "sequence": ("当日序号", "Sequence on the day"), "severity": ("严重程度", "Severity"),
+    "share_class": ("共享属性", "Catalogue: sharing class"), "share_condition": ("共享条件", "Condition of sharing"),
+    "share_mode": ("共享方式", "Catalogue: mode of sharing"), "sla_days": ("报送时限（天）", "Days allowed for delivery"),
+    "source": ("报送渠道", "Source"), "stale_rows": ("沿用旧值行数", "Rows kept while their correction is in quarantine"),
+    "standard": ("标准", "Standard"), "started_at": ("开始时间", "Time of the start"), "state": ("状态", "State"),
+    "step": ("步骤", "Step"), "subject": ("对象", "Batch or dataset"), "superseded": ("批内被替代数", "Records replaced in the batch"),
+    "unmapped_columns": ("未采用表头数", "Header cells that nothing reads"), "unparseable": ("无法解析行数", "Lines that cannot be read"),
+    "update_frequency": ("更新频率", "Catalogue: frequency"), "usage_conditions": ("使用条件", "Catalogue: conditions of use"),
+    "version": ("数据版本", "Version of the data"), "view": ("发布视图", "Published view"),
+    "withheld_rows": ("不予发布行数", "Rows barred from publication"), "zh": ("中文说明", "Chinese words"),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One governance view: its words and its columns with DuckDB types."""
+
+    zh: str
+    en: str
+    columns: tuple[tuple[str, str], ...]
+
+    @property
+    def comment(self) -> str:
+        return f"{self.zh} — {self.en}"
+
+
+def _columns(declared: str) -> tuple[tuple[str, str], ...]:
+    """`"dataset, rows:BIGINT"` → pairs; VARCHAR is the type that is not written."""
+    return tuple((n, kind or "VARCHAR") for n, _, kind in (one.strip().partition(":") for one in declared.split(",")))
+
+
+_SQL_TYPES = {"Integer": "INTEGER", "BigInteger": "BIGINT", "Float": "DOUBLE", "String": "VARCHAR"}
+
+
+def _of_ledger(table: sa.Table, without: tuple[str, ...] = ()) -> tuple[tuple[str, str], ...]:
+    return tuple((c.name, _SQL_TYPES[type(c.type).__name__]) for c in table.c if c.name not in without)
+
+
+LEDGER = {"batches": tables.batches, "steps": tables.steps, "rule_results": tables.rule_results, "rule_counts": tables.rule_counts,
+          "releases": tables.releases, "release_datasets": tables.release_datasets}
+TABLES = {
+    "datasets": Table("数据资源目录：政务数据共享条例第十三条九要素和现状", "Catalogue of datasets: the nine statutory elements and the present state", _columns(
+        "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
+        "category, share_condition, refuse_basis, provider_uscc, purpose, limitations, load, sla_days:DOUBLE, contract_version, contract_hash, version, "
+        "as_of:DATE, rows:BIGINT, withheld_rows:BIGINT, stale_rows:BIGINT, disagreements:BIGINT")),
+    "columns": Table("数据项：契约字段、标准、分级和发布方式", "Data items: contract columns, standards, classification and how they are published", _columns(
+        "dataset, column, zh, en, semantic_type, code_list, standard, primary_key:BOOLEAN, required:BOOLEAN, classification, mask, mask_words, published_as")),
+    "rules": Table("已声明的质量规则", "Declared quality rules", _columns(
+        "dataset, rule, column, reason, zh, en, indicator, severity, at_least:DOUBLE, on_breach, owner")),
+    "lists": Table("代码表", "Code lists", _columns("list, name, name_en, standard, version, rows:BIGINT")),
+    "quarantine": Table("隔离区：地址和未通过规则，不含数据值", "Quarantine: addresses and failed rules, no values", _columns(
+        "dataset, address, batch_id, revision:INTEGER, file:INTEGER, record:BIGINT, rules:VARCHAR[], region, person_id")),
+    "batches": Table("报送批次", "Batches", _of_ledger(tables.batches)),
+    "steps": Table("处理步骤", "Steps of processing", _of_ledger(tables.steps, ("id",))),
+    "rule_results": Table("每批每规则的检验结果", "Results per batch and rule", _of_ledger(tables.rule_results)),
+    "rule_counts": Table("每批每区划每规则的计数", "Counts per batch, division and rule", _of_ledger(tables.rule_counts)),
+    "releases": Table("历次发布", "Releases", _of_ledger(tables.releases)),
+    "release_datasets": Table("每次发布的数据版本", "Versions of the datasets in each release", _of_ledger(tables.release_datasets)),
+}
+
+
+def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: dict[str, Plan], ledger: Ledger,
+           manifest: dict[str, Any], folder: Path) -> dict[str, Path]:
+    """Write every governance table into `folder`; returns table → file.
+
+    Args:
+        manifest: the release being made; its own rows are added to `releases` and `release_datasets`.
+    """
+    rows = {
+        "datasets": [_dataset(plan, manifest["relations"][d]) for d, plan in plans.items()],
+        "columns": [row for plan in plans.values() for row in _dataset_columns(plan, project)],
+        "rules": [{**rule.public(), "dataset": d} for d, plan in plans.items() for rule in plan.rules],
+        "lists": _lists(project, manifest),
+        **{table: ledger.rows(sa.select(source)) for table, source in LEDGER.items()},
+    }
+    release, pinned = ledger_rows(manifest)
+    n = release["release_id"]
+    rows["releases"] = [r | {"state": "kept" if r["state"] == "published" else r["state"]} for r in rows["releases"] if r["release_id"] != n] + [release]
+    rows["release_datasets"] = [r for r in rows["release_datasets"] if r["release_id"] != n] + pinned
+    files = {table: folder / f"{table}.parquet" for table in TABLES}
+    for table, found in rows.items():
+        _write(con, TABLES[table], found, files[table])
+    _write_quarantine(con, lake, plans, rows["batches"], files["quarantine"])
+    return files
+
+
+def ledger_rows(manifest: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The rows of `releases` and `release_datasets` that a release adds to the ledger."""
+    release = {"release_id": manifest["release_id"], "created_at": manifest["created_at"], "state": "published",
+               "reason": manifest["reason"], "manifest_hash": manifest["fingerprint"]}
+    pinned = [{"release_id": manifest["release_id"], "dataset": d, "version": r["version"], "rows": r["rows"],
+               "stale_rows": r["stale_rows"], "disagreements": r["disagreements"], "as_of": r["as_of"]}
+              for d, r in manifest["relations"].items() if r["kind"] == "dataset"]
+    return release, pinned
+
+
+def _write(con: duckdb.DuckDBPyConnection, table: Table, rows: Iterable[dict[str, Any]], file: Path) -> None:
+    """Through Arrow: DuckDB's executemany takes a millisecond a row. DATE comes as ISO text."""
+    import pyarrow as pa
+
+    kinds = {"INTEGER": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}
+    schema = pa.schema([(n, kinds.get(kind, pa.string())) for n, kind in table.columns])
+    con.register("exported", pa.Table.from_pylist(list(rows), schema=schema))
+    typed = ", ".join(f"{name(n)}::{kind} AS {name(n)}" for n, kind in table.columns)
+    con.execute(f"COPY (SELECT {typed} FROM exported) TO {text(file)} (FORMAT parquet, COMPRESSION zstd)")
+    con.unregister("exported")
+
+
+def _write_quarantine(con: duckdb.DuckDBPyConnection, lake: Lake, plans: dict[str, Plan], batches: list[dict[str, Any]], file: Path) -> None:
+    """The rejected rows of accepted batches. `_key` is shown where it is the pseudonym of a person, by which views join."""
+    parts = [f"SELECT {', '.join(f'NULL::{kind} AS {name(n)}' for n, kind in TABLES['quarantine'].columns)} WHERE false"]
+    for dataset, plan in plans.items():
+        keys = [f"{b['batch_id']}~r{b['revision']}" for b in batches if b["dataset"] == dataset and b["state"] == "accepted"]
+        files = [p for p in (lake.quarantine / dataset / f"{key}.parquet" for key in keys) if p.exists()]
+        if not files:
+            continue
+        person = "_key" if len(plan.dataset.key) == 1 and plan.dataset.key[0] in {c for c, _, kind in plan.pseudonyms if kind == "person"} else "NULL"
+        parts.append(f"""
+            SELECT {text(dataset)}, key || '#' || _file || ':' || _ordinal, regexp_extract(key, '^(.*)~r[0-9]+$', 1),
+                regexp_extract(key, '~r([0-9]+)$', 1)::INTEGER, _file, _ordinal, rules, region, {person}
+            FROM (SELECT *, parse_filename(filename, true) AS key FROM read_parquet({texts(files)}, filename = true))""")
+    con.execute(f"COPY ({' UNION ALL '.join(parts)}) TO {text(file)} (FORMAT parquet, COMPRESSION zstd)")
+
+
+def _dataset(plan: Plan, relation: dict[str, Any]) -> dict[str, Any]:
+    d = plan.dataset
+    catalogue, sla = dict(d.catalogue), {p: (value, unit) for p, value, unit in d.sla}
+    every, unit = sla["frequency"]
+    grades = "、".join(sorted({c.strictest for c in d.columns}, key=("public", "internal", "personal", "sensitive").index))
+    return {
+        "dataset": d.id, "view": d.id, "domain": d.domain, "catalogue_name": d.name, "data_items": "、".join(c.zh for c in d.columns),
+        "provider": "、".join(s.department for s in d.sources), "data_format": "、".join(sorted({s.format for s in d.sources})),
+        "update_frequency": f"{every:g} {unit}", "share_class": catalogue["share_class"], "share_mode": catalogue["share_mode"],
+        "usage_conditions": d.usage, "grading": f"{catalogue['grade']}（{grades}）", "category": catalogue["category"],
+        "share_condition": catalogue["share_condition"], "refuse_basis": catalogue.get("refuse_basis"),
+        "provider_uscc": "、".join(s.uscc for s in d.sources), "purpose": d.purpose, "limitations": d.limitations, "load": d.load,
+        "sla_days": sla.get("latency", (None,))[0], "contract_version": d.version,
+        **{k: relation[k] for k in ("contract_hash", "version", "as_of", "rows", "withheld_rows", "stale_rows", "disagreements")},
+    }
+
+
+def _dataset_columns(plan: Plan, project: Project) -> list[dict[str, Any]]:
+    standards = {one.list: one.standard for one in reference.lists(project)}
+    given: dict[str, list[str]] = {}
+    for one in masks.published(plan):
+        given.setdefault(one.source_column, []).append(one.name)
+    found = []
+    for c in plan.dataset.columns:
+        kind, mask = plan.type(c.name), masks.mask_of(plan, c)
+        code_list = kind.parameter if kind.name == "code" else None
+        words = masks.MASKS[mask]
+        found.append({
+            "dataset": plan.dataset.id, "column": c.name, "zh": c.zh, "en": c.en, "semantic_type": c.type, "code_list": code_list,
+            "standard": standards.get(code_list), "primary_key": c.primary_key, "required": c.required, "classification": c.strictest,
+            "mask": mask, "mask_words": f"{words.zh} — {words.en}", "published_as": ", ".join(given.get(c.name, ())) or None})
+    return found
+
+
+def _lists(project: Project, manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    versions = reference.versions(project)
+    return [{"list": one.list, "name": one.name, "name_en": one.name_en, "standard": one.standard, "version": versions[one.list],
+             "rows": manifest["relations"][f"reference.{one.list}"]["rows"]} for one in reference.lists(project)]

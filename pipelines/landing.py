@@ -1,0 +1,302 @@
+"""Landing 贴源: what departments submitted, byte for byte, and a manifest of it.
+
+landing/<dataset>/<source>/<part>/<batch_date>/<sequence>-r<revision>/{0001.csv, …, manifest.json}. A folder is written
+beside (`.incoming/`) and renamed, so it is there whole or not at all, and it is never changed afterwards. Original file
+names may hold personal data: they stand in the manifest only. What cannot be taken raises `WrongUse`; nothing is left.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import time
+import uuid
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timezone
+from pathlib import Path
+
+from pipelines.batch import WORD, BatchId, batch_date as resolve_date
+from pipelines.contract import Dataset, Source
+from pipelines.counts import Counter, Counts
+from pipelines.settings import Lake, WrongUse
+
+CHUNK = 1 << 20
+KEPT_EXTENSIONS = (".csv", ".txt", ".tsv", ".dat", ".xlsx", ".xls", ".ods")
+_LEFTOVER_SECONDS = 86_400
+_PLACE = re.compile(r"(\d+)-r(\d+)")
+
+
+@dataclass(frozen=True)
+class File:
+    """One submitted file."""
+
+    number: int
+    name: str = field(repr=False)      # as submitted; personal data, see the module's first lines
+    stored: str
+    sha256: str
+    counts: Counts
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is known about one submission. `superseded`: a higher revision of the batch lies in landing."""
+
+    dataset: str
+    source: str
+    department: str
+    uscc: str
+    part: str
+    batch_date: str
+    sequence: int
+    revision: int
+    received_at: str
+    files: tuple[File, ...]
+    folder: Path
+    superseded: bool = False
+
+    @property
+    def batch_id(self) -> str:
+        return str(BatchId(self.dataset, self.source, self.part, self.batch_date, self.sequence))
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """The submission's identity: its files' hashes, sorted."""
+        return tuple(sorted(f.sha256 for f in self.files))
+
+
+@dataclass(frozen=True)
+class Received:
+    """The outcome of receiving one part. `duplicate`: these bytes were there already; nothing was written."""
+
+    batch_id: str
+    revision: int
+    part: str
+    duplicate: bool
+    superseded: bool
+    files: int
+    bytes: int
+    lines: int
+    folder: Path
+
+
+def folder(lake: Lake, batch_id: str, revision: int) -> Path:
+    """Where a submission lies."""
+    batch = BatchId.parse(batch_id)
+    for word in (batch.dataset, batch.source, batch.part):
+        _word(word, "batch id")
+    return (lake.landing / batch.dataset / batch.source / batch.part / resolve_date(batch.batch_date)
+            / f"{batch.sequence}-r{revision}")
+
+
+def receive(lake: Lake, dataset: Dataset, source: Source, files: list[Path], batch_date: date | str, part: str | None = None,
+            sequence: int | None = None, correct: bool = False, revision: int | None = None) -> list[Received]:
+    """Copy what a department sent into landing.
+
+    Args:
+        lake: the lake.
+        dataset: the dataset the files belong to.
+        source: who sent them.
+        files: regular files; links and folders are refused.
+        batch_date: 报送日期.
+        part: region or kind; without it the first group of the source's `part_pattern` in each file name, else `all`.
+        sequence: position among submissions of one date. Without it, other bytes take the next free one.
+        correct: the files replace the highest revision of `sequence` (without it, of the date's last submission).
+        revision: the exact revision, for submissions that arrive out of order.
+
+    Returns:
+        One `Received` per part, ordered by part.
+
+    Raises:
+        WrongUse: a file, part, sequence or revision cannot be taken; the message lists what exists.
+    """
+    day = resolve_date(str(batch_date))
+    if not files:
+        raise WrongUse(f"{dataset.id} from {source.source} for {day}: no file was given.")
+    home = lake.landing / dataset.id / source.source
+    incoming = lake.landing / ".incoming"
+    _sweep(incoming)
+    parts = _parts(files, source, part, home)
+    received = []
+    for name, members in sorted(parts.items()):
+        work = incoming / uuid.uuid4().hex
+        work.mkdir(parents=True)
+        try:
+            copied = _copy_all(members, work)
+            received.append(_settle(work, home / name / day, dataset, source, copied, (sequence, correct, revision)))
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return received
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a landing folder.
+
+    Raises:
+        WrongUse: there is none; the message lists the submissions beside it.
+    """
+    try:
+        raw = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        beside = ", ".join(f"{s}-r{r}" for s, r in sorted(_held(folder.parent))) or "none"
+        raise WrongUse(f"{'/'.join(folder.parts[-5:])} is not in landing. Beside it: {beside}.") from None
+    files = tuple(File(**{**f, "counts": Counts(**f["counts"])}) for f in raw.pop("files"))
+    above = [r for s, r in _held(folder.parent) if s == raw["sequence"] and r > raw["revision"]]
+    return Manifest(**raw, files=files, folder=folder, superseded=bool(above))
+
+
+def batches(lake: Lake, dataset_id: str) -> list[Manifest]:
+    """All submissions of a dataset, by source, part, date, sequence and revision. The disk is the truth."""
+    found = [read_manifest(p.parent) for p in (lake.landing / dataset_id).glob("*/*/*/*/manifest.json")]
+    return sorted(found, key=lambda m: (m.source, m.part, m.batch_date, m.sequence, m.revision))
+
+
+def _parts(files: list[Path], source: Source, part: str | None, home: Path) -> dict[str, list[Path]]:
+    """The files of each part, in the order of their names."""
+    ordered = sorted(files, key=lambda p: (p.name, str(p)))
+    if part is not None or not source.part_pattern:
+        return {_word(part or "all", "part"): ordered}
+    parts: dict[str, list[Path]] = {}
+    strange = 0
+    for file in ordered:
+        match = re.search(source.part_pattern, file.name)
+        strange += match is None
+        if match:
+            parts.setdefault(_word(match[match.re.groups and 1] or "", "part"), []).append(file)
+    if strange:
+        known = ", ".join(sorted(p.name for p in home.glob("*"))) or "none yet"
+        raise WrongUse(f"{home.parent.name} from {source.source}: the names of {strange} of {len(files)} files do not match "
+                       f"part_pattern {source.part_pattern!r}. Parts in landing: {known}. Rename the files or give the part.")
+    return parts
+
+
+def _word(word: str, what: str) -> str:
+    if not WORD.fullmatch(word) or word.startswith(".") or len(word) > 64:
+        raise WrongUse(f"The {what} may hold letters, digits, '_', '-' and '.', not first, and at most 64 of them.")
+    return word
+
+
+def _copy_all(files: list[Path], work: Path) -> tuple[File, ...]:
+    return tuple(_copy(path, number, len(files), work) for number, path in enumerate(files, 1))
+
+
+def _copy(path: Path, number: int, of: int, work: Path) -> File:
+    """Copy one file in a stream, hashing and counting."""
+    extension = path.suffix.lower() if path.suffix.lower() in KEPT_EXTENSIONS else ".bin"
+    stored = work / f"{number:04d}{extension}"
+    digest, counter = hashlib.sha256(), Counter()
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise WrongUse(f"File {number} of {of} cannot be opened ({os.strerror(error.errno)}); links are not followed.") from None
+    with os.fdopen(handle, "rb", buffering=0) as read, open(stored, "xb") as write:
+        before = os.fstat(read.fileno())
+        if not stat.S_ISREG(before.st_mode):
+            raise WrongUse(f"File {number} of {of} is not a regular file.")
+        while chunk := read.read(CHUNK):
+            digest.update(chunk)
+            counter.update(chunk)
+            write.write(chunk)
+        after = os.fstat(read.fileno())
+        write.flush()
+        os.fsync(write.fileno())
+    counts = counter.result()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or counts.bytes != after.st_size:
+        raise WrongUse(f"File {number} of {of} changed while it was copied. Send it again when it is complete.")
+    stored.chmod(0o400)
+    name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
+    return File(number, name, stored.name, digest.hexdigest(), counts)
+
+
+def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tuple[File, ...],
+            wish: tuple[int | None, bool, int | None]) -> Received:
+    """Give the copied files their sequence and revision and move them in, unless the same bytes are there."""
+    part = home.parent.name
+    while True:
+        held = _held(home)
+        content = tuple(sorted(f.sha256 for f in files))
+        place, duplicate = _place({k: read_manifest(p).content for k, p in held.items()}, content, *wish,
+                                  what=f"{dataset.id}~{source.source}~{part}~{home.name}")
+        final = home / f"{place[0]}-r{place[1]}"
+        if duplicate:
+            return _received(read_manifest(final), True)
+        manifest = Manifest(dataset.id, source.source, source.department, source.uscc, part, home.name, *place,
+                            datetime.now(timezone.utc).isoformat(timespec="seconds"), files, final)
+        _write_manifest(work, manifest)
+        home.mkdir(parents=True, exist_ok=True)
+        try:
+            os.rename(work, final)
+        except OSError:
+            if final.exists():      # another process took the place first: look again
+                continue
+            raise
+        _sync(home)
+        return _received(read_manifest(final), False)
+
+
+def _place(held: dict[tuple[int, int], tuple[str, ...]], content: tuple[str, ...], sequence: int | None, correct: bool,
+           revision: int | None, what: str) -> tuple[tuple[int, int], bool]:
+    """((sequence, revision), duplicate) for `content`, given what a date holds. The order of arrival does not matter
+    when sequence and revision are given."""
+    exists = f"{what} holds: {', '.join(f'{s}-r{r}' for s, r in sorted(held)) or 'nothing'}."
+    if min(sequence or 1, revision or 1) < 1 or (correct and revision is not None):
+        raise WrongUse(f"{exists} Sequence and revision start at 1, and a correction takes the next revision by itself.")
+    if sequence is None and revision is None and not correct:
+        same = [place for place, other in held.items() if other == content]
+        return (max(same), True) if same else ((max((s for s, _ in held), default=0) + 1, 1), False)
+    if sequence is None:
+        sequences = {s for s, _ in held} or {1}
+        if len(sequences) > 1 and revision is not None:
+            raise WrongUse(f"{exists} Say which sequence revision {revision} belongs to.")
+        sequence = max(sequences)
+    mine = {r: other for (s, r), other in held.items() if s == sequence}
+    if correct and not mine:
+        raise WrongUse(f"{exists} There is no sequence {sequence} to correct.")
+    if correct:
+        top = max(mine)
+        return ((sequence, top), True) if mine[top] == content else ((sequence, top + 1), False)
+    same = [r for r, other in mine.items() if other == content and revision in (None, r)]
+    if same:
+        return (sequence, max(same)), True
+    if (revision is None and mine) or revision in mine:
+        raise WrongUse(f"{exists} Sequence {sequence}{f' revision {revision}' if revision else ''} was received with other bytes. "
+                       "Mark the files as a correction, or give another sequence.")
+    return (sequence, revision or 1), False
+
+
+def _held(home: Path) -> dict[tuple[int, int], Path]:
+    """(sequence, revision) → folder of what one date holds."""
+    matches = ((_PLACE.fullmatch(p.name), p) for p in home.glob("*-r*"))
+    return {(int(m[1]), int(m[2])): p for m, p in matches if m and (p / "manifest.json").exists()}
+
+
+def _received(manifest: Manifest, duplicate: bool) -> Received:
+    return Received(manifest.batch_id, manifest.revision, manifest.part, duplicate, manifest.superseded, len(manifest.files),
+                    sum(f.counts.bytes for f in manifest.files), sum(f.counts.lines for f in manifest.files), manifest.folder)
+
+
+def _write_manifest(work: Path, manifest: Manifest) -> None:
+    content = asdict(manifest)
+    del content["folder"], content["superseded"]
+    with open(work / "manifest.json", "w", encoding="utf-8") as out:
+        json.dump(content, out, ensure_ascii=False, indent=1)
+        out.flush()
+        os.fsync(out.fileno())
+    _sync(work)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sweep(incoming: Path) -> None:
+    """Remove what killed copies left behind; housekeeping, so it may read the clock."""
+    for left in incoming.glob("*"):
+        if time.time() - left.stat().st_mtime > _LEFTOVER_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,98 @@
+"""Reading landing: every file of a batch becomes units of VARCHAR columns whose lines are all accounted for.
+
+units() decodes text (`decode`) or extracts sheets (`office`) into scratch; read() runs the caller's SELECT over a unit
+by records (`delimited`) or, when the lines do not close, by lines (`lines`). Nothing is written outside scratch and the
+connection. What cannot be accounted for raises `ReadRefused` with a code and counts, never values.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import duckdb
+
+from pipelines.contract import Source
+from pipelines.landing import Manifest
+from pipelines.readers import delimited, lines, office
+from pipelines.readers.model import Reading, ReadRefused, Unit
+
+__all__ = ["Reading", "ReadRefused", "Unit", "raw_rows", "read", "units"]
+
+
+def units(manifest: Manifest, source: Source, scratch: Path) -> list[Unit]:
+    """The tables of a batch, numbered in the order of its files and sheets.
+
+    Args:
+        manifest: the batch in landing.
+        source: how its sender writes files.
+        scratch: an existing folder for decoded copies; it must outlive the reading.
+
+    Raises:
+        ReadRefused: a file is empty, changed, not of the declared format, or has no usable header.
+    """
+    found: list[Unit] = []
+    for file in manifest.files:
+        path = manifest.folder / file.stored
+        if source.format == "xlsx":
+            found += office.units(len(found) + 1, file, path, source, scratch)
+        else:
+            found.append(delimited.unit(len(found) + 1, file, path, source, scratch))
+    return found
+
+
+def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str], table: str) -> Reading:
+    """Create `table` from `unit` and account for every line.
+
+    Args:
+        con: a connection; `preserve_insertion_order` is on during the read and as before after it.
+        unit: from `units`.
+        select: called as `select(from_sql)` when the record's ordinal is rowid + 1 of the table, and as
+            `select(from_sql, ordinal_sql)` when it is a value of `from_sql`. `from_sql` has VARCHAR columns c0, c1, …;
+            an absent cell is '', never NULL. The statement must keep one row per record in order: projections only.
+        table: name of the table to create, quoted where needed.
+
+    Raises:
+        ReadRefused: the lines close neither by records nor by lines.
+    """
+    before = con.execute("SELECT current_setting('preserve_insertion_order')").fetchone()[0]
+    con.execute("SET preserve_insertion_order = true")
+    try:
+        return (office if unit.office else delimited).read(con, unit, select, table)
+    finally:
+        con.execute(f"SET preserve_insertion_order = {str(before).lower()}")
+
+
+def raw_rows(con: duckdb.DuckDBPyConnection, manifest: Manifest, source: Source, addresses: Iterable[tuple[int, int]],
+             scratch: Path) -> str:
+    """What a department submitted at some addresses, for the file that goes back to it.
+
+    Args:
+        addresses: (`_file`, `_ordinal`) pairs, of parsed rows and of unparseable lines alike.
+
+    Returns:
+        The name of a temporary table (_file INTEGER, _ordinal BIGINT, cells VARCHAR[] in the order of the unit's
+        header, problem VARCHAR): an unparseable line has its text as the only cell and its reason as `problem`.
+    """
+    wanted: dict[int, list[int]] = {}
+    for file, ordinal in addresses:
+        wanted.setdefault(file, []).append(ordinal)
+    con.execute("CREATE OR REPLACE TEMP TABLE _lake_raw(_file INTEGER, _ordinal BIGINT, cells VARCHAR[], problem VARCHAR)")
+    for unit in units(manifest, source, scratch):
+        if unit.number in wanted:
+            _raw_unit(con, unit, wanted[unit.number])
+    return "_lake_raw"
+
+
+def _raw_unit(con: duckdb.DuckDBPyConnection, unit: Unit, ordinals: list[int]) -> None:
+    cells = ", ".join(f"c{i}" for i in range(len(unit.header)))
+    reading = read(con, unit, lambda rows, ordinal="NULL::BIGINT": f"SELECT [{cells}] AS cells, {ordinal} AS _line FROM {rows}",
+                   "_lake_cells_read")
+    con.execute("INSERT INTO _lake_raw SELECT $unit, coalesce(_line, rowid + 1), cells, NULL FROM _lake_cells_read "
+                "SEMI JOIN (SELECT unnest($ordinals::BIGINT[]) AS o) ON o = coalesce(_line, rowid + 1)",
+                {"unit": unit.number, "ordinals": ordinals})
+    con.execute("DROP TABLE _lake_cells_read")
+    if reading.rejects and not unit.office:
+        with lines.records(con, unit) as found:
+            con.execute(f"INSERT INTO _lake_raw SELECT $unit, ordinal, [text], reason FROM {found} "
+                        "WHERE reason <> 'blank' AND ordinal IN (SELECT unnest($ordinals::BIGINT[]))",
+                        {"unit": unit.number, "ordinals": ordinals})

@@ -1,0 +1,222 @@
+"""发布: one manifest pins one version of every dataset; `lake.duckdb` shows exactly that, or what it showed before.
+
+releases/data/<dataset>/<version>-<masks>/rows.parquet + facts.json: masked rows, shared by the releases that list them
+releases/r000001/: governance Parquet, lake.duckdb, and manifest.json, renamed into place last: without it the folder
+is unfinished and is swept. The newest manifest that the ledger does not know is finished by the next call, so a kill
+at any instant leaves the old release or the new one. The rows analysts may not see are never under releases/.
+"""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import sqlalchemy as sa
+
+from pipelines import database, governance, keys, ledger as tables, masks, published, themes
+from pipelines.compiler import Plan
+from pipelines.current import Current
+from pipelines.ledger import Ledger, now
+from pipelines.semantics import reference
+from pipelines.settings import Lake, Project, WrongUse
+from pipelines.sql import connect, text
+from pipelines.version import code_version
+
+KEEP = 12
+
+
+def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[str, Current], ledger: Ledger, reason: str) -> dict[str, Any] | None:
+    """Publish the given state of every dataset. The caller holds the lock `release`.
+
+    Args:
+        plans: the plan of every dataset to publish; one without a state becomes an empty view.
+        states: dataset → its derived current state.
+        reason: why, for the ledger.
+
+    Returns:
+        release_id, datasets, rows, written (datasets whose files are new), views, left_out, database; None when
+        nothing changed since the newest release.
+
+    Raises:
+        WrongUse: masks would show or rebuild a person, or a view is broken; what was published stays.
+    """
+    _judge(plans)
+    _sweep_unfinished(lake)
+    releases = kept(lake)
+    con = _engine(lake, project)
+    try:
+        content, written = _content(con, lake, project, plans, states)
+        newest = releases[-1] if releases else None
+        if newest and newest["fingerprint"] == published.fingerprint(content):
+            if _known(ledger, newest["release_id"]) and lake.database.exists():
+                return None
+            manifest = newest
+        else:
+            manifest = _make(con, lake, project, plans, ledger, content, reason)
+    finally:
+        con.close()
+    database.point(_folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
+    published.restrict(lake, plans, states)
+    _record(ledger, manifest)
+    _sweep(lake, ledger)
+    return _summary(lake, manifest) | {"written": written}
+
+
+def rollback(lake: Lake, project: Project, ledger: Ledger, release_id: int | None = None) -> dict[str, Any]:
+    """Show an earlier kept release again; later ones stay kept, and the next accepted batch publishes anew.
+
+    Args:
+        release_id: which one; without it, the one before the release shown now.
+
+    Raises:
+        WrongUse: no such release is kept, or its files are not what they were.
+    """
+    releases = {m["release_id"]: m for m in kept(lake)}
+    shown = shown_release(ledger)
+    earlier = [n for n in releases if shown is not None and n < shown]
+    wanted = release_id if release_id is not None else max(earlier, default=None)
+    if wanted not in releases:
+        known = ", ".join(map(str, releases)) or "none"
+        raise WrongUse(f"Release {wanted or 'before ' + str(shown)} is not kept. Kept releases: {known}.")
+    manifest = releases[wanted]
+    changed = [f["path"] for r in manifest["relations"].values() for f in r["files"] if published.sha256(lake.releases / f["path"]) != f["sha256"]]
+    if changed:
+        raise WrongUse(f"Release {wanted} is damaged: {len(changed)} files differ from its manifest, first {changed[0]}. Nothing was changed.")
+    database.build(manifest, lake.releases, _folder(lake, wanted) / "lake.duckdb")
+    database.point(_folder(lake, wanted) / "lake.duckdb", lake.database)
+    _record(ledger, manifest)
+    return _summary(lake, manifest)
+
+
+def kept(lake: Lake) -> list[dict[str, Any]]:
+    """The manifests of all finished releases, oldest first."""
+    return [json.loads(p.read_text("utf-8")) for p in sorted(lake.releases.glob("r*/manifest.json"))]
+
+
+def shown_release(ledger: Ledger) -> int | None:
+    """The release that lake.duckdb shows, None before the first."""
+    r = tables.releases
+    found = ledger.rows(sa.select(r.c.release_id).where(r.c.state == "published"))
+    return found[0]["release_id"] if found else None
+
+
+def _judge(plans: dict[str, Plan]) -> None:
+    errors = []
+    for plan in plans.values():
+        try:
+            masks.judge(plan)
+        except WrongUse as error:
+            errors.append(str(error))
+    if errors:
+        raise WrongUse("\n".join(errors))
+
+
+def _engine(lake: Lake, project: Project) -> duckdb.DuckDBPyConnection:
+    """A connection with lists, macros and keys that reads and writes nothing outside the lake: contracts supply SQL."""
+    scratch = lake.staging / ".release"
+    scratch.mkdir(exist_ok=True)
+    con = connect(temp=scratch)
+    reference.load(con, project)
+    reference.load_macros(con, project)
+    keys.install(con, lake)
+    con.execute(f"SET allowed_directories = [{text(lake.current)}, {text(lake.quarantine)}, {text(lake.releases)}, {text(scratch)}]")
+    con.execute("SET enable_external_access = false")
+    return con
+
+
+def _content(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: dict[str, Plan],
+             states: dict[str, Current]) -> tuple[dict[str, Any], list[str]]:
+    """What a release shows, without its number and its governance; and the datasets whose files had to be written."""
+    written: list[str] = []
+    relations = {d: published.dataset(con, lake, project, plan, states.get(d), written) for d, plan in plans.items()}
+    relations |= published.lists(con, lake, project)
+    declared = themes.themes(project)
+    views = [t.facts() for t in declared if set(t.needs) <= set(plans)]
+    left_out = {t.id: sorted(set(t.needs) - set(plans)) for t in declared if not set(t.needs) <= set(plans)}
+    content = {"relations": relations, "macros": reference.macros(project), "views": views, "left_out": left_out,
+               "pseudonym": {"scheme": keys.SCHEME, "key_id": keys.key_id(lake)}, "format": published.FORMAT}
+    return json.loads(json.dumps(content, ensure_ascii=False)), written
+
+
+def _make(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: dict[str, Plan], ledger: Ledger,
+          content: dict[str, Any], reason: str) -> dict[str, Any]:
+    """Write the folder of a new release: governance, the tried database, and last the manifest."""
+    r = tables.releases
+    used = [m["release_id"] for m in kept(lake)] + [row["release_id"] for row in ledger.rows(sa.select(r.c.release_id))]
+    number = max(used, default=0) + 1
+    folder = _folder(lake, number)
+    folder.mkdir()
+    folder.chmod(0o755)
+    manifest = content | {"release_id": number, "created_at": now(), "reason": reason, "code_version": code_version(),
+                          "engine": duckdb.__version__, "fingerprint": published.fingerprint(content)}
+    for table, file in governance.export(con, lake, project, plans, ledger, manifest, folder).items():
+        file.chmod(0o644)
+        declared, entry = governance.TABLES[table], published.entry(con, file)
+        manifest["relations"] = manifest["relations"] | {f"governance.{table}": {
+            "kind": "governance", "rows": entry["rows"], "comment": declared.comment,
+            "files": [{"path": str(file.relative_to(lake.releases)), **entry}],
+            "columns": [[c, kind, " — ".join(governance.COMMENTS[c])] for c, kind in declared.columns]}}
+    database.build(manifest, lake.releases, folder / "lake.duckdb")
+    (folder / "manifest.part").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
+    (folder / "manifest.part").chmod(0o644)
+    os.replace(folder / "manifest.part", folder / "manifest.json")
+    return manifest
+
+
+def _folder(lake: Lake, number: int) -> Path:
+    return lake.releases / f"r{number:06d}"
+
+
+def _known(ledger: Ledger, number: int) -> bool:
+    r = tables.releases
+    return bool(ledger.rows(sa.select(r.c.release_id).where(r.c.release_id == number)))
+
+
+def _record(ledger: Ledger, manifest: dict[str, Any]) -> None:
+    """Enter the release as the one shown; an earlier one shown again makes the later ones `rolled_back`."""
+    release, pinned = governance.ledger_rows(manifest)
+    r, d, number = tables.releases, tables.release_datasets, manifest["release_id"]
+    with ledger.transaction() as con:
+        known = con.execute(sa.select(r.c.release_id).where(r.c.release_id == number)).first()
+        con.execute(r.update().where(r.c.state == "published").values(state="kept"))
+        con.execute(r.update().where(r.c.release_id > number, r.c.state != "removed").values(state="rolled_back"))
+        if known:
+            con.execute(r.update().where(r.c.release_id == number).values(state="published"))
+        else:
+            con.execute(r.insert(), release)
+            con.execute(d.insert(), pinned)
+
+
+def _sweep_unfinished(lake: Lake) -> None:
+    """Remove what a kill left: release folders without a manifest, half-written data."""
+    for folder in lake.releases.glob("r[0-9]*"):
+        if not (folder / "manifest.json").exists():
+            shutil.rmtree(folder)
+    for part in lake.releases.glob("data/*/*.part"):
+        shutil.rmtree(part)
+
+
+def _sweep(lake: Lake, ledger: Ledger) -> None:
+    """Keep the newest releases and the one shown; remove older ones and the data that no kept manifest lists."""
+    shown, manifests = shown_release(ledger), kept(lake)
+    old = [m["release_id"] for m in manifests[:-KEEP] if m["release_id"] != shown]
+    for number in old:
+        (_folder(lake, number) / "manifest.json").unlink()
+        shutil.rmtree(_folder(lake, number))
+    if old:
+        with ledger.transaction() as con:
+            con.execute(tables.releases.update().where(tables.releases.c.release_id.in_(old)).values(state="removed"))
+    listed = {(lake.releases / f["path"]).parent for m in manifests if m["release_id"] not in old
+              for r in m["relations"].values() for f in r["files"]}
+    for folder in lake.releases.glob("data/*/*"):
+        if folder not in listed:
+            shutil.rmtree(folder)
+
+
+def _summary(lake: Lake, manifest: dict[str, Any]) -> dict[str, Any]:
+    shown = [r for r in manifest["relations"].values() if r["kind"] == "dataset"]
+    return {"release_id": manifest["release_id"], "datasets": len(shown), "rows": sum(r["rows"] for r in shown),
+            "views": len(manifest["views"]), "left_out": manifest["left_out"], "database": str(lake.database)}

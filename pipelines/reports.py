@@ -1,0 +1,235 @@
+"""Pages for people: one static page per batch and an index of the latest batches.
+
+reports/<dataset>/<batch_id>-r<revision>.html and reports/index.html: no script, no outside asset, printable,
+written beside and renamed. They show counts, codes and rule texts, never a value of a person; every text is escaped.
+"""
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections import defaultdict
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Iterable
+
+import jinja2
+
+from pipelines.gate import RuleResult
+from pipelines.settings import Lake, Project
+
+TOP_REGIONS = 12
+BEIJING = timezone(timedelta(hours=8))
+LINE_PARTS = (("header", "表头", "header"), ("trailer", "尾注", "trailer"), ("blank", "空行", "blank"),
+              ("records", "记录", "records"), ("inner_line_ends", "值内换行", "line ends in values"),
+              ("unparseable", "无法解析", "unparseable"))
+RECORD_PARTS = (("accepted", "接收", "accepted"), ("copies", "完全重复", "identical copies"),
+                ("superseded", "批内被替代", "superseded"), ("quarantined", "隔离", "quarantined"),
+                ("deletes", "删除指令", "deletes"))
+STATES = {"accepted": ("pass", "已接收", "Accepted"), "held": ("fail", "暂缓入库", "Held"),
+          "refused": ("fail", "拒读", "Refused"), "superseded": ("none", "已被更正批次替代", "Superseded"),
+          "received": ("none", "已收到", "Received"), "staged": ("none", "待判定", "Staged")}
+PROBLEMS = ("warn", "已接收，有问题", "Accepted with problems")
+NOTHING = ("none", "尚未报送", "Nothing yet")
+DOMAINS = {"population": ("人口基础库", "Population"), "legal_entity": ("法人基础库", "Legal entities"),
+           "credit": ("信用基础库", "Credit")}
+SEVERITIES = {"block": ("阻断", "block"), "reject": ("拒收", "reject"), "warn": ("提示", "warn")}
+OUTCOMES = {"fail": ("不达标", "fail"), "pass": ("达标", "pass"), "not_measured": ("未测量", "not measured")}
+_RANK = {"fail": 0, "pass": 1, "not_measured": 2}
+
+
+def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[RuleResult],
+                       regions: Iterable[dict[str, Any]] = ()) -> Path:
+    """Write the page of one batch.
+
+    Args:
+        lake: where reports/ is.
+        batch: a row of the ledger's `batches` (dataset, batch_id, revision, source, part, batch_date, state,
+            received_at, decided_at, files, bytes, lines, records, accepted, copies, superseded, quarantined,
+            deletes, unparseable, repaired, reading, unmapped_columns) together with name (the dataset's Chinese
+            name), department, reasons (list of sentences), and, from counts.json, header, trailer, blank,
+            inner_line_ends, loss_budget. Optional: previous ({rule: pass rate of the stream's batch before},
+            for 环比). A key that is absent or None is shown as "—".
+        results: the verdict's rule results; empty when the batch could not be judged.
+        regions: {region, rule, applicable, failed} per county and rule, as in counts.json; region '' = unknown.
+
+    Returns:
+        The page's path.
+    """
+    batch = _Row(batch)
+    results = sorted(results, key=lambda r: (_RANK[r.outcome], 1 if r.pass_rate is None else r.pass_rate, r.rule))
+    return _write(batch_page(lake, batch), "batch.html.j2", batch=batch, results=results, state=light(batch, results),
+                  lines=equation("lines", LINE_PARTS, batch), records=equation("records", RECORD_PARTS, batch),
+                  dimensions=dimensions(results), regions=worst_regions(regions), previous=batch["previous"] or {}, lost=_lost(batch),
+                  tally={o: sum(r.outcome == o for r in results) for o in OUTCOMES},
+                  names={r.rule: r.zh for r in results}, docs=_docs(lake, batch["dataset"]))
+
+
+def write_index(lake: Lake, rows: Iterable[dict[str, Any]]) -> Path:
+    """Write reports/index.html.
+
+    Args:
+        lake: where reports/ is.
+        rows: one per dataset (or stream), of its latest batch: dataset, name, domain, department, part, batch_date,
+            batch_id, revision, state, records, accepted, repaired, quarantined, rules (measured), failing (rules
+            below their threshold), score. batch_id None or absent: nothing was submitted yet.
+
+    Returns:
+        The page's path.
+    """
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in sorted(rows, key=lambda r: (r.get("domain") or "", r["dataset"], r.get("department") or "", r.get("part") or "")):
+        page = batch_page(lake, row) if row.get("batch_id") else None
+        link = f"{row['dataset']}/{page.name}" if page and page.is_file() else None
+        groups[row.get("domain") or row["dataset"].partition(".")[0]].append(_Row(row | {"light": light(row), "link": link}))
+    lights = [row["light"][0] for group in groups.values() for row in group]
+    return _write(lake.reports / "index.html", "index.html.j2", groups=groups, domains=DOMAINS,
+                  tally={key: lights.count(key) for key in ("fail", "warn", "pass", "none")})
+
+
+def batch_page(lake: Lake, batch: dict[str, Any]) -> Path:
+    """Where the page of a batch is.
+
+    Raises:
+        ValueError: dataset or batch id is no plain file name.
+    """
+    parts = (batch["dataset"], f"{batch['batch_id']}-r{int(batch['revision'])}.html")
+    if any("/" in p or "\\" in p or "\0" in p or p.startswith(".") for p in parts):
+        raise ValueError("the dataset or the id of the batch is no plain file name")
+    return lake.reports.joinpath(*parts)
+
+
+def light(batch: dict[str, Any], results: Iterable[RuleResult] = ()) -> tuple[str, str, str]:
+    """(look, Chinese, English) of a batch's state; an accepted batch with failing rules is amber."""
+    if not batch.get("batch_id"):
+        return NOTHING
+    if batch["state"] == "accepted" and (batch.get("failing") or any(r.outcome == "fail" for r in results)):
+        return PROBLEMS
+    return STATES.get(batch["state"], ("none", batch["state"], batch["state"]))
+
+
+def equation(whole: str, parts: Iterable[tuple[str, str, str]], batch: dict[str, Any]) -> dict[str, Any] | None:
+    """A conservation equation with its terms, or None when the batch was not read that far."""
+    terms = [{"key": key, "zh": zh, "en": en, "count": batch.get(key)} for key, zh, en in parts]
+    if batch.get(whole) is None or any(t["count"] is None for t in terms):
+        return None
+    total = sum(t["count"] for t in terms)
+    return {"whole": batch[whole], "terms": terms, "total": total, "closes": total == batch[whole]}
+
+
+def dimensions(results: Iterable[RuleResult]) -> list[dict[str, Any]]:
+    """Score by dimension: the mean over its indicators of X = A/B, counted over applicable rows.
+
+    GB/T 36344-2018; a rule or dimension that was not measured is left out, never counted as 1.
+    """
+    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+    for r in results:
+        if r.applicable:
+            held = sums[r.indicator]
+            held[0], held[1], held[2] = held[0] + r.applicable - r.failed, held[1] + r.applicable, held[2] + 1
+    by_dimension: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for indicator, (a, b, rules) in sums.items():
+        by_dimension[indicator[:2]].append((a / b, rules))
+    return [{"code": code, "name": _indicators().get(f"{code}01", {}).get("dimension", code),
+             "score": sum(x for x, _ in found) / len(found), "rules": sum(n for _, n in found)}
+            for code, found in sorted(by_dimension.items())]
+
+
+def worst_regions(regions: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The counties with most failing checks, each with the rules that fail most; and how many more there are."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in regions:
+        found[one["region"] or ""].append(one)
+    rows = []
+    for code, checks in found.items():
+        failed, applicable = sum(c["failed"] for c in checks), sum(c["applicable"] for c in checks)
+        worst = sorted((c for c in checks if c["failed"]), key=lambda c: (-c["failed"], c["rule"]))[:3]
+        if failed:
+            rows.append({"code": code, "name": _divisions().get(code), "failed": failed, "applicable": applicable, "worst": worst})
+    rows.sort(key=lambda r: (-r["failed"], r["code"]))
+    return {"rows": rows[:TOP_REGIONS], "more": max(0, len(rows) - TOP_REGIONS), "regions": len(found)}
+
+
+def rate(value: float | None, digits: int = 2) -> str:
+    """A share in percent, rounded down: 99.996 % is never shown as 100 %."""
+    if value is None:
+        return "—"
+    shown = math.floor(value * 10 ** (digits + 2) + 1e-9) / 10 ** digits
+    return f"{shown:.{digits}f} %" if value < 1 else "100 %"
+
+
+def change(now: float | None, before: float | None) -> str:
+    """Month on month 环比, in percentage points, with its sign."""
+    if now is None or before is None:
+        return "—"
+    points = round((now - before) * 100, 2)
+    return f"{'▲' if points > 0 else '▼' if points < 0 else '＝'} {abs(points):.2f}"
+
+
+def _lost(batch: dict[str, Any]) -> float | None:
+    """The share of rows that were not loaded, which the loss budget bounds."""
+    if None in (batch["quarantined"], batch["unparseable"], batch["records"], batch["loss_budget"]):
+        return None
+    total = batch["records"] + batch["unparseable"]
+    return (batch["quarantined"] + batch["unparseable"]) / total if total else None
+
+
+class _Row(dict):
+    """A row whose absent keys are None: not every batch got as far as having them."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+def _time(value: str | None) -> str:
+    """A ledger time (UTC) as Beijing time."""
+    if not value:
+        return "—"
+    return datetime.fromisoformat(value).astimezone(BEIJING).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _number(value: Any) -> str:
+    return "—" if value is None else f"{value:,}"
+
+
+def _size(value: int | None) -> str:
+    if value is None:
+        return "—"
+    return next((f"{value / 1024 ** n:,.1f} {unit}" for n, unit in ((3, "GB"), (2, "MB"), (1, "kB")) if value >= 1024 ** n),
+                f"{value:,} B")
+
+
+@lru_cache(maxsize=1)
+def _indicators() -> dict[str, dict[str, str]]:
+    with (Project.open().reference / "quality_indicators.csv").open(encoding="utf-8") as file:
+        return {row["indicator_code"]: row for row in csv.DictReader(file)}
+
+
+@lru_cache(maxsize=1)
+def _divisions() -> dict[str, str]:
+    with (Project.open().reference / "admin_divisions.csv").open(encoding="utf-8") as file:
+        return {row["code"]: row["full_name"] for row in csv.DictReader(file)}
+
+
+@lru_cache(maxsize=1)
+def _templates() -> jinja2.Environment:
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True,
+                              undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time}
+    made.globals |= {"change": change, "indicators": _indicators(), "SEVERITIES": SEVERITIES, "OUTCOMES": OUTCOMES}
+    return made
+
+
+def _docs(lake: Lake, dataset: str) -> str | None:
+    page = Path("gx") / dataset / "docs" / "index.html"
+    return f"../{page.as_posix()}" if (lake.reports / page).is_file() else None
+
+
+def _write(path: Path, template: str, **content: Any) -> Path:
+    page = _templates().get_template(template).render(**content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(page, encoding="utf-8", errors="replace")
+    os.replace(beside, path)
+    return path

@@ -1,0 +1,171 @@
+"""专题视图: `warehouse/views/<schema>/<name>.sql`, lead lists that join several base databases for analysts.
+
+A file is a header of `-- key: text` lines and one SELECT over published views. Every key below is required, every
+output column is described, and `needs` names exactly the datasets the SELECT reads; anything else is refused.
+A theme whose datasets are not all declared is left out of a release and listed there.
+"""
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines import governance, masks
+from pipelines.compiler import Plan
+from pipelines.declared import Problems
+from pipelines.settings import Project, WrongUse
+from pipelines.sql import name, text
+
+HEADER = ("zh", "en", "grain", "rule", "match", "needs", "left out")
+REQUIRED_COLUMNS = ("rule_id", "match_level", "as_of")
+_LINE = re.compile(r"--\s?(.*)")
+_COLUMN = re.compile(r"\s{2,}(\w+): (.+) — (.+)")
+_SHARED = ("reference", "governance")
+
+
+@dataclass(frozen=True)
+class Theme:
+    """One theme view: what it is called, what it says about itself, and its SELECT."""
+
+    schema: str
+    name: str
+    comment: str
+    needs: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+    sql: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    def facts(self) -> dict[str, Any]:
+        """What stands in a release manifest."""
+        return asdict(self)
+
+
+def themes(project: Project) -> tuple[Theme, ...]:
+    """Every theme view of the project, in order of path.
+
+    Raises:
+        WrongUse: a file does not keep the header; every problem of every file is listed.
+    """
+    found, errors = [], []
+    for path in sorted(project.views.rglob("*.sql")):
+        problems = Problems(path)
+        theme = _read(path, problems)
+        errors += problems.lines
+        if theme:
+            found.append(theme)
+    if errors:
+        raise WrongUse("\n".join(errors))
+    return tuple(found)
+
+
+def _read(path: Path, problems: Problems) -> Theme | None:
+    lines = path.read_text("utf-8").splitlines()
+    end = next((i for i, line in enumerate(lines) if not _LINE.match(line)), len(lines))
+    header, columns = _header([_LINE.match(line)[1] for line in lines[:end]], problems)
+    for key in HEADER:
+        problems.unless(bool(header.get(key)), "header", f"lacks '-- {key}:'")
+    for column in REQUIRED_COLUMNS:
+        problems.unless(column in dict(columns), "header", f"describes no column {column!r}, which every theme has")
+    sql = "\n".join(lines[end:]).strip().rstrip(";")
+    problems.unless(bool(sql), "SELECT", "is missing")
+    if problems.lines:
+        return None
+    needs = tuple(sorted(n.strip() for n in header["needs"].split(",")))
+    _judge_needs(needs, sql, problems)
+    comment = (f"{header['zh']} — {header['en']}\n粒度 grain: {header['grain']}\n规则 rule: {header['rule']}\n"
+               f"匹配 match: {header['match']}\n未含 left out: {header['left out']}")
+    return None if problems.lines else Theme(path.parent.name, path.stem, comment, needs, tuple(columns), sql)
+
+
+def _header(lines: list[str], problems: Problems) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """The keys and the described columns; an indented line under a key other than `columns` continues it."""
+    header: dict[str, str] = {}
+    columns: list[tuple[str, str]] = []
+    key = None
+    for line in lines:
+        if line.startswith("  ") and key == "columns":
+            found = _COLUMN.match(line)
+            problems.unless(bool(found), "columns", f"has a line that is not 'name: 中文 — English': {line.strip()!r}")
+            columns += [(found[1], f"{found[2]} — {found[3]}")] if found else []
+        elif line.startswith("  ") and key:
+            header[key] = f"{header[key]} {line.strip()}".strip()
+        else:
+            key, _, value = line.partition(":")
+            problems.unless(key in HEADER + ("columns",), "header", f"has the unknown key {key!r}; keys are {', '.join(HEADER)}, columns")
+            header[key] = value.strip()
+    return header, columns
+
+
+def _judge_needs(needs: tuple[str, ...], sql: str, problems: Problems) -> None:
+    con = duckdb.connect()
+    try:
+        read = {t.replace('"', "") for t in con.get_table_names(sql, qualified=True)}
+    except duckdb.Error as error:
+        return problems.add("SELECT", f"is not SQL: {str(error).splitlines()[0]}")
+    finally:
+        con.close()
+    datasets = {t for t in read if t.partition(".")[0] not in _SHARED}
+    if datasets != set(needs):
+        problems.add("needs", f"says {', '.join(needs)}; the SELECT reads {', '.join(sorted(datasets)) or 'nothing'}")
+
+
+def create(con: duckdb.DuckDBPyConnection, theme: dict[str, Any]) -> None:
+    """Create one theme view with its comments, and hold it to its header.
+
+    Args:
+        con: a database with the published views and macros.
+        theme: `Theme.facts()`.
+
+    Raises:
+        WrongUse: it does not bind, or its columns are not those of its header.
+    """
+    view = f"{name(theme['schema'])}.{name(theme['name'])}"
+    described = dict(tuple(c) for c in theme["columns"])
+    try:
+        con.execute(f"CREATE SCHEMA IF NOT EXISTS {name(theme['schema'])}; CREATE VIEW {view} AS {theme['sql']}")
+        given = [row[0] for row in con.execute(f"DESCRIBE {view}").fetchall()]
+    except duckdb.Error as error:
+        raise WrongUse(f"theme view {theme['schema']}.{theme['name']} does not bind: {str(error).splitlines()[0]}") from None
+    if given != list(described):
+        raise WrongUse(f"theme view {theme['schema']}.{theme['name']} yields columns {', '.join(given)}; "
+                       f"its header describes {', '.join(described)}. Describe each, in order.")
+    comments = [f"COMMENT ON VIEW {view} IS {text(theme['comment'])}"]
+    comments += [f"COMMENT ON COLUMN {view}.{name(c)} IS {text(words)}" for c, words in described.items()]
+    con.execute(";".join(comments))
+
+
+def check(con: duckdb.DuckDBPyConnection, project: Project, plans: list[Plan]) -> list[tuple[str, str | None]]:
+    """Try every theme view over empty published views; (view, error or None) each.
+
+    Args:
+        con: a connection with the code lists and macros loaded.
+        plans: the plan of every dataset.
+    """
+    known = {plan.dataset.id for plan in plans}
+    for plan in plans:
+        _empty(con, plan.dataset.id, [(c.name, c.type) for c in masks.published(plan)])
+    for table, declared in governance.TABLES.items():
+        _empty(con, f"governance.{table}", declared.columns)
+    results = []
+    for theme in themes(project):
+        missing = [n for n in theme.needs if n not in known]
+        error = f"theme view {theme.id} needs {', '.join(missing)}, which no contract declares" if missing else None
+        try:
+            if not missing:
+                create(con, theme.facts())
+        except WrongUse as wrong:
+            error = str(wrong)
+        results.append((theme.id, error))
+    return results
+
+
+def _empty(con: duckdb.DuckDBPyConnection, view: str, columns: Any) -> None:
+    schema, _, table = view.partition(".")
+    typed = ", ".join(f"NULL::{kind} AS {name(column)}" for column, kind in columns)
+    con.execute(f"CREATE SCHEMA IF NOT EXISTS {name(schema)}; CREATE OR REPLACE VIEW {name(schema)}.{name(table)} AS SELECT {typed} WHERE false")
