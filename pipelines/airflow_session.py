@@ -13,7 +13,7 @@ from typing import Any
 
 from pipelines.airflow_parts import ROOT, AirflowFailed, Parts
 
-START_SECONDS = 120
+START_SECONDS = 240
 STILL_SECONDS = 3600
 TELL_SECONDS = 10
 UNFINISHED = ("queued", "running")
@@ -57,8 +57,8 @@ class Api:
         """The health page, which needs no token; ConnectionError while the server is not up."""
         try:
             return self._once("GET", "/monitor/health", None, {})
-        except urllib.error.URLError as error:
-            raise ConnectionError(str(error.reason)) from None
+        except (urllib.error.URLError, TimeoutError) as error:
+            raise ConnectionError(str(error)) from None
 
     def _send(self, method: str, path: str, body: dict | None = None, query: dict | None = None) -> dict[str, Any]:
         for attempt in range(8):
@@ -103,38 +103,42 @@ class Session:
         """Run these (dataset, batch date) pairs and every release that follows from them."""
         ingests = [self._trigger(f"ingest.{dataset}", date) for dataset, date in wanted]
         self._wait(ingests)
-        fired = {run_id for dag, source in ingests for run_id in self._releases_of(dag, source)}
         # Also when this session accepted nothing: an interrupted one may have left batches unpublished.
-        releases = [(RELEASE, run_id) for run_id in fired] or [self._trigger(RELEASE, RELEASE)]
+        releases = self._fired(ingests) or [self._trigger(RELEASE, RELEASE)]
         self._wait(releases)
-        return [self._result(dag, run_id) for dag, run_id in [*ingests, *sorted(releases)]]
+        return [self._result(dag, run_id) for dag, run_id in [*ingests, *releases]]
 
     def _trigger(self, dag: str, key: str) -> tuple[str, str]:
         made = self.api.post(f"/dags/{dag}/dagRuns", {"logical_date": None, "partition_key": key})
         return dag, made["dag_run_id"]
 
-    def _releases_of(self, dag: str, run_id: str) -> list[str]:
-        """The release runs that this run's asset event started; none when it accepted nothing."""
-        found: list[str] = []
+    def _fired(self, ingests: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The release runs that the commits of these runs fired, in order; none when nothing was committed.
 
-        def started() -> bool:
-            events = self.api.get("/assets/events", source_dag_id=dag, source_run_id=run_id)["asset_events"]
-            found[:] = [r["run_id"] for e in events for r in e["created_dagruns"] if r["dag_id"] == RELEASE]
-            return all(e["created_dagruns"] for e in events)
+        They are told by time: the page of asset events answers 500 while a run that an event fired is queued.
+        """
+        where = "/dags/{}/dagRuns/{}/taskInstances"
+        done = [t for dag, run_id in ingests for t in self.api.get(where.format(dag, run_id), state="success")["task_instances"]]
+        ends = sorted(t["end_date"] for t in done if t["task_id"] == "commit")
+        if not ends:
+            return []
+        self._until("the release to start", lambda: self._releases_since(ends[-1]), START_SECONDS)
+        return [(RELEASE, run_id) for run_id in self._releases_since(ends[0])]
 
-        self._until(f"the release of {dag} to start", started, START_SECONDS)
-        return found
+    def _releases_since(self, moment: str) -> list[str]:
+        found = self.api.get(f"/dags/{RELEASE}/dagRuns", run_after_gte=moment, order_by="run_after", limit=10000)
+        return [run["dag_run_id"] for run in found["dag_runs"]]
 
     def _wait(self, runs: Iterable[tuple[str, str]]) -> None:
         """Wait until these runs are finished; tell each end, and every few seconds what is being done."""
-        waiting, total, changed, before = {r: d for d, r in runs}, 0, time.monotonic(), None
-        total, told = len(waiting), time.monotonic()
+        waiting = {run_id: dag for dag, run_id in runs}
+        total, told, changed, before = len(waiting), time.monotonic(), time.monotonic(), None
         while waiting:
             self._parts.check()
             unfinished = {r["dag_run_id"] for r in self._unfinished()}
-            for run_id in [r for r in waiting if r not in unfinished]:
-                dag = waiting.pop(run_id)
-                self._say(f"{total - len(waiting)}/{total} {dag}")
+            ended = sorted({waiting.pop(run_id) for run_id in waiting.keys() - unfinished})
+            if ended:
+                self._say(f"{total - len(waiting)}/{total} {', '.join(ended)}")
                 told = time.monotonic()
             busy = tuple(sorted(f"{t['dag_id']} {t['task_id']}" for t in self._busy()))
             if (busy, len(waiting)) != before:
@@ -177,11 +181,14 @@ class Session:
 
     def _parsed(self, wanted: set[str]) -> bool:
         """True when every wanted DAG was read since this start; a DAG file that cannot be read ends the wait."""
-        errors = self.api.get("/importErrors")["import_errors"]
+        errors = [e["stack_trace"] for e in self.api.get("/importErrors")["import_errors"] if self._is_new(e["timestamp"])]
         if errors:
-            raise AirflowFailed("\n".join(e["stack_trace"] for e in errors))
+            raise AirflowFailed("\n".join(errors))
         dags = self.api.get("/dags", limit=10000, exclude_stale=True)["dags"]
-        return wanted <= {d["dag_id"] for d in dags if _seconds(d["last_parsed_time"]) >= self._parts.started}
+        return wanted <= {d["dag_id"] for d in dags if self._is_new(d["last_parsed_time"])}
+
+    def _is_new(self, time_stamp: str) -> bool:
+        return datetime.fromisoformat(time_stamp).timestamp() >= self._parts.started
 
     def _pools(self) -> None:
         known = {p["name"] for p in self.api.get("/pools")["pools"]}
@@ -189,14 +196,10 @@ class Session:
             if name not in known:
                 self.api.post("/pools", {"name": name, **pool})
 
-    def _until(self, what: str, done: Callable[[], bool], seconds: float) -> None:
+    def _until(self, what: str, done: Callable[[], object], seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not done():
             self._parts.check()
             if time.monotonic() > deadline:
                 raise AirflowFailed(f"Airflow did not come to this in {seconds:g} s: {what}. Logs: {self._parts.home}/logs")
             time.sleep(0.2)
-
-
-def _seconds(time_stamp: str) -> float:
-    return datetime.fromisoformat(time_stamp).timestamp()

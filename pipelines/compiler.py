@@ -153,7 +153,7 @@ def _conflict_rule(dataset: Dataset, owner: str) -> PlannedRule:
         rule=CONFLICT, column=None, reason="conflict", zh=f"同一{keys}的{same}一致",
         en=f"rows of one {', '.join(dataset.key)} agree in {', '.join(dataset.identity)}", severity="reject",
         at_least=AT_LEAST["reject"], on_breach="hold", indicator="0304", owner=owner,
-        applied="_op = 'U' AND _key IS NOT NULL", failed="false", repaired="false")
+        applied="_key IS NOT NULL", failed="false", repaired="false")
 
 
 def _business_rule(rule: Rule) -> PlannedRule:

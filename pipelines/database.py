@@ -38,7 +38,9 @@ def build(manifest: dict[str, Any], root: Path, path: Path, mode: int = 0o644) -
         leftover.unlink()
     con = connect(beside)
     try:
+        con.execute("BEGIN")
         _create(con, manifest, root)
+        con.execute("COMMIT")
         smoke(con, manifest)
     finally:
         con.close()

@@ -119,11 +119,14 @@ def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: 
     Args:
         manifest: the release being made; its own rows are added to `releases` and `release_datasets`.
     """
+    lists = reference.lists(project)
+    standards = {one.list: one.standard for one in lists}
     rows = {
         "datasets": [_dataset(plan, manifest["relations"][d]) for d, plan in plans.items()],
-        "columns": [row for plan in plans.values() for row in _dataset_columns(plan, project)],
+        "columns": [row for plan in plans.values() for row in _dataset_columns(plan, standards)],
         "rules": [{**rule.public(), "dataset": d} for d, plan in plans.items() for rule in plan.rules],
-        "lists": _lists(project, manifest),
+        "lists": [{"list": one.list, "name": one.name, "name_en": one.name_en, "standard": one.standard,
+                   **{k: manifest["relations"][f"reference.{one.list}"][k] for k in ("version", "rows")}} for one in lists],
         **{table: ledger.rows(sa.select(source)) for table, source in LEDGER.items()},
     }
     release, pinned = ledger_rows(manifest)
@@ -192,8 +195,7 @@ def _dataset(plan: Plan, relation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _dataset_columns(plan: Plan, project: Project) -> list[dict[str, Any]]:
-    standards = {one.list: one.standard for one in reference.lists(project)}
+def _dataset_columns(plan: Plan, standards: dict[str, str]) -> list[dict[str, Any]]:
     given: dict[str, list[str]] = {}
     for one in masks.published(plan):
         given.setdefault(one.source_column, []).append(one.name)
@@ -208,8 +210,3 @@ def _dataset_columns(plan: Plan, project: Project) -> list[dict[str, Any]]:
             "mask": mask, "mask_words": f"{words.zh} — {words.en}", "published_as": ", ".join(given.get(c.name, ())) or None})
     return found
 
-
-def _lists(project: Project, manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    versions = reference.versions(project)
-    return [{"list": one.list, "name": one.name, "name_en": one.name_en, "standard": one.standard, "version": versions[one.list],
-             "rows": manifest["relations"][f"reference.{one.list}"]["rows"]} for one in reference.lists(project)]

@@ -124,7 +124,7 @@ def receive(lake: Lake, dataset: Dataset, source: Source, files: list[Path], bat
         work = incoming / uuid.uuid4().hex
         work.mkdir(parents=True)
         try:
-            copied = _copy_all(members, work)
+            copied = tuple(_copy(path, number, len(members), work) for number, path in enumerate(members, 1))
             received.append(_settle(work, home / name / day, dataset, source, copied, (sequence, correct, revision)))
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -178,23 +178,13 @@ def _word(word: str, what: str) -> str:
     return word
 
 
-def _copy_all(files: list[Path], work: Path) -> tuple[File, ...]:
-    return tuple(_copy(path, number, len(files), work) for number, path in enumerate(files, 1))
-
-
 def _copy(path: Path, number: int, of: int, work: Path) -> File:
     """Copy one file in a stream, hashing and counting."""
     extension = path.suffix.lower() if path.suffix.lower() in KEPT_EXTENSIONS else ".bin"
     stored = work / f"{number:04d}{extension}"
     digest, counter = hashlib.sha256(), Counter()
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise WrongUse(f"File {number} of {of} cannot be opened ({os.strerror(error.errno)}); links are not followed.") from None
-    with os.fdopen(handle, "rb", buffering=0) as read, open(stored, "xb") as write:
+    with os.fdopen(_open(path, number, of), "rb", buffering=0) as read, open(stored, "xb") as write:
         before = os.fstat(read.fileno())
-        if not stat.S_ISREG(before.st_mode):
-            raise WrongUse(f"File {number} of {of} is not a regular file.")
         while chunk := read.read(CHUNK):
             digest.update(chunk)
             counter.update(chunk)
@@ -208,6 +198,18 @@ def _copy(path: Path, number: int, of: int, work: Path) -> File:
     stored.chmod(0o400)
     name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
     return File(number, name, stored.name, digest.hexdigest(), counts)
+
+
+def _open(path: Path, number: int, of: int) -> int:
+    """A descriptor of a regular file; links are not followed and pipes are not waited for."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise WrongUse(f"File {number} of {of} cannot be opened ({os.strerror(error.errno)}); links are not followed.") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise WrongUse(f"File {number} of {of} is not a regular file.")
+    return handle
 
 
 def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tuple[File, ...],
@@ -241,7 +243,7 @@ def _place(held: dict[tuple[int, int], tuple[str, ...]], content: tuple[str, ...
     """((sequence, revision), duplicate) for `content`, given what a date holds. The order of arrival does not matter
     when sequence and revision are given."""
     exists = f"{what} holds: {', '.join(f'{s}-r{r}' for s, r in sorted(held)) or 'nothing'}."
-    if min(sequence or 1, revision or 1) < 1 or (correct and revision is not None):
+    if any(n is not None and n < 1 for n in (sequence, revision)) or (correct and revision is not None):
         raise WrongUse(f"{exists} Sequence and revision start at 1, and a correction takes the next revision by itself.")
     if sequence is None and revision is None and not correct:
         same = [place for place, other in held.items() if other == content]

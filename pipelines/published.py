@@ -24,6 +24,8 @@ from pipelines.settings import Lake, Project, WrongUse
 from pipelines.sql import name, names, text
 
 FORMAT = 1
+_OWN_WORDS = {"_key": "主键摘要 — Digest of the key", "_file": "文件序号 — Number of the file in the batch",
+              "_ordinal": "记录序号 — Ordinal of the record in its file"} | {n: f"{zh} — {en}" for n, _, zh, en in masks.LINEAGE}
 
 
 def fingerprint(value: Any) -> str:
@@ -103,32 +105,38 @@ def _folders(path: Path, root: Path) -> None:
 
 
 def lists(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project) -> dict[str, Any]:
-    """Code lists as published files; a list is written again only when its rows change."""
+    """Every table of schema `reference` as a published file; one is written again only when its rows change."""
+    words = _list_words(project)
     relations = {}
-    declared = {table: (comment, columns) for table, comment, columns in reference.described(project)}
-    for table, (comment, words) in declared.items():
-        columns = con.execute(f"DESCRIBE reference.{name(table)}").fetchall()
-        select = f"FROM reference.{name(table)}"
-        version = con.execute(f"SELECT md5(string_agg(r::VARCHAR, chr(30) ORDER BY r::VARCHAR)) FROM (SELECT r FROM reference.{name(table)} r)").fetchone()[0]
-        kinds = [(c[0], c[1]) for c in columns]
-        version = fingerprint([version, kinds])[:16]
-        file, rows = _materialise(con, lake, f"reference.{table}/{version}", select, [])
-        relations[f"reference.{table}"] = {"kind": "reference", "version": version, "rows": rows, "files": [file], "comment": comment,
-                                           "columns": [(n, t, words[n]) for n, t in kinds]}
+    for (table,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'reference' ORDER BY ALL").fetchall():
+        columns = con.execute("SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'reference' AND table_name = $1 "
+                              "ORDER BY column_index", [table]).fetchall()
+        rows = con.execute(f"SELECT md5(string_agg(r::VARCHAR, chr(30) ORDER BY r::VARCHAR)) FROM reference.{name(table)} r").fetchone()[0]
+        version = fingerprint([rows, columns])[:16]
+        file, count = _materialise(con, lake, f"reference.{table}/{version}", f"FROM reference.{name(table)}", [])
+        comment, described = words[table]
+        relations[f"reference.{table}"] = {"kind": "reference", "version": version, "rows": count, "files": [file], "comment": comment,
+                                           "columns": [(n, t, described[n]) for n, t in columns]}
     return relations
 
 
-def restrict(lake: Lake, plans: dict[str, Plan], states: dict[str, Current]) -> None:
+def _list_words(project: Project) -> dict[str, tuple[str, dict[str, str]]]:
+    """Table of schema `reference` → its comment and the comments of its columns."""
+    found = {one.list: (f"{one.name} — {one.name_en} ({one.standard})", {c: f"{zh} — {en}" for c, (zh, en) in dict(one.columns).items()})
+             for one in reference.lists(project)}
+    return found
+
+
+def restrict(lake: Lake, plans: dict[str, Plan], states: dict[str, Current], manifest: dict[str, Any]) -> None:
     """Make the pipeline account's database: unmasked views over `current/`, same schemas, beside the rows it shows."""
-    relations = {}
-    for dataset, state in states.items():
-        plan = plans[dataset]
-        words = {c.name: f"{c.zh} — {c.en}" for c in plan.dataset.columns} | {p: f"{c} 假名 — pseudonym of {c}" for c, p, _ in plan.pseudonyms}
-        words |= {"_key": "主键摘要 — Digest of the key", "_file": "文件序号 — Number of the file in the batch",
-                  "_ordinal": "记录序号 — Ordinal of the record in its file"} | {n: f"{zh} — {en}" for n, _, zh, en in masks.LINEAGE}
+    relations = {v: r for v, r in manifest["relations"].items() if r["kind"] == "reference"}
+    for dataset_id, state in states.items():
+        plan = plans[dataset_id]
+        words = {c.name: f"{c.zh} — {c.en}" for c in plan.dataset.columns} | _OWN_WORDS
+        words |= {p: f"{plan.dataset.column(c).zh}（假名） — {plan.dataset.column(c).en} (pseudonym)" for c, p, _ in plan.pseudonyms}
         columns = [(n, t) for n, t in plan.physical() if n not in ("_op", "_batch")] + [(n, t) for n, t, _, _ in masks.LINEAGE]
-        relations[dataset] = {"rows": state.facts["rows"], "comment": f"{plan.dataset.name}（未脱敏）— unmasked, for the pipeline's account only",
-                              "files": [{"path": str(state.rows)}], "columns": [(n, t, words[n]) for n, t in columns]}
-    database.build({"relations": relations, "macros": [], "views": []}, lake.releases, lake.restricted, mode=0o600)
-
-
+        relations[dataset_id] = {"rows": state.facts["rows"], "files": [{"path": str(state.rows)}],
+                                 "comment": f"{plan.dataset.name}（未脱敏，仅限流水线账户）— unmasked, for the pipeline's account only",
+                                 "columns": [(n, t, words[n]) for n, t in columns]}
+    content = {"relations": relations, "macros": manifest["macros"], "views": []}
+    database.build(content, lake.releases, lake.restricted, mode=0o600)

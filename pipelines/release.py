@@ -59,7 +59,7 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
     finally:
         con.close()
     database.point(_folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
-    published.restrict(lake, plans, states)
+    published.restrict(lake, plans, states, manifest)
     _record(ledger, manifest)
     _sweep(lake, ledger)
     return _summary(lake, manifest) | {"written": written}

@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Iterable
 
 import jinja2
 
+from pipelines import scores
 from pipelines.gate import RuleResult
 from pipelines.settings import Lake, Project
 
@@ -29,7 +31,8 @@ RECORD_PARTS = (("accepted", "接收", "accepted"), ("copies", "完全重复", "
                 ("deletes", "删除指令", "deletes"))
 STATES = {"accepted": ("pass", "已接收", "Accepted"), "held": ("fail", "暂缓入库", "Held"),
           "refused": ("fail", "拒读", "Refused"), "superseded": ("none", "已被更正批次替代", "Superseded"),
-          "received": ("none", "已收到", "Received"), "staged": ("none", "待判定", "Staged")}
+          "received": ("none", "已收到", "Received"), "staged": ("none", "待判定", "Staged"),
+          "passed": ("none", "已通过，待入库", "Passed, waiting to be committed")}
 PROBLEMS = ("warn", "已接收，有问题", "Accepted with problems")
 NOTHING = ("none", "尚未报送", "Nothing yet")
 DOMAINS = {"population": ("人口基础库", "Population"), "legal_entity": ("法人基础库", "Legal entities"),
@@ -39,31 +42,32 @@ OUTCOMES = {"fail": ("不达标", "fail"), "pass": ("达标", "pass"), "not_meas
 _RANK = {"fail": 0, "pass": 1, "not_measured": 2}
 
 
-def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[RuleResult],
+def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[RuleResult | dict[str, Any]],
                        regions: Iterable[dict[str, Any]] = ()) -> Path:
     """Write the page of one batch.
 
     Args:
         lake: where reports/ is.
-        batch: a row of the ledger's `batches` (dataset, batch_id, revision, source, part, batch_date, state,
-            received_at, decided_at, files, bytes, lines, records, accepted, copies, superseded, quarantined,
-            deletes, unparseable, repaired, reading, unmapped_columns) together with name (the dataset's Chinese
-            name), department, reasons (list of sentences), and, from counts.json, header, trailer, blank,
-            inner_line_ends, loss_budget. Optional: previous ({rule: pass rate of the stream's batch before},
-            for 环比). A key that is absent or None is shown as "—".
-        results: the verdict's rule results; empty when the batch could not be judged.
+        batch: a row of the ledger's `batches` together with name (the dataset's Chinese name) and department; from
+            counts.json also header, trailer, blank, inner_line_ends and loss_budget, without which the equation
+            over lines and the loss cannot be shown. Optional: previous ({rule: pass rate of the stream's batch
+            before}, for 环比). A key that is absent or None is shown as "—".
+        results: the verdict's rule results, or rows of the ledger's `rule_results`; empty when nothing was judged.
         regions: {region, rule, applicable, failed} per county and rule, as in counts.json; region '' = unknown.
 
     Returns:
         The page's path.
     """
     batch = _Row(batch)
-    results = sorted(results, key=lambda r: (_RANK[r.outcome], 1 if r.pass_rate is None else r.pass_rate, r.rule))
-    return _write(batch_page(lake, batch), "batch.html.j2", batch=batch, results=results, state=light(batch, results),
-                  lines=equation("lines", LINE_PARTS, batch), records=equation("records", RECORD_PARTS, batch),
-                  dimensions=dimensions(results), regions=worst_regions(regions), previous=batch["previous"] or {}, lost=_lost(batch),
-                  tally={o: sum(r.outcome == o for r in results) for o in OUTCOMES},
-                  names={r.rule: r.zh for r in results}, docs=_docs(lake, batch["dataset"]))
+    found = sorted((r if isinstance(r, RuleResult) else _result(r) for r in results),
+                   key=lambda r: (_RANK[r.outcome], 1 if r.pass_rate is None else r.pass_rate, r.rule))
+    return _write(
+        batch_page(lake, batch), "batch.html.j2", batch=batch, results=found, state=light(batch, found),
+        reasons=(batch["reason"] or "").splitlines(), lost=_lost(batch), previous=batch["previous"] or {},
+        lines=equation("lines", LINE_PARTS, batch), records=equation("records", RECORD_PARTS, batch),
+        dimensions=dimensions(found, batch), regions=worst_regions(regions), names={r.rule: r.zh for r in found},
+        tally={outcome: sum(r.outcome == outcome for r in found) for outcome in OUTCOMES},
+        docs=_docs(lake, batch["dataset"]))
 
 
 def write_index(lake: Lake, rows: Iterable[dict[str, Any]]) -> Path:
@@ -71,7 +75,7 @@ def write_index(lake: Lake, rows: Iterable[dict[str, Any]]) -> Path:
 
     Args:
         lake: where reports/ is.
-        rows: one per dataset (or stream), of its latest batch: dataset, name, domain, department, part, batch_date,
+        rows: one per dataset (or stream), of its latest batch: dataset, name, department, part, batch_date,
             batch_id, revision, state, records, accepted, repaired, quarantined, rules (measured), failing (rules
             below their threshold), score. batch_id None or absent: nothing was submitted yet.
 
@@ -79,10 +83,10 @@ def write_index(lake: Lake, rows: Iterable[dict[str, Any]]) -> Path:
         The page's path.
     """
     groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in sorted(rows, key=lambda r: (r.get("domain") or "", r["dataset"], r.get("department") or "", r.get("part") or "")):
+    for row in sorted(rows, key=lambda r: (r["dataset"], r.get("department") or "", r.get("part") or "")):
         page = batch_page(lake, row) if row.get("batch_id") else None
         link = f"{row['dataset']}/{page.name}" if page and page.is_file() else None
-        groups[row.get("domain") or row["dataset"].partition(".")[0]].append(_Row(row | {"light": light(row), "link": link}))
+        groups[row["dataset"].partition(".")[0]].append(_Row(row | {"light": light(row), "link": link}))
     lights = [row["light"][0] for group in groups.values() for row in group]
     return _write(lake.reports / "index.html", "index.html.j2", groups=groups, domains=DOMAINS,
                   tally={key: lights.count(key) for key in ("fail", "warn", "pass", "none")})
@@ -110,30 +114,26 @@ def light(batch: dict[str, Any], results: Iterable[RuleResult] = ()) -> tuple[st
 
 
 def equation(whole: str, parts: Iterable[tuple[str, str, str]], batch: dict[str, Any]) -> dict[str, Any] | None:
-    """A conservation equation with its terms, or None when the batch was not read that far."""
-    terms = [{"key": key, "zh": zh, "en": en, "count": batch.get(key)} for key, zh, en in parts]
-    if batch.get(whole) is None or any(t["count"] is None for t in terms):
+    """A conservation equation: its terms (none when they were not recorded), or None when nothing was counted."""
+    if batch.get(whole) is None:
         return None
+    terms = [{"key": key, "zh": zh, "en": en, "count": batch.get(key)} for key, zh, en in parts]
+    if any(t["count"] is None for t in terms):
+        return {"whole": batch[whole], "terms": [], "total": None, "closes": None}
     total = sum(t["count"] for t in terms)
     return {"whole": batch[whole], "terms": terms, "total": total, "closes": total == batch[whole]}
 
 
-def dimensions(results: Iterable[RuleResult]) -> list[dict[str, Any]]:
-    """Score by dimension: the mean over its indicators of X = A/B, counted over applicable rows.
-
-    GB/T 36344-2018; a rule or dimension that was not measured is left out, never counted as 1.
-    """
-    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    for r in results:
-        if r.applicable:
-            held = sums[r.indicator]
-            held[0], held[1], held[2] = held[0] + r.applicable - r.failed, held[1] + r.applicable, held[2] + 1
-    by_dimension: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    for indicator, (a, b, rules) in sums.items():
-        by_dimension[indicator[:2]].append((a / b, rules))
+def dimensions(results: list[RuleResult], batch: dict[str, Any]) -> list[dict[str, Any]]:
+    """Score of every measured dimension, the mean of its indicators, and how many rules are behind it."""
+    if not results:
+        return []
+    measured: dict[str, list[float]] = defaultdict(list)
+    for code, value in scores.indicators([asdict(r) for r in results], batch).items():
+        measured[code[:2]].append(value)
+    rules = Counter(r.indicator[:2] for r in results if r.applicable)
     return [{"code": code, "name": _indicators().get(f"{code}01", {}).get("dimension", code),
-             "score": sum(x for x, _ in found) / len(found), "rules": sum(n for _, n in found)}
-            for code, found in sorted(by_dimension.items())]
+             "score": sum(found) / len(found), "rules": rules[code]} for code, found in sorted(measured.items())]
 
 
 def worst_regions(regions: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -146,7 +146,8 @@ def worst_regions(regions: Iterable[dict[str, Any]]) -> dict[str, Any]:
         failed, applicable = sum(c["failed"] for c in checks), sum(c["applicable"] for c in checks)
         worst = sorted((c for c in checks if c["failed"]), key=lambda c: (-c["failed"], c["rule"]))[:3]
         if failed:
-            rows.append({"code": code, "name": _divisions().get(code), "failed": failed, "applicable": applicable, "worst": worst})
+            rows.append({"code": code, "name": _divisions().get(code), "failed": failed, "applicable": applicable,
+                         "worst": worst})
     rows.sort(key=lambda r: (-r["failed"], r["code"]))
     return {"rows": rows[:TOP_REGIONS], "more": max(0, len(rows) - TOP_REGIONS), "regions": len(found)}
 
@@ -165,6 +166,10 @@ def change(now: float | None, before: float | None) -> str:
         return "—"
     points = round((now - before) * 100, 2)
     return f"{'▲' if points > 0 else '▼' if points < 0 else '＝'} {abs(points):.2f}"
+
+
+def _result(row: dict[str, Any]) -> RuleResult:
+    return RuleResult(**{field.name: row[field.name] for field in fields(RuleResult)})
 
 
 def _lost(batch: dict[str, Any]) -> float | None:

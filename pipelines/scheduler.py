@@ -106,10 +106,11 @@ def _run(options: argparse.Namespace, desk: Desk) -> int:
         print("The inbox is empty and no batch is undecided: nothing to take in.")
         print(show.released(steps.release(desk)))
         return 0
-    return _conclude(run(wanted, desk.lake, desk.project))
+    return conclude(run(wanted, desk.lake, desk.project))
 
 
-def _conclude(finished: list[Run]) -> int:
+def conclude(finished: list[Run]) -> int:
+    """Print why runs failed; returns the exit code."""
     failed = [r for r in finished if r.state == "failed"]
     for one in failed:
         print(f"{one.dataset} {one.key}: {'held' if one.held else 'failed at ' + ', '.join(one.failed_tasks)}")

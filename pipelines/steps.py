@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import base, compiler, current, gate, keys, landing, ledger as tables, readers, reports, scores, staging
+from pipelines import base, compiler, current, gate, keys, landing, ledger as tables, pages, readers, scores, staging
 from pipelines.batch import BatchId, batch_date as resolve_date
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
@@ -205,18 +205,8 @@ def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any]) -> bool:
     desk.ledger.update_batch(
         batch_id, revision, state="passed" if passed else "held", reason="\n".join(verdict.reasons) or None,
         score=scores.dataset(results, found.counts), decided_at=now(), decided_by="gate")
-    write_report(desk, plan.dataset, batch_id, revision)
+    pages.write(desk, plan.dataset, [(batch_id, revision)])
     return passed
-
-
-def write_report(desk: Desk, found: Dataset, batch_id: str, revision: int) -> None:
-    """The page a quality officer opens for one batch, and the index of all of them."""
-    row = desk.ledger.batch(batch_id, revision)
-    where = [t.c.batch_id == batch_id for t in (tables.rule_results, tables.rule_counts)]
-    results = desk.ledger.rows(sa.select(tables.rule_results).where(where[0], tables.rule_results.c.revision == revision))
-    regions = desk.ledger.rows(sa.select(tables.rule_counts).where(where[1], tables.rule_counts.c.revision == revision))
-    sender = found.source(row["source"])
-    reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": sender.department}, results, regions)
 
 
 def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> dict[str, int]:
@@ -234,8 +224,7 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
                      "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
         state = derive(desk, plan)
         base.sweep(desk.lake, plan)
-        for key in batch_keys:
-            write_report(desk, plan.dataset, *split_key(key))
+        pages.write(desk, plan.dataset, map(split_key, batch_keys))
     return total | {"current_rows": state.facts["rows"]}
 
 
@@ -300,8 +289,9 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
             plan = desk.plan(found.id)
             with writer(desk.lake, found.id):
                 state = derive(desk, plan)
+            plans[found.id] = plan
             if state.facts["batches"]:
-                plans[found.id], states[found.id] = plan, state
+                states[found.id] = state
         with desk.ledger.step("release", "release") as detail:
             done = publication.publish(desk.lake, desk.project, plans, states, desk.ledger, "accepted batches")
             detail |= done or {"changed": False}

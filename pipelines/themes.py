@@ -105,7 +105,7 @@ def _header(lines: list[str], problems: Problems) -> tuple[dict[str, str], list[
 def _judge_needs(needs: tuple[str, ...], sql: str, problems: Problems) -> None:
     con = duckdb.connect()
     try:
-        read = {t.replace('"', "") for t in con.get_table_names(sql, qualified=True)}
+        read = {t.partition(" AS ")[0].replace('"', "") for t in con.get_table_names(sql, qualified=True)}
     except duckdb.Error as error:
         return problems.add("SELECT", f"is not SQL: {str(error).splitlines()[0]}")
     finally:

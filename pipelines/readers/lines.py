@@ -65,16 +65,21 @@ def records(con: duckdb.DuckDBPyConnection, unit: Unit) -> Iterator[str]:
             con.execute(f"DROP MACRO IF EXISTS {name}")
 
 
-def rows_inside(pieces: str, unit: Unit) -> str:
-    """SQL BOOLEAN: most of the lines in the list `pieces`, taken from inside one value, look like rows of the unit.
+def rows_inside(pieces: str, unit: Unit, alike: str | None = None) -> str:
+    """SQL BOOLEAN: most of the lines in the list `pieces`, taken from inside one record, look like rows of the unit.
 
     One such line is enough from three columns on; lines of prose often hold a single comma, so two columns need five.
+
+    Args:
+        pieces: SQL list of lines.
+        unit: whose rows they may be.
+        alike: SQL BOOLEAN over `l`, one line; by default it holds as many delimiters as a row.
     """
     width, delimiter = len(unit.header), unit.delimiter
     if width == 1:
         return "false"
-    alike = f"lambda l: length(l) - length(replace(l, {text(delimiter)}, '')) = {(width - 1) * len(delimiter)}"
-    return f"len(list_filter({pieces}, {alike})) * 2 > greatest(len({pieces}), {1 if width > 2 else 9})"
+    alike = alike or f"length(l) - length(replace(l, {text(delimiter)}, '')) = {(width - 1) * len(delimiter)}"
+    return f"len(list_filter({pieces}, lambda l: {alike})) * 2 > greatest(len({pieces}), {1 if width > 2 else 9})"
 
 
 def _statements(unit: Unit) -> list[str]:
@@ -99,9 +104,11 @@ def _statements(unit: Unit) -> list[str]:
             FROM piece JOIN _lake_line ON _lake_line.rowid = line GROUP BY ALL),
         valid AS (
             SELECT first, last, array_to_string(pieces, {text(unit.line_end)}) AS text FROM whole
-            WHERE NOT {rows_inside("pieces[2:-2]", unit)}
-                AND _lake_fits(_lake_cells(array_to_string(pieces, {text(unit.line_end)}))))
-        SELECT * FROM valid ANTI JOIN (SELECT last AS first FROM valid) USING (first)"""
+            WHERE NOT {rows_inside("pieces[2:-2]", unit, "coalesce(_lake_fits(_lake_cells(l)), false)")}
+                AND _lake_fits(_lake_cells(array_to_string(pieces, {text(unit.line_end)})))),
+        chained AS (SELECT *, first IS DISTINCT FROM lag(last) OVER (ORDER BY first) AS starts FROM valid),
+        chain AS (SELECT *, count(*) FILTER (starts) OVER (ORDER BY first) AS number FROM chained)
+        SELECT first, last, text FROM chain QUALIFY row_number() OVER (PARTITION BY number ORDER BY first) % 2 = 1"""
     records = f"""
         CREATE TEMP TABLE _lake_record AS
         WITH inside AS (SELECT unnest(range(first, last + 1)) AS line FROM _lake_joined),

@@ -22,6 +22,7 @@ from pipelines.sql import memory_mb, text
 
 MAX_UNPACKED = 4 << 30      # bytes of all members of one workbook
 MAX_SECONDS = 1_800
+MIN_MB = 2_048             # address space, of which the extractor touches a part: 100,000 rows of 9 cells fill 200 MB
 _MESSAGES = {
     "password": "is protected by a password. Ask for it without one.",
     "office": "cannot be opened as a spreadsheet.",
@@ -85,13 +86,13 @@ def _refuse(path: Path, file: Any, what: str) -> None:
 def _extract(path: Path, sheet: str | None, out: Path, what: str) -> list[dict[str, Any]]:
     """Run the extractor in a child process and read its answer."""
     out.mkdir(exist_ok=True)
-    order = {"path": str(path), "sheet": sheet, "out": str(out), "memory_mb": memory_mb(), "seconds": MAX_SECONDS}
+    order = {"path": str(path), "sheet": sheet, "out": str(out), "memory_mb": max(MIN_MB, memory_mb()), "seconds": MAX_SECONDS}
     child = subprocess.run([sys.executable, str(Path(__file__).with_name("sheets.py")), json.dumps(order)],
                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     answer = out / "answer.json"
     if child.returncode or not answer.exists():
-        raise ReadRefused("memory", f"{what} could not be extracted within {memory_mb():,} MB and {MAX_SECONDS // 60} minutes of "
-                                    "processor time. Ask for text files.")
+        raise ReadRefused("memory", f"{what} could not be extracted: it needs more than {order['memory_mb']:,} MB or "
+                                    f"{MAX_SECONDS // 60} minutes of processor time, or it breaks the extractor. Ask for text files.")
     found = json.loads(answer.read_text(encoding="utf-8"))
     if "refused" in found:
         raise ReadRefused(found["refused"], f"{what} {_MESSAGES[found['refused']]}")

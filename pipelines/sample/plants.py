@@ -162,7 +162,7 @@ def _plant(found: list[Plant], defect: Defect, column: str, scale: float, outcom
 
 def _defects(column: Column) -> list[Defect]:
     kind = column.type.partition("(")[0]
-    found = list(BY_TYPE.get(column.type) or BY_TYPE.get(kind, ()))
+    found = [RARELY_EMPTY if d is EMPTY and column.required else d for d in BY_TYPE.get(column.type) or BY_TYPE.get(kind, ())]
     return found + [LOST_ZERO] if column.type in ZERO_LISTS else found
 
 

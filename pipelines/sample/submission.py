@@ -15,11 +15,12 @@ import duckdb
 
 from pipelines import sql
 from pipelines.contract import Column, Dataset, Source
-from pipelines.sample.plants import Plant, plants, sent_columns
+from pipelines.sample.plants import QUARANTINED, Plant, plants, sent_columns
 
 QUERIES = Path(__file__).parent / "sql" / "datasets"
 PARTS = 1_000_000                       # resolution of a rate
 DUPLICATE, CONFLICT, OLDER = "X25", "X28", "X33"
+RULE_SHARE, ALL_SHARE = 0.009, 0.04       # of the records: below the gate's 1 % per rule and 5 % in all
 EXTRA_RATES = {DUPLICATE: 0.002, CONFLICT: 0.0001, OLDER: 0.001}
 
 
@@ -139,8 +140,8 @@ def build(con: duckdb.DuckDBPyConnection, dataset: Dataset, source: Source, batc
     con.execute(f"SET VARIABLE batch = DATE {sql.text(batch_date)}")
     con.execute(f"SET VARIABLE department = {sql.text(source.department)}")
     con.execute(f"SET VARIABLE department_code = {sql.text(source.uscc)}")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE picked AS {_picked(made, previous)}")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE planted AS {_planted(made)}")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE planted AS WITH picked AS ({_picked(made, previous)}) {_planted(made)}")
+    _within_thresholds(con, made)
     extras = "".join(f" UNION ALL BY NAME ({e})" for e in _extras(made, scale))
     parts = [r[0] for r in con.execute("SELECT DISTINCT _part FROM planted ORDER BY _part").fetchall()]
     place = f"list_position({sql.texts(parts)}, _part)::INTEGER"
@@ -182,6 +183,24 @@ def _planted(made: Submission) -> str:
     return f"SELECT * EXCLUDE (_pick), CASE WHEN {allowed} THEN _pick END AS _plant FROM ({rows})"
 
 
+def _within_thresholds(con: duckdb.DuckDBPyConnection, made: Submission) -> None:
+    """Take back defects where chance put so many into one small file that the gate would hold the batch for it."""
+    rejecting = [p for p in made.plants if p.outcome == QUARANTINED]
+    if not rejecting:
+        return
+    rules = " ".join(f"WHEN {p.number} THEN {sql.text(p.rule)}" for p in rejecting)
+    filled = " ".join(f"WHEN {p.number} THEN {sql.name('n_' + p.column)}" for p in rejecting)
+    counts = ", ".join(f"count({sql.name(c)}) AS {sql.name('n_' + c)}" for c in sorted({p.column for p in rejecting}))
+    numbers = ", ".join(str(p.number) for p in rejecting)
+    con.execute(f"""UPDATE planted SET _plant = NULL WHERE _order IN (
+        SELECT _order FROM (
+            SELECT _order, CASE _plant {filled} END AS applicable, records, row_number() OVER (PARTITION BY _part ORDER BY _h, _order) AS nth,
+                   row_number() OVER (PARTITION BY _part, CASE _plant {rules} END ORDER BY _h, _order) AS nth_of_rule
+            FROM planted JOIN (SELECT _part, count(*) AS records, {counts} FROM planted GROUP BY _part) USING (_part)
+            WHERE _plant IN ({numbers}))
+        WHERE nth_of_rule > {RULE_SHARE} * applicable OR nth > {ALL_SHARE} * records)""")
+
+
 def _extras(made: Submission, scale: float) -> list[str]:
     """SELECTs of the rows added to the clean ones: full copies, older versions, other persons under one number."""
     clean = "FROM planted WHERE _plant IS NULL AND NOT _guard"
@@ -190,11 +209,11 @@ def _extras(made: Submission, scale: float) -> list[str]:
         changed = _changed(made.dataset, kind)
         if not scale or changed is None:
             continue
-        draw = f"below({PARTS}, _order, {sql.text(kind + made.dataset.id)})"
-        low = sum(round(r * scale * PARTS) for k, r in EXTRA_RATES.items() if k < kind)
-        at_least_one = f" OR _order = (SELECT min(_order) {clean} AND _order > 100)" if kind == CONFLICT else ""
+        draw = f"below({PARTS}, _order, {sql.text('extra ' + made.dataset.id)})"
+        low, all_of = (sum(round(r * scale * PARTS) for k, r in EXTRA_RATES.items() if k < bound) for bound in (kind, "Z"))
+        one = f" OR _order = (SELECT min(_order) {clean} AND {draw} >= {all_of})" if kind == CONFLICT else ""
         found.append(f"SELECT * {changed}, {sql.text(kind)} AS _extra, _order * 2 + 1 AS _place {clean} "
-                     f"AND ({draw} >= {low} AND {draw} < {low + round(rate * scale * PARTS)}{at_least_one})")
+                     f"AND ({draw} >= {low} AND {draw} < {low + round(rate * scale * PARTS)}{one})")
     return found
 
 

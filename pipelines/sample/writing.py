@@ -16,7 +16,6 @@ from pipelines import sql
 from pipelines.contract import Source
 
 CHUNK = 1 << 23
-SHEET_ROWS = 50_000
 _MADE = (2026, 1, 1, 0, 0, 0)
 _OFFICE = "http://schemas.openxmlformats.org"
 _XML = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'

@@ -17,7 +17,7 @@ RULE = RuleResult("id_number.checksum", "id_number", "checksum", "校验码正�
 BATCH = {
     "dataset": "population.person", "name": "人口基础信息", "source": "public_security", "department": "公安厅", "part": "640100",
     "batch_date": "2026-11-01", "batch_id": "population.person~public_security~640100~2026-11-01~1", "revision": 1,
-    "state": "held", "reasons": ["1,204 of 20,000 rows (6.0 %) fail"], "received_at": "2026-11-02T20:12:44Z", "decided_at": None,
+    "state": "held", "reason": "1,204 of 20,000 rows (6.0 %) fail", "received_at": "2026-11-02T20:12:44Z", "decided_at": None,
     "files": 1, "bytes": 5_000_000, "lines": 20_001, "header": 1, "trailer": 0, "blank": 0, "inner_line_ends": 0,
     "unparseable": 0, "records": 20_000, "accepted": 18_796, "copies": 0, "superseded": 0, "quarantined": 1_204,
     "deletes": 0, "repaired": 12, "reading": "records", "unmapped_columns": 0, "loss_budget": 0.05}
@@ -71,21 +71,21 @@ def test_an_equation_that_does_not_close_is_said(lake):
 def test_a_refused_batch_has_a_page_without_numbers(lake):
     known = {k: BATCH[k] for k in ("dataset", "source", "part", "batch_date", "batch_id", "revision")}
     page = Page(reports.write_batch_report(lake, known | {"state": "refused"}, []))
-    assert "拒读" in page.text and "没有读到这一步" in page.text and "None" not in page.text
+    assert "拒读" in page.text and "没有计数" in page.text and "None" not in page.text
 
 
 def test_accepted_is_green_only_when_every_measured_rule_holds(lake):
     good = replace(RULE, failed=0, pass_rate=1.0, outcome="pass")
     idle = replace(RULE, rule="a.b", applicable=0, failed=0, pass_rate=None, outcome="not_measured")
-    accepted = BATCH | {"state": "accepted", "reasons": []}
+    accepted = BATCH | {"state": "accepted", "reason": None}
     assert "已测量的 1 条规则全部达标" in Page(reports.write_batch_report(lake, accepted, [good, idle])).text
     assert "1 条规则不达标，不影响入库" in Page(reports.write_batch_report(lake, accepted, [replace(RULE, severity="warn"), good])).text
 
 
-@pytest.mark.parametrize("key", ["name", "department", "part", "source", "reasons", "zh", "en", "owner", "region"])
+@pytest.mark.parametrize("key", ["name", "department", "part", "source", "reason", "zh", "en", "owner", "region"])
 def test_hostile_text_is_shown_as_text(lake, key):
-    batch = BATCH | ({key: [HOSTILE] if key == "reasons" else HOSTILE} if key in BATCH else {})
-    rule = replace(RULE, **{key: HOSTILE}) if hasattr(RULE, key) else RULE
+    batch = BATCH | ({key: HOSTILE} if key in BATCH else {})
+    rule = replace(RULE, **{key: HOSTILE}) if hasattr(RULE, key) and key != "reason" else RULE
     regions = [{"region": HOSTILE if key == "region" else "1", "rule": rule.rule, "applicable": 2, "failed": 1}]
     page = Page(reports.write_batch_report(lake, batch, [rule], regions))
     assert "script" not in page.tags and "img" not in page.tags
@@ -127,13 +127,24 @@ def test_rates_are_rounded_down(value, shown):
 def test_a_dimension_is_the_mean_of_its_measured_indicators():
     half = replace(RULE, rule="a", indicator="0301", applicable=10, failed=5)
     full = replace(RULE, rule="b", indicator="0302", applicable=1_000, failed=0)
-    idle = replace(RULE, rule="c", indicator="0303", applicable=0, failed=0)
-    assert reports.dimensions([half, full, idle]) == [{"code": "03", "name": "准确性", "score": 0.75, "rules": 2}]
+    idle = replace(RULE, rule="c", indicator="0501", applicable=0, failed=0)
+    assert reports.dimensions([half, full, idle], {"records": 0}) == [{"code": "03", "name": "准确性", "score": 0.75, "rules": 2}]
+
+
+def test_rows_of_the_ledger_serve_as_results(lake):
+    row = vars(RULE) | {"batch_id": BATCH["batch_id"], "revision": 1}
+    assert reports.write_batch_report(lake, BATCH, [row]).read_bytes() == reports.write_batch_report(lake, BATCH, [RULE]).read_bytes()
+
+
+def test_an_equation_without_its_parts_is_not_called_closed(lake):
+    known = {k: v for k, v in BATCH.items() if k not in ("header", "trailer", "blank", "inner_line_ends", "loss_budget")}
+    text = Page(reports.write_batch_report(lake, known, [RULE])).text
+    assert "共 20,001，分项没有登记" in text and text.count("守恒：两边相等") == 1
 
 
 def test_a_page_is_replaced_whole(lake):
     path = reports.write_batch_report(lake, BATCH, [RULE])
-    reports.write_batch_report(lake, BATCH | {"state": "accepted", "reasons": []}, [RULE])
+    reports.write_batch_report(lake, BATCH | {"state": "accepted", "reason": None}, [RULE])
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     assert "已接收" in path.read_text(encoding="utf-8")
     assert re.search(r"<html lang=\"zh-CN\">", path.read_text(encoding="utf-8"))

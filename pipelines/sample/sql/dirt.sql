@@ -1,13 +1,13 @@
 -- What goes wrong on the way: v the clean text, r the text as the source usually writes it, h a draw.
 
-create macro at(v, p, c) as substr(v, 1, p - 1) || c || substr(v, p + 1);
+create macro put(v, p, c) as substr(v, 1, p - 1) || c || substr(v, p + 1);
 create macro full_width(v) as translate(v, '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ', '０１２３４５６７８９ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ');
 -- A letter written for the digit it looks like, in one place between `first` and `first + width - 1`.
 create macro place_of(h, first, width) as (first + h % width)::integer;
 create macro look_alike(v, h, first, width) as
-    at(v, place_of(h, first, width), translate(substr(v, place_of(h, first, width), 1), '01258', 'OIZSB'));
-create macro wrong_digit(v, p, h) as at(v, p, ((substr(v, p, 1)::integer + 1 + h % 9) % 10)::varchar);
-create macro wrong_check(v, h) as at(v, 18, letter('0123456789ABCDEFGHJKLMNPQRTUWXY', ((c31(v, 18) + 1 + h % 30) % 31)::integer));
+    put(v, place_of(h, first, width), translate(substr(v, place_of(h, first, width), 1), '01258', 'OIZSB'));
+create macro wrong_digit(v, p, h) as put(v, p, ((substr(v, p, 1)::integer + 1 + h % 9) % 10)::varchar);
+create macro wrong_check(v, h) as put(v, 18, letter('0123456789ABCDEFGHJKLMNPQRTUWXY', ((c31(v, 18) + 1 + h % 30) % 31)::integer));
 create macro swapped(v, p) as substr(v, 1, p - 1) || substr(v, p + 1, 1) || substr(v, p, 1) || substr(v, p + 2);
 create macro starred(v) as substr(v, 1, 6) || repeat('*', length(v) - 6);
 create macro scientific(v) as printf('%.5E', try_cast(replace(v, 'X', '0') as double));
@@ -19,3 +19,4 @@ create macro mixed_date(v, h) as case h % 5 when 0 then strftime(v::date, '%Y年
     else (v::date - date '1899-12-30')::varchar end;
 create macro impossible_date(v, h) as substr(v, 1, 4) || ['-02-30', '-04-31', '-13-01'][1 + (h % 3)::integer];
 create macro lossy(v) as substr(v, 1, length(v) - 1) || '?';
+create macro label_of(kind, value) as getvariable('labels')['label:' || kind || ':' || value];

@@ -85,8 +85,8 @@ create table world.adult as
 select row_number() over (order by i) - 1 as r, i from world.person where member < 2 and age between 22 and 75 and death_date is null;
 create table world.dead as
 select *, r % 20 = 3 and age >= 60 as late_pay, r % 20 = 5 and age between 18 and 62 as still_insured
-from (select row_number() over (order by draw(i, 'dead'), i) - 1 as r, i, age, death_date
-      from world.person where death_date is not null and age >= 30);
+from (select row_number() over (order by age < 30, draw(i, 'dead'), i) - 1 as r, i, age, death_date
+      from world.person where death_date is not null);
 set variable adults = (select count(*) from world.adult);
 
 -- Enterprises. Planted among them: e % 500 < 6 share one legal representative, 100-111 one address (views of shell
@@ -102,7 +102,7 @@ held as (
            coalesce(d.i, a.i) as rep,
            if(whole and slot between 100 and 111, -1 - e // 500, e) as spot
     from kinds k
-    left join world.dead d on d.r = if(k.e % 250 = 17, k.e // 250, -1)
+    left join world.dead d on d.r = if(k.e % 250 = 17, k.e // 250, -1) and d.age >= 30
     join world.adult a on a.r = if(whole and slot < 6, k.e - slot, k.e) * 2 % getvariable('adults'))
 select v.e, v.kind, v.slot, v.spot, v.establish_date, v.shared_rep, v.shared_address, v.dead_rep is not null as dead_rep,
        v.rep, p.name as rep_name, p.id_number as rep_id, p.mobile as rep_mobile,

@@ -1,10 +1,12 @@
 -- Licences granted at one city's counter. e % 4 = 1 are the enterprises that appear in credit data.
 with granted as (
-    select l, n.*, greatest(n.establish_date + 10, days_before(getvariable('anchor'), 20 + below(1400, l, 'granted'))) as day,
-           n.status_code in ('2', '3', '4') and below(100, l, 'dead licence') >= 35 as closed,
-           below(100, l, 'open end') < 20 as open_end, below(8, l, 'kind') as kind
+    select l, n.* exclude (status_code), greatest(n.establish_date + 10, days_before(getvariable('anchor'), 20 + below(1400, l, 'granted'))) as day,
+           n.status_code as registered_status, n.status_code in ('2', '3', '4') and below(100, l, 'dead licence') >= 35 as closed,
+           below(8, l, 'kind') as kind,
+           if(below(100, l, 'open end') < 20, null, day + 1095 + 365 * below(3, l, 'years')) as valid_to
     from range(getvariable('licences')) t(l) join world.registered n on n.e = (4 * l + 1) % getvariable('enterprises'))
-select l as _order, 'administrative_approval' as _source, 'all' as _part, day + 3 as _since, true as _guard,
+select l as _order, 'administrative_approval' as _source, 'all' as _part, day + 3 as _since,
+       registered_status in ('2', '3', '4') as _guard,
        name as subject_name, if(prefix = '92', '3', '1') as subject_kind, uscc, reg_no, org_code,
        if(prefix = '92', null, uscc) as tax_no, null as institution_no, null as social_org_no, rep_name as legal_rep_name,
        '111' as legal_rep_id_type, rep_id as legal_rep_id_number, null as subject_id_type, null as subject_id_number,
@@ -14,8 +16,8 @@ select l as _order, 'administrative_approval' as _source, 'all' as _part, day + 
        'JY' || lpad((l + 1000)::varchar, 12, '0') as licence_no,
        '准予' || name || '从事' || trade_of(trade, 4) || '，联系电话' || rep_mobile as licence_content,
        day::varchar as decision_date, day::varchar as valid_from,
-       if(open_end, null, (day + 1095 + 365 * below(3, l, 'years'))::varchar) as valid_to,
+       valid_to::varchar as valid_to,
        getvariable('department') as agency_name, getvariable('department_code') as agency_uscc,
-       if(closed, '2', '1') as status_code, getvariable('department') as provider_name,
+       if(closed or valid_to < getvariable('anchor'), '2', '1') as status_code, getvariable('department') as provider_name,
        getvariable('department_code') as provider_uscc, null as remark
 from granted

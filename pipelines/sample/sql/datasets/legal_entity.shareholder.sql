@@ -6,7 +6,7 @@ with pair as (
 held as (
     select v.*, a.name as second_name, a.id_number as second_id, o.name as parent_name, o.uscc as parent_uscc
     from pair v join world.adult r on r.r = v.second join world.person a on a.i = r.i
-    join world.registered o on o.e = (v.e * 13 + 1) % getvariable('enterprises'))
+    join world.registered o on o.e = (v.e + 7) % getvariable('enterprises'))
 select e * 2 + k as _order, 'market_regulation' as _source, 'all' as _part, establish_date as _since, guarded as _guard,
        'TZ' || lpad((e * 2 + k)::varchar, 10, '0') as investment_id, uscc,
        case when k = 1 then rep_name when corporate then parent_name else second_name end as investor_name,

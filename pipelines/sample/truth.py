@@ -1,0 +1,108 @@
+"""What was planted: the truth beside the inbox, for tests and for measuring recall and precision.
+
+<truth>/defects.parquet          dataset, source, batch_date, file, ordinal, column, defect, clean, submitted, outcome, rule
+<truth>/clean/<dataset>~<source>~<date>.parquet   _file, _ordinal, _defect and every column as clean text
+<truth>/leads.parquet            question, rule, uscc, id_number, record: what the theme views must find
+<truth>/personal_values.parquet  kind, value, searchable: every personal value in the files
+`ordinal` is the record ordinal in the file, 1-based. `clean` casts to the stored type. `rule` is NULL where no declared
+check sees the defect. These files hold personal values (synthetic ones): they are for tests, not for the lake.
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from pipelines import sql
+from pipelines.sample.plants import FLAGGED, MISSING
+from pipelines.sample.submission import CONFLICT, DUPLICATE, OLDER, QUERIES, Submission
+
+FAULT = "X36"
+_SEARCHED = {"resident_id": 15, "document_number": 15, "person_name": 3, "phone": 11, "mobile": 11, "address": 8, "opaque_id": 9}
+_LEGIBLE = ("X01", "X02", "X03", "X04", "X05", "X06", "X19", "X20", "X22")
+_LEADS = ("credit.judgment_defaulter", "credit.administrative_licence", "credit.administrative_penalty",
+          "population.benefit_payment", "population.social_insurance")
+
+
+def begin(con: duckdb.DuckDBPyConnection) -> None:
+    """Create the empty truth tables."""
+    con.execute("CREATE TABLE defects (dataset VARCHAR, source VARCHAR, batch_date DATE, file VARCHAR, ordinal BIGINT, "
+                '"column" VARCHAR, defect VARCHAR, clean VARCHAR, submitted VARCHAR, outcome VARCHAR, rule VARCHAR)')
+    con.execute("CREATE TABLE unusable_codes (dataset VARCHAR, record VARCHAR)")
+    con.execute("CREATE TABLE personal_values (kind VARCHAR, value VARCHAR, searchable BOOLEAN)")
+
+
+def record(con: duckdb.DuckDBPyConnection, made: Submission, files: list[str]) -> int:
+    """Add the defects and personal values of one written submission; returns the number of defects."""
+    where = f"{sql.text(made.dataset.id)}, {sql.text(made.source.source)}, DATE {sql.text(made.batch_date)}"
+    place = f"{sql.texts(files)}[_file], rowid - min(rowid) OVER (PARTITION BY _file) + 1 AS _ordinal"
+    con.execute(f"CREATE OR REPLACE TEMP VIEW placed AS SELECT *, {place.replace('[_file],', '[_file] AS _name,')} FROM {made.table}")
+    before = con.execute("SELECT count(*) FROM defects").fetchone()[0]
+    if made.plants:
+        clean = " ".join(f"WHEN {p.number} THEN {sql.name(p.column)}" for p in made.plants)
+        sent = " ".join(f"WHEN {p.number} THEN {made.sent(p)}" for p in made.plants)
+        con.execute("CREATE OR REPLACE TEMP TABLE plant (number INTEGER, col VARCHAR, defect VARCHAR, outcome VARCHAR, rule VARCHAR)")
+        con.executemany("INSERT INTO plant VALUES (?, ?, ?, ?, ?)",
+                        [(p.number, p.column, p.id, p.outcome, p.rule) for p in made.plants])
+        con.execute(f"INSERT INTO defects SELECT {where}, _name, _ordinal, col, defect, CASE _plant {clean} END, "
+                    f"CASE _plant {sent} END, outcome, rule FROM placed JOIN plant ON number = _plant ORDER BY _file, _ordinal")
+    outcome = f"CASE _extra WHEN '{DUPLICATE}' THEN 'duplicate' WHEN '{OLDER}' THEN 'superseded' ELSE 'quarantined' END"
+    con.execute(f"INSERT INTO defects SELECT {where}, _name, _ordinal, NULL, _extra, NULL, NULL, {outcome}, "
+                f"if(_extra = '{CONFLICT}', 'key.conflict', NULL) FROM placed WHERE _extra IS NOT NULL ORDER BY _file, _ordinal")
+    con.execute(f"INSERT INTO defects SELECT {where}, _name, _ordinal, NULL, '{CONFLICT}', NULL, NULL, 'quarantined', 'key.conflict' "
+                f"FROM placed WHERE _extra IS NULL AND _order IN (SELECT _order FROM placed WHERE _extra = '{CONFLICT}') ORDER BY 4, 5")
+    lost = [p.number for p in made.plants if p.column == "uscc" and p.outcome in (FLAGGED, MISSING)]
+    if lost and made.dataset.domain == "credit" and "decision_no" in made.dataset.key:
+        con.execute(f"INSERT INTO unusable_codes SELECT {sql.text(made.dataset.id)}, decision_no FROM placed "
+                    f"WHERE list_contains({lost}, _plant) AND subject_kind <> '2'")
+    _personal(con, made)
+    return con.execute("SELECT count(*) FROM defects").fetchone()[0] - before
+
+
+def record_fault(con: duckdb.DuckDBPyConnection, made: Submission, file: str, ordinal: int) -> None:
+    """Add a line that no reader can take as a record."""
+    con.execute("INSERT INTO defects VALUES (?, ?, ?, ?, ?, NULL, ?, NULL, NULL, 'unparseable', NULL)",
+                [made.dataset.id, made.source.source, made.batch_date, file, ordinal, FAULT])
+
+
+def note_personal(con: duckdb.DuckDBPyConnection, kind: str, values: list[str]) -> None:
+    """Add personal values that stand elsewhere than in cells."""
+    con.executemany("INSERT INTO personal_values VALUES (?, ?, true)", [(kind, v) for v in values])
+
+
+def _personal(con: duckdb.DuckDBPyConnection, made: Submission) -> None:
+    for column in made.columns:
+        kind, least = column.type, _SEARCHED.get(column.type)
+        if least is None or column.classification not in ("personal", "sensitive"):
+            continue
+        value = sql.name(column.name)
+        if kind == "address":
+            value = f"nullif(regexp_extract({value}, '街道(.*)$', 1), '')"
+        con.execute(f"INSERT INTO personal_values SELECT DISTINCT {sql.text(kind)}, {value} AS v, length(v) >= {least} "
+                    f"FROM {made.table} WHERE v IS NOT NULL")
+        con.execute(f"INSERT INTO personal_values SELECT DISTINCT {sql.text(kind + ' as sent')}, submitted, length(submitted) >= {least} "
+                    f"FROM defects WHERE dataset = {sql.text(made.dataset.id)} AND source = {sql.text(made.source.source)} "
+                    f"AND \"column\" = {sql.text(column.name)} AND defect IN {_LEGIBLE}")
+
+
+def keep_clean(con: duckdb.DuckDBPyConnection, made: Submission, truth: Path) -> None:
+    """Write the clean rows of one submission with their addresses; needs the view that `record` left."""
+    path = truth / "clean" / f"{made.dataset.id}~{made.source.source}~{made.batch_date}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = " ".join(f"WHEN {p.number} THEN {sql.text(p.id)}" for p in made.plants)
+    defect = f"coalesce(_extra, CASE _plant {names} END)" if names else "_extra"
+    columns = ", ".join(sql.name(c.name) for c in made.dataset.columns)
+    con.execute(f"COPY (SELECT _name AS _file, _ordinal, {defect} AS _defect, {columns} FROM placed) TO {sql.text(path)} (FORMAT parquet)")
+
+
+def finish(con: duckdb.DuckDBPyConnection, truth: Path, anchor: object) -> int:
+    """Work out the leads and write the truth files; returns the number of leads."""
+    con.execute(f"SET VARIABLE batch = DATE {sql.text(anchor)}")
+    for dataset in _LEADS:
+        query = (QUERIES / f"{dataset}.sql").read_text(encoding="utf-8")
+        con.execute(f"CREATE TEMP TABLE t_{dataset.partition('.')[2]} AS SELECT * FROM (\n{query}) WHERE _since <= getvariable('batch')")
+    con.execute((QUERIES.parent / "leads.sql").read_text(encoding="utf-8"))
+    truth.mkdir(parents=True, exist_ok=True)
+    for table, order in (("defects", "ALL"), ("leads", "ALL"), ("personal_values", "ALL")):
+        con.execute(f"COPY (SELECT DISTINCT * FROM {table} ORDER BY {order}) TO {sql.text(truth / (table + '.parquet'))} (FORMAT parquet)")
+    return con.execute("SELECT count(*) FROM leads").fetchone()[0]

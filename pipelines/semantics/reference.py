@@ -1,0 +1,171 @@
+"""Code lists: `warehouse/reference/lists.yaml` and its CSV files as tables of schema `reference`, and the macros over them.
+
+Tables: one per declared list; `code` (list, code, label); `code_alias` (list, alias, code), where an alias of two
+codes stands for none and a code always stands for itself; `region`, the divisions in time. For each list an enum
+type `reference.alias_<list>` makes the look-up a hash probe. All problems of `lists.yaml` are raised together.
+"""
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from pipelines.declared import Declared, Problems, load_yaml
+from pipelines.semantics.codes import enum_name
+from pipelines.settings import Project, WrongUse
+from pipelines.sql import name, text
+
+_SHAPE = [{"list": str, "file": str, "name": str, "name_en": str, "standard": str, "code": str, "label": str,
+           "alias_columns": [str], "alias_separator": str, "aliases": {str: str}, "columns": {str: [str]}}]
+_ORDER = ("text", "codes", "identifiers", "names", "contacts", "dates", "amounts")
+
+
+@dataclass(frozen=True)
+class CodeList:
+    """One table of schema `reference`; `code` and `label` are None for plain tables, `file` for derived ones."""
+
+    list: str
+    file: str | None
+    name: str
+    name_en: str
+    standard: str
+    code: str | None = None
+    label: str | None = None
+    alias_columns: tuple[str, ...] = ()
+    alias_separator: str | None = None
+    aliases: tuple[tuple[str, str], ...] = ()
+    columns: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+_DERIVED = (
+    CodeList("code", None, "全部代码", "All codes", "各代码表", columns=(
+        ("list", ("代码表", "Code list")), ("code", ("代码", "Code")), ("label", ("名称", "Label")))),
+    CodeList("code_alias", None, "代码的各种写法", "Spellings of codes", "各代码表", columns=(
+        ("list", ("代码表", "Code list")), ("alias", ("写法（半角、大写、无空格）", "Spelling, half-width, upper case, no spaces")), ("code", ("代码", "Code")))),
+    CodeList("region", None, "行政区划沿革", "Divisions in time", "GB/T 2260", columns=(
+        ("code", ("区划代码", "Division code")), ("name", ("名称", "Name")), ("level", ("级别（1省2地3县）", "Level, 1 province to 3 county")),
+        ("full_name", ("全称（现行）", "Full name, of divisions in force")), ("valid_from", ("启用日", "First day in force")),
+        ("valid_to", ("停用日（空为现行）", "Last day in force, NULL when in force")), ("successor_code", ("直接承继代码", "Direct successor")),
+        ("current_code", ("现行代码", "Successor in force today")), ("is_current", ("是否现行", "In force today")))),
+)
+
+
+def declared(project: Project) -> tuple[CodeList, ...]:
+    """The lists of `lists.yaml`, in its order.
+
+    Raises:
+        WrongUse: unknown keys, missing files, or columns that a file does not have; all of them are listed.
+    """
+    path = project.reference / "lists.yaml"
+    problems = Problems(path)
+    raw = load_yaml(path.read_bytes(), problems)
+    found = []
+    if raw is not None and Declared(_SHAPE).walk(raw, "", problems):
+        found = [_list(one, project.reference, problems) for one in raw]
+    names = [one.list for one in found]
+    for twice in sorted({n for n in names if names.count(n) > 1}):
+        problems.add(twice, "is declared twice")
+    if problems.lines:
+        raise WrongUse("\n".join(problems.lines))
+    return tuple(found)
+
+
+def lists(project: Project) -> tuple[CodeList, ...]:
+    """Every table of schema `reference`: the declared lists, then the derived tables."""
+    return declared(project) + _DERIVED
+
+
+def _list(raw: dict, folder: Path, problems: Problems) -> CodeList:
+    where = raw.get("list", "?")
+    for key in ("list", "file", "name", "name_en", "standard", "columns"):
+        problems.unless(bool(raw.get(key)), where, f"lacks {key!r}")
+    problems.unless(bool(raw.get("code")) == bool(raw.get("label")), where, "must have both code and label, or neither")
+    found = CodeList(
+        list=where, file=raw.get("file", ""), name=raw.get("name", ""), name_en=raw.get("name_en", ""), standard=raw.get("standard", ""),
+        code=raw.get("code"), label=raw.get("label"), alias_columns=tuple(raw.get("alias_columns") or ()),
+        alias_separator=raw.get("alias_separator"), aliases=tuple((raw.get("aliases") or {}).items()),
+        columns=tuple((k, tuple(v)) for k, v in (raw.get("columns") or {}).items()))
+    file = folder / found.file
+    if not file.is_file():
+        problems.add(where, f"names file {found.file!r}, which does not exist")
+        return found
+    with file.open(encoding="utf-8", newline="") as lines:
+        header = next(csv.reader(lines), [])
+    described = [column for column, _ in found.columns]
+    problems.unless(sorted(described) == sorted(header), where, f"describes columns {described}, its file has {header}")
+    for column in filter(None, (found.code, found.label, *found.alias_columns)):
+        problems.known(column, header, where)
+    return found
+
+
+def load(con: duckdb.DuckDBPyConnection, project: Project) -> None:
+    """Create schema `reference` with all its tables and enum types in `con`, and the text macros they are built with."""
+    con.execute("CREATE SCHEMA IF NOT EXISTS reference")
+    for statement in _statements(project.macros / "text.sql") + [_code_key(project)]:
+        con.execute(statement)
+    con.execute("CREATE OR REPLACE TABLE reference.code (list VARCHAR, code VARCHAR, label VARCHAR)")
+    con.execute("CREATE OR REPLACE TABLE reference.code_alias (list VARCHAR, alias VARCHAR, code VARCHAR)")
+    coded = [one for one in declared(project) if _load_list(con, project, one).code]
+    for statement in _statements(Path(__file__).with_name("region.sql")):
+        con.execute(statement)
+    for one in coded:
+        con.execute(f"DROP TYPE IF EXISTS reference.{enum_name(one.list)}")
+        con.execute(f"CREATE TYPE reference.{enum_name(one.list)} AS ENUM "
+                    f"(SELECT alias FROM reference.code_alias WHERE list = {text(one.list)} ORDER BY alias)")
+
+
+def _load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList) -> CodeList:
+    table = f"reference.{name(one.list)}"
+    con.execute(f"CREATE OR REPLACE TABLE {table} AS FROM read_csv($1, all_varchar = true, header = true, delim = ',', quote = '\"')",
+                [str(project.reference / one.file)])
+    if not one.code:
+        return one
+    code, split = name(one.code), text(one.alias_separator or "\x1f")
+    con.execute(f"INSERT INTO reference.code SELECT $1, {code}, {name(one.label)} FROM {table}", [one.list])
+    spellings = [f"SELECT unnest(string_split({name(c)}, {split})) AS alias, {code} AS code FROM {table}" for c in one.alias_columns]
+    spellings += [f"SELECT {text(alias)} AS alias, {text(code_of)} AS code" for alias, code_of in one.aliases]
+    con.execute(f"""
+        INSERT INTO reference.code_alias
+        WITH spelled AS (SELECT DISTINCT code_key(alias) AS alias, code FROM ({' UNION ALL '.join([f'SELECT {code} AS alias, {code} AS code FROM {table}'] + spellings)})),
+             owned AS (SELECT {code} AS code FROM {table})
+        SELECT $1, alias, CASE WHEN alias IN (FROM owned) THEN alias ELSE min(code) END FROM spelled
+        WHERE alias <> '' GROUP BY alias HAVING count(DISTINCT code) = 1 OR alias IN (FROM owned)""", [one.list])
+    lost = con.execute(f"SELECT count(*) FROM reference.code_alias a WHERE list = $1 AND code NOT IN (SELECT {code} FROM {table})", [one.list]).fetchone()[0]
+    if lost:
+        raise WrongUse(f"reference/lists.yaml: {one.list} has {lost} aliases of codes that its file does not hold.")
+    return one
+
+
+def versions(project: Project) -> dict[str, str]:
+    """List → SHA-256 of its declaration and its file: what a batch was judged under."""
+    return {one.list: hashlib.sha256(repr(one).encode() + (project.reference / one.file).read_bytes()).hexdigest()
+            for one in declared(project)}
+
+
+def versions_hash(project: Project) -> str:
+    """One SHA-256 over the versions of all lists."""
+    return hashlib.sha256(repr(sorted(versions(project).items())).encode()).hexdigest()
+
+
+def macros(project: Project) -> list[str]:
+    """The CREATE MACRO statements of `warehouse/macros`, in the order in which they can be run (tables of `reference` exist)."""
+    files = sorted(project.macros.glob("*.sql"), key=lambda f: (_ORDER.index(f.stem) if f.stem in _ORDER else len(_ORDER), f.stem))
+    return [statement for file in files for statement in _statements(file)]
+
+
+def load_macros(con: duckdb.DuckDBPyConnection, project: Project) -> None:
+    """Create every macro in `con`; `load` came before."""
+    for statement in macros(project):
+        con.execute(statement)
+
+
+def _statements(file: Path) -> list[str]:
+    return [s.query.strip() for s in duckdb.extract_statements(file.read_text("utf-8"))]
+
+
+def _code_key(project: Project) -> str:
+    """The one macro of codes.sql that needs no table: the tables are built with it."""
+    return next(s for s in _statements(project.macros / "codes.sql") if "MACRO code_key(" in s)

@@ -1,0 +1,170 @@
+"""The DAGs as Airflow reads them: one per contract, light, always the same, and retried only where that can help.
+
+Airflow is parsed in processes of its own, over a throw-away AIRFLOW_HOME.
+"""
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.contract import datasets
+from pipelines.settings import Project, WrongUse
+from tests.support import REPOSITORY, RESIDENCE, project
+
+HEAVY = {"pandas", "duckdb", "pyarrow", "pyiceberg", "great_expectations", "pipelines.steps"}
+
+
+def _parse(home: Path, root: Path, *want: str, seed: int = 1) -> dict:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
+    env = clean | {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "PYTHONHASHSEED": str(seed),
+                   "PYTHONPATH": str(REPOSITORY), "LAKE_PROJECT": str(root)}
+    script = [sys.executable, str(Path(__file__).with_name("parse.py")), str(REPOSITORY / "dags"), *want]
+    done = subprocess.run(script, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("airflow")
+
+
+@pytest.fixture(scope="module")
+def parsed(home):
+    return _parse(home, REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def lake(home):
+    """The DAG file as a module, to call its task functions."""
+    os.environ.update(AIRFLOW_HOME=str(home), AIRFLOW__CORE__LOAD_EXAMPLES="False", LAKE_PROJECT=str(REPOSITORY))
+    spec = importlib.util.spec_from_file_location("lake_dags", REPOSITORY / "dags" / "lake.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    del os.environ["LAKE_PROJECT"]
+    return module
+
+
+def test_every_contract_has_its_dag_and_one_dag_publishes(parsed):
+    ids = [d.id for d in datasets(Project(REPOSITORY))]
+    assert parsed["errors"] == {}
+    assert sorted(parsed["tasks"]) == sorted([*(f"ingest.{i}" for i in ids), "release"])
+    assert parsed["titles"]["ingest.population.person"] == "人口基础信息 population.person"
+
+
+def test_steps_follow_each_other_and_only_commit_announces(parsed):
+    tasks = parsed["tasks"]["ingest.population.person"]
+    assert {name: t["downstream"] for name, t in tasks.items()} == {
+        "receive": ["stage", "verdict"], "stage": ["judge"], "judge": ["commit"], "commit": ["verdict"], "verdict": []}
+    assert {name: t["outlets"] for name, t in tasks.items() if t["outlets"]} == {"commit": ["lake://base/population.person"]}
+    assert tasks["verdict"]["trigger"] == "none_failed", "the verdict is given also when nothing was committed"
+
+
+def test_only_steps_that_a_retry_can_help_are_retried(parsed):
+    retries = {(name, t["retries"]) for tasks in parsed["tasks"].values() for name, t in tasks.items()}
+    assert retries == {("receive", 2), ("stage", 2), ("judge", 0), ("commit", 2), ("verdict", 0), ("publish", 2)}
+
+
+def test_one_run_per_dataset_and_one_publisher_that_waits_for_the_engines(parsed):
+    slots = json.loads((REPOSITORY / "dags" / "pools.json").read_text())["engine"]["slots"]
+    publish = parsed["tasks"]["release"]["publish"]
+    assert set(parsed["runs"].values()) == {1}
+    assert (publish["pool"], publish["slots"]) == ("engine", slots)
+    assert all(t["priority"] > publish["priority"] for t in parsed["tasks"]["ingest.population.person"].values())
+
+
+def test_two_parses_serialise_identically(home, parsed):
+    assert _parse(home, REPOSITORY, seed=2)["hashes"] == parsed["hashes"]
+
+
+def test_parsing_loads_nothing_heavy(parsed):
+    assert HEAVY.isdisjoint(parsed["modules"])
+
+
+def test_two_hundred_contracts_parse_within_a_second(home, tmp_path):
+    person = (REPOSITORY / "warehouse" / "contracts" / "population" / "person.yaml").read_text("utf-8")
+    many = {f"population__d{i:03}": person.replace("population.person", f"population.d{i:03}") for i in range(200)}
+    found = _parse(home, project(tmp_path, **many).root)
+    assert len(found["tasks"]) == 201
+    assert found["seconds"] < 1.0
+
+
+def test_a_task_builds_its_own_dag_only(home):
+    assert list(_parse(home, REPOSITORY, "ingest.credit.abnormal_list")["tasks"]) == ["ingest.credit.abnormal_list"]
+    assert list(_parse(home, REPOSITORY, "release")["tasks"]) == ["release"]
+
+
+def test_a_wrong_contract_stops_no_other_dataset(home, tmp_path):
+    broken = {"population__broken": "id: [", "population__residence": RESIDENCE}
+    found = _parse(home, project(tmp_path, **broken).root)
+    assert found["errors"] == {}
+    assert sorted(found["tasks"]) == ["ingest.population.broken", "ingest.population.residence", "release"]
+
+
+@pytest.mark.parametrize("error, raised, text", [
+    (WrongUse("population.person has no source 'x'."), "AirflowFailException", "population.person has no source 'x'."),
+    (ValueError("110105194912310021 is not a date"), "AirflowFailException", "ValueError at"),
+    (OSError(28, "No space left", "张三.csv"), "RuntimeError", "OSError (No space left on device) at"),
+])
+def test_a_failed_step_is_retried_only_for_trouble_outside_the_data_and_quotes_none(lake, monkeypatch, error, raised, text):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("pipelines.steps.stage", fail)
+    with pytest.raises(Exception) as caught:
+        lake.stage.function("population.person", ["k"])
+    assert type(caught.value).__name__ == raised
+    assert text in str(caught.value)
+    assert "110105194912310021" not in str(caught.value) and "张三" not in str(caught.value)
+    assert caught.value.__context__ is None, "the log would print it"
+
+
+def test_a_run_without_a_batch_date_is_refused(lake):
+    with pytest.raises(Exception, match="Give the batch date"):
+        lake.receive.function("population.person", partition_key=None)
+
+
+def test_a_held_batch_fails_the_run_and_says_what_to_do(lake, monkeypatch):
+    monkeypatch.setattr("pipelines.steps.report", lambda dataset, keys: ["held: 5 of 10 rows. See: python -m pipelines why k"])
+    with pytest.raises(Exception, match="python -m pipelines why k"):
+        lake.verdict.function("population.person", ["k"])
+
+
+def test_nothing_accepted_announces_nothing(lake):
+    with pytest.raises(Exception, match="no batch was accepted") as caught:
+        lake.commit.function("population.person", [])
+    assert type(caught.value).__name__ == "AirflowSkipException"
+
+
+@pytest.mark.parametrize("behind, done, said", [
+    (3, {"release_id": 1, "datasets": 5, "rows": 9}, "3 later runs wait"),
+    (0, None, "Nothing changed"),
+])
+def test_a_release_run_is_skipped_when_a_later_one_waits_or_nothing_changed(lake, monkeypatch, behind, done, said):
+    monkeypatch.setattr("pipelines.steps.release", lambda: done)
+    with pytest.raises(Exception, match=said) as caught:
+        lake.publish.function(ti=_Queue(behind))
+    assert type(caught.value).__name__ == "AirflowSkipException"
+
+
+def test_the_last_release_run_publishes_and_passes_on_counts_only(lake, monkeypatch):
+    done = {"release_id": 1, "datasets": 5, "rows": 9, "written": ["population.person"], "database": "/lake/lake.duckdb"}
+    monkeypatch.setattr("pipelines.steps.release", lambda: done)
+    assert lake.publish.function(ti=_Queue(0)) == {"release_id": 1, "datasets": 5, "rows": 9}
+
+
+class _Queue:
+    """A task instance that sees `behind` other queued runs."""
+
+    def __init__(self, behind: int):
+        self.behind = behind
+
+    def get_dr_count(self, dag_id: str, states: list[str]) -> int:
+        assert (dag_id, states) == ("release", ["queued"])
+        return self.behind

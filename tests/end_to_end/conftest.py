@@ -1,0 +1,58 @@
+"""One sample, taken through every step once, for all tests that look at the result."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from pipelines import landing, steps
+from pipelines.contract import datasets
+from pipelines.sample import generate
+from tests.support import desk
+
+PERSONS = 6_000
+BATCH_DATE = "2026-11-01"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A lake after one sample run, and the truth about it."""
+
+    desk: steps.Desk
+    truth: Path
+    outcomes: dict[str, dict]
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """A connection with the truth (`defects`, `leads`, `personal_values`), addresses (`unit`) and quarantine."""
+        con = duckdb.connect()
+        for name in ("defects", "leads", "personal_values"):
+            con.execute(f"CREATE VIEW {name} AS FROM '{self.truth}/{name}.parquet'")
+        con.execute("CREATE TABLE unit(dataset VARCHAR, source VARCHAR, batch_date DATE, file VARCHAR, batch_id VARCHAR, revision INTEGER, _file INTEGER)")
+        for manifest in sorted(self.desk.lake.landing.glob("*/*/*/*/*/manifest.json")):
+            found = landing.read_manifest(manifest.parent)
+            con.executemany("INSERT INTO unit VALUES (?, ?, ?, ?, ?, ?, ?)", [
+                (found.dataset, found.source, found.batch_date, f.name, found.batch_id, found.revision, f.number) for f in found.files])
+        con.execute("CREATE TABLE quarantine(batch_id VARCHAR, _file INTEGER, _ordinal BIGINT, rules VARCHAR[])")
+        for file in sorted(self.desk.lake.quarantine.glob("*/*.parquet")):
+            con.execute("INSERT INTO quarantine SELECT ?, _file, _ordinal, rules FROM read_parquet(?)", [steps.split_key(file.stem)[0], str(file)])
+        return con
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Run:
+    """The sample of `PERSONS` persons, ingested and released without Airflow."""
+    root = tmp_path_factory.mktemp("run")
+    at = desk(root)
+    made = generate(at.lake.inbox, PERSONS, 7, date.fromisoformat(BATCH_DATE), truth=root / "truth")
+    outcomes = {}
+    for found in datasets(at.project):
+        keys = steps.receive(found.id, desk=at)
+        passed = steps.judge(found.id, steps.stage(found.id, keys, at), at)
+        if passed:
+            steps.commit(found.id, passed, at)
+        outcomes[found.id] = {"keys": keys, "passed": passed, "troubles": steps.report(found.id, keys, at)}
+    assert steps.release(at)
+    return Run(at, Path(made.truth), outcomes)

@@ -1,0 +1,104 @@
+"""Against the truth of the sample: what was planted is found, for the right reason; nothing else is touched."""
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from pipelines import base, ledger as tables
+from pipelines.contract import datasets
+from pipelines.sql import name, texts
+
+
+def _address(where: str) -> str:
+    return ("SELECT u.batch_id, u._file, d.ordinal AS _ordinal, d.* EXCLUDE (ordinal) FROM defects d JOIN unit u "
+            f"ON u.dataset = d.dataset AND u.source = d.source AND u.batch_date = d.batch_date AND u.file = d.file WHERE {where}")
+
+
+def test_every_batch_of_the_sample_is_accepted(run):
+    assert {d: o["troubles"] for d, o in run.outcomes.items() if o["troubles"]} == {}
+    assert len(run.outcomes) == 12 and all(o["passed"] == o["keys"] and o["keys"] for o in run.outcomes.values())
+
+
+def test_every_address_of_the_truth_is_a_record_of_landing(run):
+    con = run.connect()
+    assert con.execute("SELECT count(*) FROM defects").fetchone() == con.execute(f"SELECT count(*) FROM ({_address('true')})").fetchone()
+    assert con.execute("SELECT count(*) FROM defects").fetchone()[0] > 500
+
+
+def test_quarantine_is_exactly_what_was_planted_for_it(run):
+    """Recall and precision are both 100 %: the two sets of addresses are equal."""
+    con = run.connect()
+    planted = f"SELECT DISTINCT batch_id, _file, _ordinal FROM ({_address(chr(39).join(['outcome = ', 'quarantined', '']))})"
+    missed = con.execute(f"({planted}) EXCEPT SELECT batch_id, _file, _ordinal FROM quarantine").fetchall()
+    innocent = con.execute(f"SELECT batch_id, _file, _ordinal, rules FROM quarantine WHERE (batch_id, _file, _ordinal) NOT IN ({planted})").fetchall()
+    assert (missed[:10], innocent[:10]) == ([], [])
+
+
+def test_every_quarantined_row_names_the_rule_that_was_planted(run):
+    con = run.connect()
+    wrong = con.execute(f"""
+        SELECT p.dataset, p."column", p.defect, p.rule, q.rules FROM ({_address("outcome = 'quarantined'")}) p
+        JOIN quarantine q USING (batch_id, _file, _ordinal) WHERE NOT list_contains(q.rules, p.rule)""").fetchall()
+    assert wrong[:10] == []
+
+
+def test_every_defect_is_counted_under_its_rule(run):
+    """Flagged and quarantined defects are failures of their rule, repaired ones repairs; other rows fail no rule."""
+    con = run.connect()
+    want = {(b, r): (f, p) for b, r, f, p in con.execute(f"""
+        SELECT batch_id, rule, count(*) FILTER (outcome IN ('quarantined', 'flagged')), count(*) FILTER (outcome = 'repaired')
+        FROM ({_address('rule IS NOT NULL')}) GROUP BY ALL""").fetchall()}
+    t = tables.rule_results
+    found = {(r["batch_id"], r["rule"]): r for r in run.desk.ledger.rows(sa.select(t))}
+    wrong = []
+    for key in want.keys() | {k for k, r in found.items() if r["failed"] or r["repaired"]}:
+        failed, repaired = want.get(key, (0, 0))
+        row = found.get(key, {"failed": None, "repaired": None})
+        is_form = key[1].endswith(".form")
+        if is_form and (row["failed"], row["repaired"]) != (repaired, repaired):
+            wrong.append((key, "form", repaired, row["failed"]))
+        if not is_form and (row["failed"], row["repaired"]) != (failed, repaired):
+            wrong.append((key, (failed, repaired), (row["failed"], row["repaired"])))
+    assert sorted(map(str, wrong))[:20] == []
+
+
+def test_every_accepted_value_equals_the_clean_one(run):
+    """Repaired cells hold the clean value, flagged ones nothing or the value as sent; all others are untouched."""
+    con = run.connect()
+    checked, wrong = 0, []
+    for found in datasets(run.desk.project):
+        plan = run.desk.plan(found.id)
+        files = [f for v in base.versions(run.desk.lake, plan).values() for f in v.files]
+        con.execute(f"CREATE OR REPLACE VIEW accepted AS FROM read_parquet({texts(files)})")
+        for source in found.sources:
+            clean = run.truth / "clean" / f"{found.id}~{source.source}~2026-11-01.parquet"
+            for column in found.columns:
+                physical = plan.type(column.name).physical
+                rows = con.execute(f"""
+                    WITH c AS (SELECT u.batch_id AS _batch, u._file, c._ordinal, c.{name(column.name)} AS clean FROM '{clean}' c
+                               JOIN unit u ON u.file = c._file AND u.dataset = ? AND u.source = ?),
+                    d AS (SELECT batch_id AS _batch, _file, _ordinal, outcome, defect FROM ({_address(f'"column" = {chr(39)}{column.name}{chr(39)}')}) WHERE dataset = ? AND source = ?)
+                    SELECT count(*), count(*) FILTER (
+                        a.{name(column.name)} IS DISTINCT FROM try_cast(c.clean AS {physical}) AND coalesce(d.outcome, '') IN ('', 'repaired'))
+                    FROM accepted a JOIN c USING (_batch, _file, _ordinal) LEFT JOIN d USING (_batch, _file, _ordinal)""",
+                    [found.id, source.source, found.id, source.source]).fetchone()
+                checked += rows[0]
+                if rows[1] and column.name not in dict(source.constants):
+                    wrong.append((found.id, source.source, column.name, rows[1]))
+    assert checked > 100_000
+    assert wrong == []
+
+
+def test_both_conservation_equations_close(run):
+    con = run.connect()
+    for row in run.desk.ledger.rows(sa.select(tables.batches)):
+        parts = ("accepted", "copies", "superseded", "quarantined", "deletes")
+        assert row["records"] == sum(row[p] for p in parts), row["batch_id"]
+        planted = con.execute(f"SELECT count(*) FILTER (outcome = 'duplicate'), count(*) FILTER (outcome = 'superseded') FROM ({_address('true')}) WHERE batch_id = ?",
+                              [row["batch_id"]]).fetchone()
+        assert (row["copies"], row["superseded"]) == planted, row["batch_id"]
+
+
+def test_the_theme_views_find_every_planted_lead(run):
+    con = run.connect()
+    con.execute(f"ATTACH '{run.desk.lake.database}' AS lake (READ_ONLY)")
+    assert {q for q, in con.execute("SELECT DISTINCT question FROM leads").fetchall()} == {"Q1", "Q3", "Q5", "Q6", "Q8", "Q13"}

@@ -1,0 +1,95 @@
+-- Text as people type it: width, spaces, placeholders, lost characters. Names with a leading underscore are parts, not for analysts.
+-- RE2 notes: \s is ASCII white space only; the engine has no NFKC, so width is folded by translate().
+
+-- 全角转半角 (全部 ASCII)。Full-width ASCII to half-width; ideographic and no-break spaces to plain ones.
+CREATE OR REPLACE MACRO half_width(x) AS
+  translate(x, '！＂＃＄％＆＇（）＊＋，－．／０１２３４５６７８９：；＜＝＞？＠ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ［＼］＾＿｀ａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ｛｜｝～　 ￥', '!"#$%&''()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\]^_`abcdefghijklmnopqrstuvwxyz{|}~  ¥');
+
+-- 字母数字转半角，标点保留。Full-width letters, digits and # - . / to half-width; other punctuation stays.
+CREATE OR REPLACE MACRO _half_width_letters(x) AS
+  translate(x, '０１２３４５６７８９ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺａｂｃｄｅｆｇｈｉｊｋｌｍｎｏｐｑｒｓｔｕｖｗｘｙｚ＃－．／', '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz#-./');
+
+-- Invisible characters removed; every white space made a plain space; trimmed.
+CREATE OR REPLACE MACRO _visible(x) AS
+  trim(regexp_replace(regexp_replace(x, '[\x{200B}-\x{200F}\x{2060}\x{FEFF}\x{AD}]', '', 'g'), '[\s\x0B\x{A0}\x{2028}\x{2029}\x{3000}]+', ' ', 'g'));
+
+-- _visible, and a space survives only between two ASCII characters.
+CREATE OR REPLACE MACRO _spaced(x) AS
+  regexp_replace(regexp_replace(_visible(x), '([^\x00-\x7F]) ', '\1', 'g'), ' ([^\x00-\x7F])', '\1', 'g');
+
+-- 占位词 (无、不详、N/A …)，须已转半角、大写、去空格。A word that means "nothing here", as a whole cell.
+CREATE OR REPLACE MACRO is_placeholder(x) AS
+  regexp_full_match(x, '|NULL|\\N|N/?A|NONE|NIL|NAN|#N/A|[-–—_]+|/+|\\+|\*|\.+|0|00000000|000000000000000000|无|暂无|没有|空|无数据|无信息|不详|未知|不明|未填|未填写|待补|待定|待查|待核实|其它|其他|测试|TEST|XXX+|同上|见附件');
+
+-- Digits that stand for "nothing" where a number with structure belongs.
+CREATE OR REPLACE MACRO _is_placeholder_number(x) AS
+  regexp_full_match(x, '0+|1{18}|9{6,}|1234567?8?9?(0[0-9]*)?');
+
+-- Characters that show that a character was lost: U+FFFD, boxes, 锟斤拷, private use, control characters.
+CREATE OR REPLACE MACRO has_lost_characters(x) AS
+  regexp_matches(x, '[\x00-\x08\x0E-\x1F\x7F-\x{9F}\x{FFFD}\x{E000}-\x{F8FF}\x{F0000}-\x{10FFFF}□■]|锟斤拷|烫烫烫|屯屯屯|\?\?');
+
+-- Somebody masked the value before it was submitted.
+CREATE OR REPLACE MACRO _is_masked(x) AS regexp_matches(x, '[*＊×●]');
+
+-- Excel wrote the number as 1.10105E+17: digits are lost.
+CREATE OR REPLACE MACRO _is_scientific(x) AS regexp_full_match(x, '-?[0-9]+(\.[0-9]*)?E\+?[0-9]+');
+
+-- 标识符清洗: 半角、去空格与连字符和撇号、大写; 占位值为 NULL。An identifier as it should have been typed; placeholders become NULL.
+CREATE OR REPLACE MACRO _identifier_text(x) AS
+  upper(regexp_replace(half_width(x), '[\s\x0B''‘’`\-‐‑‒–—−\x{200B}-\x{200F}\x{2060}\x{FEFF}\x{AD}\x{2028}\x{2029}]', '', 'g'));
+CREATE OR REPLACE MACRO _unless_placeholder(t) AS
+  CASE WHEN is_placeholder(t) OR _is_placeholder_number(t) THEN NULL ELSE t END;
+CREATE OR REPLACE MACRO clean_identifier(x) AS _unless_placeholder(_identifier_text(x));
+
+-- 文本清洗: 去不可见字符与多余空格; 占位词为 NULL。Running text: spaces put in order; placeholders become NULL.
+CREATE OR REPLACE MACRO _unless_word(t) AS
+  CASE WHEN is_placeholder(upper(half_width(t))) THEN NULL ELSE t END;
+CREATE OR REPLACE MACRO clean_text(x) AS
+  CASE WHEN strlen(x) > 12 AND regexp_full_match(x, '[^\s\x0B\x{A0}\x{AD}\x{200B}-\x{200F}\x{2028}\x{2029}\x{2060}\x{3000}\x{FEFF}]+') THEN x
+       ELSE _unless_word(_spaced(x)) END;
+CREATE OR REPLACE MACRO _text_reason(c) AS CASE WHEN has_lost_characters(c) THEN 'characters' END;
+
+-- A placeholder word that is a real value in this column.
+CREATE OR REPLACE MACRO _kept_word(x, words) AS
+  CASE WHEN list_contains(words, _spaced(x)) THEN _spaced(x) END;
+
+-- 内部编号: 区分大小写。Numbers that only their owner understands; case matters.
+CREATE OR REPLACE MACRO clean_opaque_id(x) AS
+  CASE WHEN strlen(x) > 5 AND regexp_full_match(x, '[0-9A-Za-z]+') THEN x
+       ELSE _unless_word(regexp_replace(ltrim(_visible(half_width(x)), ''''), ' ', '', 'g')) END;
+CREATE OR REPLACE MACRO _opaque_id_reason(c) AS
+  CASE WHEN strlen(c) <= 64 AND regexp_full_match(c, '[0-9A-Za-z]+') AND NOT _is_scientific(upper(c)) THEN NULL
+       WHEN c IS NULL THEN NULL
+       WHEN _is_scientific(upper(c)) THEN 'format'
+       WHEN _is_masked(upper(c)) THEN 'masked'
+       WHEN has_lost_characters(c) OR length(c) > 128 THEN 'characters' END;
+
+-- 地址: 数字和字母半角。Addresses: letters and digits half-width.
+CREATE OR REPLACE MACRO clean_address(x) AS clean_text(_half_width_letters(x));
+CREATE OR REPLACE MACRO _address_reason(c) AS
+  CASE WHEN has_lost_characters(c) THEN 'characters'
+       WHEN _is_masked(c) THEN 'masked'
+       WHEN length(c) NOT BETWEEN 2 AND 500 THEN 'length' END;
+
+-- 地址聚类键: 去省市县前缀、标点、附近。For grouping only: without division prefixes, punctuation and words of nearness.
+CREATE OR REPLACE MACRO address_key(x) AS
+  nullif(regexp_replace(
+    regexp_replace(regexp_replace(regexp_replace(
+      regexp_replace(upper(half_width(_spaced(x))), '[ ,.;:、。，；：()\[\]（）"“”''\-—_/\\]|附近|旁边?$', '', 'g'),
+      '^(宁夏回族|内蒙古|新疆维吾尔|广西壮族|西藏)?([\x{4E00}-\x{9FFF}]{2,3}省|自治区)', ''),
+      '^[\x{4E00}-\x{9FFF}]{2,6}?(市|自治州|地区|盟)', ''),
+      '^[\x{4E00}-\x{9FFF}]{1,6}?(自治县|县|区|旗|市)', ''),
+    '号楼|栋', '幢', 'g'), '');
+
+-- 文书号: 年份括号统一为〔〕，法院案号为（）。Document numbers: the year in 〔〕, in （） for court cases.
+CREATE OR REPLACE MACRO clean_document_no(x) AS
+  CASE WHEN regexp_full_match(regexp_replace(_spaced(x), '[\s()（）〔〕\[\]【】［］第]', '', 'g'), '号|字号|') THEN NULL
+       ELSE _unless_word(regexp_replace(regexp_replace(_half_width_letters(replace(_spaced(x), ' ', '')),
+              '[(（〔\[［【〈<]((?:19|20)[0-9]{2})年?[)）〕\]］】〉>]', '〔\1〕'),
+              '^〔([0-9]{4})〕(.*[0-9A-Za-z].*号.*)$', '（\1）\2')) END;
+CREATE OR REPLACE MACRO _document_year(c) AS try_cast(regexp_extract(c, '[〔（]([0-9]{4})[〕）]', 1) AS integer);
+CREATE OR REPLACE MACRO _document_no_reason(c, as_of) AS
+  CASE WHEN has_lost_characters(c) THEN 'characters'
+       WHEN _is_scientific(upper(c)) THEN 'format'
+       WHEN coalesce(_document_year(c), 2000) NOT BETWEEN 1949 AND year(as_of) THEN 'year' END;
