@@ -115,8 +115,10 @@ def accept(lake: Lake, plan: Plan, batch_id: str, revision: int, staged: Path) -
     target = lake.base / plan.dataset.id / "data" / f"{batch_id}~r{revision}"
     known = table(lake, plan)
     files = _move(staged, target)
+    earlier = any(known.scan(EqualTo("_batch", batch_id)).plan_files())
     with known.transaction() as change:
-        change.delete(EqualTo("_batch", batch_id))
+        if earlier:
+            change.delete(EqualTo("_batch", batch_id))
         change.add_files(files, check_duplicate_files=False)
     return known.current_snapshot().snapshot_id
 

@@ -15,7 +15,7 @@ import stat
 import time
 import uuid
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pipelines.batch import WORD, BatchId, batch_date as resolve_date
@@ -225,7 +225,7 @@ def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tup
         if duplicate:
             return _received(read_manifest(final), True)
         manifest = Manifest(dataset.id, source.source, source.department, source.uscc, part, home.name, *place,
-                            datetime.now(timezone.utc).isoformat(timespec="seconds"), files, final)
+                            datetime.now(UTC).isoformat(timespec="seconds"), files, final)
         _write_manifest(work, manifest)
         home.mkdir(parents=True, exist_ok=True)
         try:

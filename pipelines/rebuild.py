@@ -22,13 +22,14 @@ def rebuild(dataset_id: str, desk: Desk | None = None) -> dict[str, int]:
     plan, t = desk.plan(dataset_id), tables.batches
     rows = desk.ledger.rows(sa.select(t).where(t.c.dataset == dataset_id, t.c.state == "accepted"))
     stamp, staged, troubles = desk.stamp(plan.dataset), {}, []
-    with writer(desk.lake, dataset_id), desk.ledger.step(dataset_id, "rebuild") as detail:
+    with writer(desk.lake, dataset_id), desk.ledger.step(dataset_id, "rebuild") as detail, \
+            staging.engine(desk.lake, desk.project, plan) as con:
         ids = {f.name: f.field_id for f in base.table(desk.lake, plan, retype=True).schema().fields}
         for row in rows:
             batch_id, revision = row["batch_id"], row["revision"]
             manifest = landing.read_manifest(landing.folder(desk.lake, batch_id, revision))
             try:
-                found = staging.stage(desk.lake, desk.project, plan, plan.dataset.source(manifest.source), manifest, ids)
+                found = staging.stage(con, desk.lake, plan, plan.dataset.source(manifest.source), manifest, ids)
                 verdict = gate.judge(desk.lake, found.folder, {k: row[k] for k in ("dataset", "source", "part", "batch_date", "batch_id", "revision")})
             except (readers.ReadRefused, WrongUse) as error:
                 troubles.append(str(error))

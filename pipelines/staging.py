@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -41,10 +43,32 @@ def folder(lake: Lake, batch_id: str, revision: int) -> Path:
     return lake.staging / f"{batch_id}~r{revision}"
 
 
-def stage(lake: Lake, project: Project, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int]) -> Staged:
+@contextmanager
+def engine(lake: Lake, project: Project, plan: Plan) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection ready to stage batches of one dataset: code lists, macros, keyed digests, every rule proved.
+
+    Raises:
+        WrongUse: a rule cannot fail, refuses its own good example, or a column is read by no rule.
+    """
+    scratch = lake.staging / f".spill-{plan.dataset.id}"
+    scratch.mkdir(exist_ok=True)
+    con = connect(temp=scratch)
+    try:
+        reference.load(con, project)
+        reference.load_macros(con, project)
+        keys.install(con, lake)
+        prove(con, plan)
+        yield con
+    finally:
+        con.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int]) -> Staged:
     """Read, standardise, test and split one batch.
 
     Args:
+        con: from `engine`, for the same plan.
         plan: the dataset's plan under today's contract.
         source: who sent the batch.
         manifest: its landing manifest.
@@ -52,7 +76,7 @@ def stage(lake: Lake, project: Project, plan: Plan, source: Source, manifest: Ma
 
     Raises:
         readers.ReadRefused: a file cannot be read so that its lines are accounted for.
-        WrongUse: the header does not hold the required columns, or a rule cannot fail.
+        WrongUse: the header does not hold the required columns.
     """
     final = folder(lake, manifest.batch_id, manifest.revision)
     work = final.with_name(final.name + ".part")
@@ -60,17 +84,11 @@ def stage(lake: Lake, project: Project, plan: Plan, source: Source, manifest: Ma
     shutil.rmtree(final, ignore_errors=True)
     (work / "accepted").mkdir(parents=True)
     (work / "scratch").mkdir()
-    con = connect(temp=work / "scratch")
-    try:
-        reference.load(con, project)
-        reference.load_macros(con, project)
-        keys.install(con, lake)
-        prove(con, plan)
-        counts = _load(con, plan, source, manifest, work)
-        counts |= _split(con, plan, manifest, field_ids, work)
-        counts["rules"], counts["regions"] = _rule_counts(con, plan, work)
-    finally:
-        con.close()
+    con.execute("DROP SCHEMA IF EXISTS batch CASCADE; CREATE SCHEMA batch; USE batch")
+    counts = _load(con, plan, source, manifest, work)
+    counts |= _split(con, plan, manifest, field_ids, work)
+    counts["rules"], counts["regions"] = _rule_counts(con, plan, work)
+    con.execute("USE memory.main; DROP SCHEMA batch CASCADE")
     shutil.rmtree(work / "scratch")
     (work / "plan.json").write_text(json.dumps(
         {"dataset": plan.dataset.id, "batch_id": manifest.batch_id, "revision": manifest.revision,

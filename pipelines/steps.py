@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import sqlalchemy as sa
 
 from pipelines import base, compiler, current, gate, keys, landing, ledger as tables, pages, readers, scores, staging
@@ -150,26 +151,25 @@ def stage(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     """Standardise, type, test and split each batch in one pass; returns the keys that were staged."""
     desk = desk or Desk.open()
     plan = desk.plan(dataset_id)
-    staged = []
+    stamp, done = desk.stamp(plan.dataset), set()
     with writer(desk.lake, dataset_id):
         for key in batch_keys:
-            batch_id, revision = split_key(key)
-            row = desk.ledger.batch(batch_id, revision)
-            stamp = desk.stamp(plan.dataset)
-            if row["state"] in ("staged", "passed") and row["contract_hash"] == stamp["contract_hash"] \
-                    and staging.read(desk.lake, batch_id, revision):
-                staged.append(key)
-            elif _stage_one(desk, plan, batch_id, revision, stamp):
-                staged.append(key)
-    return staged
+            row = desk.ledger.batch(*split_key(key))
+            if row["state"] in ("staged", "passed") and row["contract_hash"] == stamp["contract_hash"] and staging.read(desk.lake, *split_key(key)):
+                done.add(key)
+        if len(done) < len(batch_keys):
+            with staging.engine(desk.lake, desk.project, plan) as con:
+                done |= {key for key in batch_keys if key not in done and _stage_one(con, desk, plan, key, stamp)}
+    return [key for key in batch_keys if key in done]
 
 
-def _stage_one(desk: Desk, plan: Plan, batch_id: str, revision: int, stamp: dict[str, str]) -> bool:
+def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str, stamp: dict[str, str]) -> bool:
+    batch_id, revision = split_key(key)
     manifest = landing.read_manifest(landing.folder(desk.lake, batch_id, revision))
     source = plan.dataset.source(manifest.source)
     try:
         with desk.ledger.step(batch_id, "stage", revision) as detail:
-            found = staging.stage(desk.lake, desk.project, plan, source, manifest, base.field_ids(desk.lake, plan))
+            found = staging.stage(con, desk.lake, plan, source, manifest, base.field_ids(desk.lake, plan))
             counts = {k: v for k, v in found.counts.items() if k in tables.batches.c}
             detail |= counts
     except (readers.ReadRefused, WrongUse) as error:

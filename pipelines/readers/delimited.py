@@ -115,7 +115,8 @@ def _header(path: Path, delimiter: str, quote: str, what: str) -> tuple[tuple[st
     cells: list[str] = []
     records = 0
     try:
-        for records, cells in enumerate(reader, 1):
+        for cells in reader:
+            records += 1
             if cells:
                 break
     except csv.Error:

@@ -66,7 +66,7 @@ def records(con: duckdb.DuckDBPyConnection, unit: Unit) -> Iterator[str]:
 
 
 def rows_inside(pieces: str, unit: Unit, alike: str | None = None) -> str:
-    """SQL BOOLEAN: most of the lines in the list `pieces`, taken from inside one record, look like rows of the unit.
+    """SQL BOOLEAN: half or more of the lines in the list `pieces`, all from inside one record, look like rows of the unit.
 
     One such line is enough from three columns on; lines of prose often hold a single comma, so two columns need five.
 
@@ -79,7 +79,7 @@ def rows_inside(pieces: str, unit: Unit, alike: str | None = None) -> str:
     if width == 1:
         return "false"
     alike = alike or f"length(l) - length(replace(l, {text(delimiter)}, '')) = {(width - 1) * len(delimiter)}"
-    return f"len(list_filter({pieces}, lambda l: {alike})) * 2 > greatest(len({pieces}), {1 if width > 2 else 9})"
+    return f"len(list_filter({pieces}, lambda l: {alike})) * 2 >= greatest(len({pieces}), {2 if width > 2 else 10})"
 
 
 def _statements(unit: Unit) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pipelines.contract import Column, Dataset, Source
 
 REPAIRED, QUARANTINED, FLAGGED, MISSING = "repaired", "quarantined", "flagged", "missing"
-FORM, UNCHECKED = "form", ""
+FORM, SILENT, UNCHECKED = "form", "silent", ""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Defect:
 
     `when` and `sent` are SQL templates: {v} the clean text, {h} a draw, {nl} the file's line end, `_other` the text found
     for the value in the lookup `other` ('label': the code's name, 'obsolete': a former division). `effect` is `form`
-    (repaired, only the form was wrong), `fixed:<reason>` (repaired), `invalid:<reason>`, `missing` or '' (no check).
+    (repaired, only the form was wrong), `silent` (the same where the type has no standard form), `fixed:<reason>` (repaired), `invalid:<reason>`, `missing` or '' (no check).
     """
 
     id: str
@@ -52,9 +52,9 @@ RARELY_EMPTY = Defect("X10", 0.001, "placeholder({h})", MISSING)
 
 RESIDENT = [
     Defect("X01", 0.005, "full_width({v})", FORM),
-    Defect("X02", 0.004, "look_alike({v}, {h}, 7, 11)", "fixed:format", "contains('01258', substr({v}, place_of({h}, 7, 11), 1))"),
+    Defect("X02", 0.004, "look_alike({v}, {h}, 7, 11)", "fixed:format", "contains('01258', substr({v}, place_of({h}, 7, 11), 1)) AND substr({v}, 11, 4) <> '0229'"),
     Defect("X03", 0.03, "lower({v})", FORM, "right({v}, 1) = 'X'"),
-    Defect("X04", 0.005, "substr({v}, 1, 6) || substr({v}, 9, 9)", "fixed:length", "substr({v}, 7, 2) = '19'"),
+    Defect("X04", 0.005, "substr({v}, 1, 6) || substr({v}, 9, 9)", FORM, "substr({v}, 7, 2) = '19'"),
     Defect("X05", 0.003, "wrong_digit({v}, 16, {h})", "invalid:checksum", "substr({v}, 15, 1) <> '0'"),
     Defect("X06", 0.001, "swapped({v}, 15)", "invalid:checksum", "substr({v}, 15, 1) <> substr({v}, 16, 1)"),
     Defect("X07", 0.0015, "substr({v}, 1, 6)", "invalid:length"),
@@ -67,35 +67,37 @@ USCC = [
     Defect("X02", 0.004, "look_alike({v}, {h}, 9, 9)", "fixed:format", "contains('0125', substr({v}, place_of({h}, 9, 9), 1))"),
     Defect("X03", 0.01, "lower({v})", FORM),
     Defect("X05", 0.003, "wrong_check({v}, {h})", "invalid:checksum"),
-    Defect("X06", 0.001, "swapped({v}, 17)", "invalid:checksum", "substr({v}, 17, 1) <> substr({v}, 18, 1)"),
     Defect("X07", 0.003, "substr({v}, 1, 17)", "invalid:length"),
     RARELY_EMPTY, SPACES,
 ]
+SWAPPED_ENDS = ("X06", 0.001, "swapped({v}, 17)")
+DIFFERENT_ENDS = "substr({v}, 17, 1) <> substr({v}, 18, 1)"
 DATES = [
-    Defect("X12", 0.02, "mixed_date({v}, {h})", FORM, "{v} >= '1950-01-01'"),
-    Defect("X13", 0.002, "impossible_date({v}, {h})", "invalid:calendar"),
+    Defect("X12", 0.02, "mixed_date({v}, {h})", FORM, "{v} >= '1955-01-01'"),
+    Defect("X13", 0.002, "impossible_date({v}, {h})", "invalid:date"),
 ]
 BY_TYPE: dict[str, list[Defect]] = {
     "resident_id": RESIDENT,
-    "uscc": USCC,
-    "document_number": [RESIDENT[0], RESIDENT[2], RARELY_EMPTY, SPACES],
+    "uscc": [*USCC, Defect(*SWAPPED_ENDS, "invalid:org_checksum", DIFFERENT_ENDS)],
+    "uscc(lenient)": [*USCC, Defect(*SWAPPED_ENDS, "invalid:checksum", DIFFERENT_ENDS)],
+    "document_number": RESIDENT,
     "person_name": [
         Defect("X19", 0.02, "substr({v}, 1, 1) || '　' || substr({v}, 2)", FORM, "length({v}) = 2"),
         Defect("X20", 0.1, "replace({v}, '·', ['•', '．', '・'][1 + ({h} % 3)::integer])", FORM, "contains({v}, '·')"),
-        Defect("X22", 0.0005, "lossy({v})", "invalid:charset"), RARELY_EMPTY, SPACES],
+        Defect("X22", 0.0005, "lossy({v})", "invalid:characters"), RARELY_EMPTY, SPACES],
     "org_name": [Defect("X20", 0.1, "translate({v}, '（）', '()')", FORM, "contains({v}, '（')"), RARELY_EMPTY, SPACES],
     "code": [
-        Defect("X16", 0.003, "'#' || {h} % 10", "invalid:list"),
+        Defect("X16", 0.003, "'#' || {h} % 10", "invalid:code"),
         Defect("X16", 0.007, "_other", FORM, "_other is not null", "label"), EMPTY],
-    "region_code": [Defect("X16", 0.002, "substr({v}, 1, 2) || '99' || substr({v}, 5, 2)", "invalid:unknown"), RARELY_EMPTY],
+    "region_code": [Defect("X16", 0.002, "substr({v}, 1, 2) || '99' || substr({v}, 5, 2)", "invalid:code"), RARELY_EMPTY],
     "region_code(current)": [
-        Defect("X16", 0.002, "substr({v}, 1, 2) || '99' || substr({v}, 5, 2)", "invalid:unknown"),
+        Defect("X16", 0.002, "substr({v}, 1, 2) || '99' || substr({v}, 5, 2)", "invalid:code"),
         Defect("X17", 0.03, "_other", "fixed:obsolete", "_other is not null", "obsolete"), RARELY_EMPTY],
     "date": [*DATES, Defect("X11", 0.004, "['1900-01-01', '1899-12-31', '00000000'][1 + ({h} % 3)::integer]", MISSING)],
     "end_date": [*DATES, Defect("X11", 0.02, "['1900-01-01', '1899-12-31', '00000000'][1 + ({h} % 3)::integer]", MISSING)],
     "month": [Defect("X12", 0.02, "replace({v}, '-', '年') || '月'", FORM),
-              Defect("X13", 0.002, "substr({v}, 1, 4) || '13'", "invalid:calendar")],
-    "phone": [Defect("X01", 0.005, "full_width({v})", FORM), Defect("X07", 0.003, "substr({v}, 1, 10)", "invalid:format"), EMPTY],
+              Defect("X13", 0.002, "substr({v}, 1, 4) || '13'", "invalid:month")],
+    "phone": [Defect("X01", 0.005, "full_width({v})", SILENT), Defect("X07", 0.003, "substr({v}, 1, 10)", "invalid:format"), EMPTY],
     "address": [RARELY_EMPTY, SPACES],
     "narrative": [Defect("X19", 0.01, "{v} || {nl}", FORM)],
     "document_no": [Defect("X20", 0.05, "translate({v}, '〔〕', '[]')", FORM)],
@@ -103,7 +105,7 @@ BY_TYPE: dict[str, list[Defect]] = {
 }
 # Code lists whose leading zero a spreadsheet drops: the shorter text stands for no other code of the list.
 ZERO_LISTS = ("code(ethnic_group)", "code(household_relation)")
-LOST_ZERO = Defect("X15", 0.003, "ltrim({v}, '0')", FORM, "{v} like '0_'")
+LOST_ZERO = Defect("X15", 0.003, "ltrim({v}, '0')", "fixed:code", "{v} like '0_'")
 
 # (dataset, column, defect, business rule, severity); '' as rule: no row rule sees it.
 BY_RULE: list[tuple[str, str, Defect, str, str]] = [
@@ -114,7 +116,7 @@ BY_RULE: list[tuple[str, str, Defect, str, str]] = [
      "birth_date_agrees_with_id", "reject"),
     ("credit.judgment_defaulter", "sex_code", Defect("X09", 0.003, "if({v} = '1', '2', '1')", ""), "sex_agrees_with_id", "reject"),
     ("population.death", "death_date", Defect("X13", 0.002, "(year({v}::date) + 30) || substr({v}, 5, 4) || '01'", ""),
-     "death_not_in_future", "reject"),
+     "death_date.future", "reject"),
     ("population.death", "death_date", Defect("X26", 0.01, "(({v}::date) + 1 + ({h} % 3)::integer)::varchar", UNCHECKED), "", "warn"),
     ("legal_entity.enterprise", "term_to", Defect("X13", 0.002, "(year({v}::date) - 60) || substr({v}, 5, 4) || '01'", ""),
      "term_from_not_after_term_to", "warn"),
@@ -174,4 +176,4 @@ def _outcome(column: Column, defect: Defect) -> tuple[str, str | None]:
         return (breach, f"{column.name}.required") if column.required else (MISSING, None)
     if effect == "invalid":
         return breach, f"{column.name}.{reason}"
-    return REPAIRED, f"{column.name}.{reason or FORM}"
+    return REPAIRED, None if effect == SILENT else f"{column.name}.{reason or FORM}"

@@ -45,7 +45,7 @@ STYLES = {
     ("legal_entity.enterprise", "market_regulation"): Style(long_term="9999-09-09"),
     ("legal_entity.enterprise", "administrative_approval"): Style(names=-1, codes="label", long_term="长期"),
     ("credit.administrative_licence", "administrative_approval"): Style(dates="slash", codes="label", long_term="2099/12/31"),
-    ("credit.administrative_penalty", "market_regulation"): Style(dates="slash", codes="label"),
+    ("credit.administrative_penalty", "market_regulation"): Style(codes="label"),
     ("credit.judgment_defaulter", "court"): Style(names=-1, codes="label"),
 }
 
@@ -140,7 +140,7 @@ def build(con: duckdb.DuckDBPyConnection, dataset: Dataset, source: Source, batc
     con.execute(f"SET VARIABLE batch = DATE {sql.text(batch_date)}")
     con.execute(f"SET VARIABLE department = {sql.text(source.department)}")
     con.execute(f"SET VARIABLE department_code = {sql.text(source.uscc)}")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE planted AS WITH picked AS ({_picked(made, previous)}) {_planted(made)}")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE planted AS WITH picked AS MATERIALIZED ({_picked(made, previous)}) {_planted(made)}")
     _within_thresholds(con, made)
     extras = "".join(f" UNION ALL BY NAME ({e})" for e in _extras(made, scale))
     parts = [r[0] for r in con.execute("SELECT DISTINCT _part FROM planted ORDER BY _part").fetchall()]

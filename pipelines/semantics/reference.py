@@ -92,13 +92,17 @@ def _list(raw: dict, folder: Path, problems: Problems) -> CodeList:
     if not file.is_file():
         problems.add(where, f"names file {found.file!r}, which does not exist")
         return found
-    with file.open(encoding="utf-8", newline="") as lines:
-        header = next(csv.reader(lines), [])
+    header = _header(file)
     described = [column for column, _ in found.columns]
     problems.unless(sorted(described) == sorted(header), where, f"describes columns {described}, its file has {header}")
     for column in filter(None, (found.code, found.label, *found.alias_columns)):
         problems.known(column, header, where)
     return found
+
+
+def _header(file: Path) -> list[str]:
+    with file.open(encoding="utf-8", newline="") as lines:
+        return next(csv.reader(lines), [])
 
 
 def load(con: duckdb.DuckDBPyConnection, project: Project) -> None:
@@ -119,21 +123,22 @@ def load(con: duckdb.DuckDBPyConnection, project: Project) -> None:
 
 def _load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList) -> CodeList:
     table = f"reference.{name(one.list)}"
-    con.execute(f"CREATE OR REPLACE TABLE {table} AS FROM read_csv($1, all_varchar = true, header = true, delim = ',', quote = '\"')",
-                [str(project.reference / one.file)])
+    con.execute(f"CREATE OR REPLACE TABLE {table} AS FROM read_csv({text(project.reference / one.file)}, "
+                "auto_detect = false, header = true, delim = ',', quote = '\"', columns = {"
+                + ", ".join(f"{text(c)}: 'VARCHAR'" for c in _header(project.reference / one.file)) + "})")
     if not one.code:
         return one
     code, split = name(one.code), text(one.alias_separator or "\x1f")
-    con.execute(f"INSERT INTO reference.code SELECT $1, {code}, {name(one.label)} FROM {table}", [one.list])
+    con.execute(f"INSERT INTO reference.code SELECT {text(one.list)}, {code}, {name(one.label)} FROM {table}")
     spellings = [f"SELECT unnest(string_split({name(c)}, {split})) AS alias, {code} AS code FROM {table}" for c in one.alias_columns]
     spellings += [f"SELECT {text(alias)} AS alias, {text(code_of)} AS code" for alias, code_of in one.aliases]
     con.execute(f"""
         INSERT INTO reference.code_alias
         WITH spelled AS (SELECT DISTINCT code_key(alias) AS alias, code FROM ({' UNION ALL '.join([f'SELECT {code} AS alias, {code} AS code FROM {table}'] + spellings)})),
              owned AS (SELECT {code} AS code FROM {table})
-        SELECT $1, alias, CASE WHEN alias IN (FROM owned) THEN alias ELSE min(code) END FROM spelled
-        WHERE alias <> '' GROUP BY alias HAVING count(DISTINCT code) = 1 OR alias IN (FROM owned)""", [one.list])
-    lost = con.execute(f"SELECT count(*) FROM reference.code_alias a WHERE list = $1 AND code NOT IN (SELECT {code} FROM {table})", [one.list]).fetchone()[0]
+        SELECT {text(one.list)}, alias, CASE WHEN alias IN (FROM owned) THEN alias ELSE min(code) END FROM spelled
+        WHERE alias <> '' GROUP BY alias HAVING count(DISTINCT code) = 1 OR alias IN (FROM owned)""")
+    lost = con.execute(f"SELECT count(*) FROM reference.code_alias a WHERE list = {text(one.list)} AND code NOT IN (SELECT {code} FROM {table})").fetchone()[0]
     if lost:
         raise WrongUse(f"reference/lists.yaml: {one.list} has {lost} aliases of codes that its file does not hold.")
     return one

@@ -11,7 +11,9 @@ select row_number() over (order by code) - 1 as k, code
 from read_csv(getvariable('reference') || '/admin_divisions.csv', all_varchar = true)
 where level = '3' and code not like '64%' and code not like '7%' and code not like '8%';
 create table world.old_code as
-select row_number() over (order by code) - 1 as k, code, any_value(current_code) as current_code
+-- `current_code` only where every period of the code has the same successor.
+select row_number() over (order by code) - 1 as k, code,
+       if(count(distinct current_code) = 1 and count(current_code) = count(*), min(current_code), null) as current_code
 from read_csv(getvariable('reference') || '/admin_divisions_obsolete.csv', all_varchar = true)
 where code like '64%' and level = '3' and code not in (select code from world.county) group by code;
 set variable old_codes = (select count(*) from world.old_code);

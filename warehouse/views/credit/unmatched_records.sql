@@ -38,16 +38,9 @@ unmatched AS (
     WHERE NOT EXISTS (FROM legal_entity.enterprise e WHERE e.uscc = record.uscc)
 ),
 entity AS (
-    SELECT uscc, name, reg_no, coalesce(org_code, substr(uscc, 9, 9)) AS org_code, former_names, length(name) AS size,
-        left(name, length(name) // 2) AS head, substr(name, length(name) // 2 + 1) AS tail
-    FROM legal_entity.enterprise
+    SELECT uscc, name, reg_no, coalesce(org_code, substr(uscc, 9, 9)) AS org_code, former_names FROM legal_entity.enterprise
 ),
-halves AS (
-    SELECT id, subject_name, length(subject_name) AS size, left(subject_name, length(subject_name) // 2) AS head,
-        substr(subject_name, length(subject_name) // 2 + 1) AS tail
-    FROM unmatched WHERE length(subject_name) >= 6
-),
-hit AS (
+same AS (
     SELECT u.id, 1 AS place, 'org_code' AS why, e.uscc, e.name FROM unmatched u JOIN entity e ON e.org_code = coalesce(u.org_code, substr(u.uscc, 9, 9))
     UNION ALL
     SELECT u.id, 2, 'reg_no', e.uscc, e.name FROM unmatched u JOIN entity e ON e.reg_no = u.reg_no
@@ -55,13 +48,22 @@ hit AS (
     SELECT u.id, 3, 'name', e.uscc, e.name FROM unmatched u JOIN entity e ON e.name = u.subject_name
     UNION ALL
     SELECT u.id, 4, 'former_name', f.uscc, f.name FROM unmatched u
-    JOIN (SELECT uscc, name, unnest(string_split(former_names, '；')) AS former FROM entity) f ON f.former = u.subject_name
+    JOIN (SELECT uscc, name, unnest(string_split(former_names, '；')) AS former FROM entity WHERE former_names IS NOT NULL) f ON f.former = u.subject_name
+),
+-- Two names differ in one character when they are equal with that character blanked out: an equality join, not a comparison of all pairs.
+blanked_record AS (
+    SELECT id, left(subject_name, spot - 1) || '?' || substr(subject_name, spot + 1) AS blanked
+    FROM (SELECT id, subject_name, unnest(range(1, length(subject_name) + 1)) AS spot FROM unmatched
+          WHERE length(subject_name) >= 6 AND left(coalesce(uscc, '9'), 1) = '9' AND id NOT IN (SELECT id FROM same))
+),
+blanked_entity AS (
+    SELECT uscc, name, left(name, spot - 1) || '?' || substr(name, spot + 1) AS blanked
+    FROM (SELECT uscc, name, unnest(range(1, length(name) + 1)) AS spot FROM entity)
+),
+hit AS (
+    FROM same
     UNION ALL
-    SELECT h.id, 5, 'similar_name', e.uscc, e.name FROM halves h JOIN entity e ON e.size = h.size AND e.head = h.head
-    WHERE list_sum(list_transform(list_zip(string_split(e.tail, ''), string_split(h.tail, '')), lambda pair: (pair[1] <> pair[2])::INTEGER)) = 1
-    UNION ALL
-    SELECT h.id, 5, 'similar_name', e.uscc, e.name FROM halves h JOIN entity e ON e.size = h.size AND e.tail = h.tail
-    WHERE list_sum(list_transform(list_zip(string_split(e.head, ''), string_split(h.head, '')), lambda pair: (pair[1] <> pair[2])::INTEGER)) = 1
+    SELECT r.id, 5, 'similar_name', e.uscc, e.name FROM blanked_record r JOIN blanked_entity e ON e.blanked = r.blanked
 ),
 best AS (
     SELECT id, min(place) AS place, arg_min(why, (place, uscc)) AS why, arg_min(uscc, (place, uscc)) AS matched_uscc,
