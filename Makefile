@@ -10,10 +10,20 @@ SAMPLE := $(LAKE)/sample-$(PERSONS)-$(SEED)
 
 .PHONY: run test lint up clean lock
 
+# Three questions an analyst asks: residents by county, pensions paid after death, what departments must mend.
+export RESIDENTS := select r.name as county, count(*) as persons from population.person p join reference.region r \
+  on r.code = p.hukou_region_code and r.is_current group by all order by persons desc, county limit 5
+export LEADS := select benefit, count(*) as leads, sum(amount) as amount from population.benefit_after_death group by all order by benefit
+export TO_MEND := select dataset, rule, sum(applicable) as applicable, sum(failed) as failed from governance.rule_results \
+  join governance.batches using (batch_id, revision) where severity = 'reject' group by all order by failed desc, dataset, rule limit 5
+
 run: $(INSTALLED) $(SAMPLE)
 	@status=0; $(LAKE_PYTHON) -m pipelines.scheduler run || status=$$?; \
-	[ $$status -le 1 ] || exit $$status; \
-	$(LAKE_PYTHON) -m pipelines status && $(LAKE_PYTHON) -m pipelines.examples && exit $$status
+	if [ $$status -gt 1 ]; then exit $$status; fi; \
+	echo; $(LAKE_PYTHON) -m pipelines status; \
+	for sql in "$$RESIDENTS" "$$LEADS" "$$TO_MEND"; do \
+	  echo; echo "$$sql;"; $(LAKE_PYTHON) -m pipelines query "$$sql" || exit; \
+	done; exit $$status
 
 test: $(INSTALLED) lint
 	$(LAKE_PYTHON) -m pytest $(ARGS)
@@ -24,7 +34,7 @@ lint: $(INSTALLED)
 up: $(INSTALLED)
 	$(LAKE_PYTHON) -m pipelines.scheduler up --port $(PORT)
 
-# A lake that holds more than the sample is data: it is never removed here.
+# A lake that `make run` did not begin is data: it is kept.
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

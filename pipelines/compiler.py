@@ -7,6 +7,7 @@ batch and are written beside it as `plan.json`.
 """
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -57,6 +58,11 @@ class Plan:
 
     def type(self, column: str) -> SemanticType:
         return dict(self.types)[column]
+
+    @property
+    def windowed(self) -> bool:
+        """True when a business rule compares the rows of a batch with each other."""
+        return any(re.search(r"\bover\s*\(", f"{r.holds} {r.when}", re.IGNORECASE) for r in self.business)
 
     @property
     def masks(self) -> int:

@@ -26,9 +26,10 @@ def tell(error: BaseException) -> str:
 
 
 def may_pass(error: BaseException) -> bool:
-    """True for trouble outside the data (disk, memory, locks, a concurrent commit), where a retry can help."""
+    """True for trouble outside the data (disk, memory, locks, two processes at once), where a retry can help."""
     import duckdb
-    import sqlalchemy.exc
     from pyiceberg.exceptions import CommitFailedException
+    from sqlalchemy.exc import IntegrityError, OperationalError
 
-    return isinstance(error, (OSError, duckdb.OperationalError, sqlalchemy.exc.OperationalError, CommitFailedException))
+    # IntegrityError: another process entered the same namespace or table at the same moment.
+    return isinstance(error, (OSError, duckdb.OperationalError, OperationalError, IntegrityError, CommitFailedException))

@@ -122,9 +122,8 @@ def lists(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project) -> dict[
 
 def _list_words(project: Project) -> dict[str, tuple[str, dict[str, str]]]:
     """Table of schema `reference` → its comment and the comments of its columns."""
-    found = {one.list: (f"{one.name} — {one.name_en} ({one.standard})", {c: f"{zh} — {en}" for c, (zh, en) in dict(one.columns).items()})
-             for one in reference.lists(project)}
-    return found
+    return {one.list: (f"{one.name} — {one.name_en} ({one.standard})", {c: f"{zh} — {en}" for c, (zh, en) in one.columns})
+            for one in reference.lists(project)}
 
 
 def restrict(lake: Lake, plans: dict[str, Plan], states: dict[str, Current], manifest: dict[str, Any]) -> None:

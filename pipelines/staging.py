@@ -1,7 +1,7 @@
 """One pass over a batch: landing → `staging/<batch_id>~r<revision>/`, the files that accepting will commit.
 
 accepted/*.parquet (base columns with Iceberg field ids) · quarantine.parquet (addresses and rule ids, no values) ·
-masks.parquet (one row per record) · plan.json · counts.json, written last: without it the folder is unfinished and
+masks.parquet (one row per record, by address) · plan.json · counts.json, written last: without it the folder is unfinished and
 is made again. Nothing outside the folder is touched.
 """
 from __future__ import annotations
@@ -23,11 +23,13 @@ from pipelines.compiler import CONFLICT, Plan
 from pipelines.contract import Source
 from pipelines.landing import Manifest
 from pipelines.proof import prove
+from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
 from pipelines.sql import connect, name, names, text
 
 ROW_GROUP = 122_880
+_proved: set[tuple[str, ...]] = set()
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,19 @@ def engine(lake: Lake, project: Project, plan: Plan) -> Iterator[duckdb.DuckDBPy
         reference.load(con, project)
         reference.load_macros(con, project)
         keys.install(con, lake)
-        prove(con, plan)
+        _prove_once(con, project, plan)
         yield con
     finally:
         con.close()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _prove_once(con: duckdb.DuckDBPyConnection, project: Project, plan: Plan) -> None:
+    """Prove the rules once per process and state of contract, rules, code lists and macros."""
+    state = (declared_hash(plan.dataset, project), reference.versions_hash(project), *reference.macros(project))
+    if state not in _proved:
+        prove(con, plan)
+        _proved.add(state)
 
 
 def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int]) -> Staged:
@@ -116,7 +126,10 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
         cells, op, unmapped = compiler.cells(plan.dataset, source, unit.header)
         unread |= {f"{unit.number}.{position}" for position in unmapped}
 
-        def select(from_sql: str, ordinal: str = "NULL::BIGINT") -> str:
+        # A window reorders rows, and then the row's place in the table no longer tells its ordinal.
+        counted = "row_number() OVER ()" if plan.windowed else "NULL::BIGINT"
+
+        def select(from_sql: str, ordinal: str = counted) -> str:
             return compiler.judge(plan, compiler.standardise(plan, cells, op, from_sql, as_of, ordinal))
 
         reading = readers.read(con, unit, select, f"unit_{unit.number}")
@@ -131,7 +144,7 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     con.execute(f"CREATE VIEW staged AS {' UNION ALL '.join(parts)}")
     con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
     if rejects:
-        con.executemany("INSERT INTO unparsed VALUES (?, ?, ?)", rejects)
+        con.execute("INSERT INTO unparsed SELECT unnest($1::INTEGER[]), unnest($2::BIGINT[]), unnest($3::VARCHAR[])", list(map(list, zip(*rejects))))
     return totals | {"reading": by, "unmapped_columns": len(unread), "loss_budget": plan.dataset.loss_budget}
 
 
@@ -213,7 +226,7 @@ def _write_masks(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path) -> None
         hit = "(_file, _ordinal) IN (SELECT (_file, _ordinal) FROM dropped WHERE outcome = 'conflict')"
         failed = f"_failed_{conflict.mask}"
         columns = columns.replace(failed, f"({failed} | CASE WHEN {hit} THEN {1 << conflict.bit} ELSE 0 END)::BIGINT AS {failed}", 1)
-    con.execute(f"COPY (SELECT _region AS region, {columns} FROM staged) "
+    con.execute(f"COPY (SELECT _file, _ordinal, _region AS region, {columns} FROM staged) "
                 f"TO {text(work / 'masks.parquet')} (FORMAT parquet, COMPRESSION zstd)")
 
 

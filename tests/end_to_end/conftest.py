@@ -1,6 +1,8 @@
 """One sample, taken through every step once, for all tests that look at the result."""
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,6 +26,7 @@ class Run:
     desk: steps.Desk
     truth: Path
     outcomes: dict[str, dict]
+    staged: Path
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """A connection with the truth (`defects`, `leads`, `personal_values`), addresses (`unit`) and quarantine."""
@@ -40,6 +43,15 @@ class Run:
             con.execute("INSERT INTO quarantine SELECT ?, _file, _ordinal, rules FROM read_parquet(?)", [steps.split_key(file.stem)[0], str(file)])
         return con
 
+    def add_marks(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Add `mark`(batch_id, rule, column, reason, outcome 'failed'|'repaired', _file, _ordinal) of every rule of every batch."""
+        con.execute('CREATE TABLE mark(batch_id VARCHAR, rule VARCHAR, "column" VARCHAR, reason VARCHAR, outcome VARCHAR, _file INTEGER, _ordinal BIGINT)')
+        for folder in sorted(self.staged.iterdir()):
+            for rule in json.loads((folder / "plan.json").read_text())["rules"]:
+                for outcome in ("failed", "repaired"):
+                    con.execute(f"INSERT INTO mark SELECT ?, ?, ?, ?, ?, _file, _ordinal FROM '{folder}/masks.parquet' WHERE _{outcome}_{rule['mask']} & {1 << rule['bit']} <> 0",
+                                [steps.split_key(folder.name)[0], rule["rule"], rule["column"], rule["reason"], outcome])
+
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory) -> Run:
@@ -50,9 +62,12 @@ def run(tmp_path_factory) -> Run:
     outcomes = {}
     for found in datasets(at.project):
         keys = steps.receive(found.id, desk=at)
-        passed = steps.judge(found.id, steps.stage(found.id, keys, at), at)
+        staged = steps.stage(found.id, keys, at)
+        for key in staged:
+            shutil.copytree(at.lake.staging / key, root / "staged" / key, ignore=shutil.ignore_patterns("accepted"))
+        passed = steps.judge(found.id, staged, at)
         if passed:
             steps.commit(found.id, passed, at)
         outcomes[found.id] = {"keys": keys, "passed": passed, "troubles": steps.report(found.id, keys, at)}
     assert steps.release(at)
-    return Run(at, Path(made.truth), outcomes)
+    return Run(at, Path(made.truth), outcomes, root / "staged")

@@ -49,7 +49,7 @@ def test_two_cities_and_two_sources_live_side_by_side(snapshot, tmp_path):
     _send(snapshot, tmp_path, "2026-10-01", [_row(1, "网格"), _row(4)], part="640100", source="grid")
     _send(snapshot, tmp_path, "2026-11-01", [_row(1)], part="640100")
     found = {r[0]: (r[2], r[3]) for r in _current(snapshot)}
-    assert found == {resident_id(1): ("有效", "police"), resident_id(3): ("有效", "police"), resident_id(4): ("网格", "grid")}
+    assert found == {resident_id(1): ("有效", "police"), resident_id(3): ("有效", "police"), resident_id(4): ("有效", "grid")}
     facts = steps.derive(snapshot, snapshot.plan("population.residence")).facts
     assert facts["disagreements"] == {"status": 1}
 

@@ -31,7 +31,7 @@ def test_a_file_error_tells_its_reason_but_not_the_file():
 
 @pytest.mark.parametrize("error, passing", [
     (OSError(28, "x"), True), (duckdb.IOException("x"), True), (duckdb.OutOfMemoryException("x"), True),
-    (sqlalchemy.exc.OperationalError("x", None, Exception()), True),
+    (sqlalchemy.exc.OperationalError("x", None, Exception()), True), (sqlalchemy.exc.IntegrityError("x", None, Exception()), True),
     (duckdb.ConversionException("x"), False), (WrongUse("x"), False), (ValueError("x"), False),
 ])
 def test_only_trouble_outside_the_data_may_pass(error, passing):

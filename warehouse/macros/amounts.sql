@@ -1,6 +1,7 @@
 -- Numbers and amounts of money. Units of the text win over the unit of the column; a named currency with neither 元 nor 万 is refused: its unit is not certain.
 
-CREATE OR REPLACE MACRO _unless_word_but_zero(t) AS CASE WHEN t <> '0' AND is_placeholder(t) THEN NULL ELSE t END;
+CREATE OR REPLACE MACRO _unless_word_but_zero(t) AS
+  list_transform([t], lambda __t: CASE WHEN __t <> '0' AND is_placeholder(__t) THEN NULL ELSE __t END)[1];
 CREATE OR REPLACE MACRO clean_number(x) AS
   CASE WHEN regexp_full_match(x, '-?[0-9]+(\.[0-9]+)?') THEN x
        ELSE _unless_word_but_zero(upper(ltrim(replace(_visible(half_width(x)), ' ', ''), '''￥¥$'))) END;

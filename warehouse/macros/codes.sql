@@ -13,12 +13,11 @@ CREATE OR REPLACE MACRO _alias_codes(list_name) AS
 CREATE OR REPLACE MACRO _country_aliases() AS _aliases('country');
 
 -- 0 and 其他 are placeholders only where the list does not hold them.
-CREATE OR REPLACE MACRO _code_unless_placeholder(list_name, key) AS
-  CASE WHEN list_contains(_aliases(list_name), key) THEN key
-       WHEN is_placeholder(key) OR _is_placeholder_number(key) THEN NULL ELSE key END;
 CREATE OR REPLACE MACRO clean_code(list_name, x) AS
-  CASE WHEN regexp_full_match(x, '[0-9A-Z]*[1-8A-Z][0-9A-Z]*|[男女]') AND NOT is_placeholder(x) AND NOT _is_placeholder_number(x) THEN x
-       ELSE _code_unless_placeholder(list_name, code_key(x)) END;
+  CASE WHEN regexp_full_match(x, '[0-9A-Z\x{4E00}-\x{9FFF}]+') AND NOT _is_no_identifier(x) THEN x
+       WHEN list_contains(_aliases(list_name), x) THEN x
+       WHEN list_contains(_aliases(list_name), code_key(x)) THEN code_key(x)
+       ELSE _unless_placeholder(code_key(x)) END;
 
 -- Lost leading zeros: digits shorter than the one length all codes of the list have.
 CREATE OR REPLACE MACRO _code_length(list_name) AS

@@ -13,7 +13,7 @@ CREATE OR REPLACE MACRO is_mobile(x) AS clean_mobile(x) IS NOT NULL AND mobile_r
 
 -- 电话: 手机、固话 (区号-号码、可带分机)、400/800、95/96 短号。Any telephone; a land line is written area-number, extension after 转.
 CREATE OR REPLACE MACRO _unless_phone_placeholder(t) AS
-  CASE WHEN is_placeholder(upper(t)) OR regexp_full_match(t, '0+|1+|9{7,}') THEN NULL ELSE upper(t) END;
+  list_transform([upper(t)], lambda __t: CASE WHEN is_placeholder(__t) OR regexp_full_match(__t, '0+|1+|9{7,}') THEN NULL ELSE __t END)[1];
 CREATE OR REPLACE MACRO clean_phone(x) AS
   CASE WHEN regexp_full_match(x, '1[3-9][0-9]{9}|0[0-9]{2,3}-[2-9][0-9]{6,7}') THEN x
        ELSE _unless_phone_placeholder(regexp_replace(regexp_replace(regexp_replace(half_width(_visible(x)), '[\s()\[\]''‐‑–—−－.]+', '-', 'g'),

@@ -21,7 +21,7 @@ CREATE OR REPLACE MACRO _date_of(t) AS
 CREATE OR REPLACE MACRO _is_no_date(t) AS
   is_placeholder(t) OR regexp_full_match(t, '0+|0000[-/.]00?[-/.]00?.*') OR coalesce(_date_of(t) IN
     (DATE '1900-01-01', DATE '1899-12-31', DATE '1899-12-30', DATE '1970-01-01', DATE '0001-01-01'), false);
-CREATE OR REPLACE MACRO _unless_no_date(t) AS CASE WHEN _is_no_date(t) THEN NULL ELSE t END;
+CREATE OR REPLACE MACRO _unless_no_date(t) AS list_transform([t], lambda __t: CASE WHEN _is_no_date(__t) THEN NULL ELSE __t END)[1];
 CREATE OR REPLACE MACRO clean_date(x) AS
   CASE WHEN regexp_full_match(x, '(18[5-8]|19[1-689]|20[0-8])[0-9]-?[0-9]{2}-?[0-9]{2}') THEN x ELSE _unless_no_date(_date_text(x)) END;
 CREATE OR REPLACE MACRO _kept_date(x, words) AS

@@ -21,9 +21,9 @@ CREATE OR REPLACE MACRO _spaced(x) AS
 CREATE OR REPLACE MACRO is_placeholder(x) AS
   regexp_full_match(x, '|NULL|\\N|N/?A|NONE|NIL|NAN|#N/A|[-–—_]+|/+|\\+|\*|\.+|0|00000000|000000000000000000|无|暂无|没有|空|无数据|无信息|不详|未知|不明|未填|未填写|待补|待定|待查|待核实|其它|其他|测试|TEST|XXX+|同上|见附件');
 
--- Digits that stand for "nothing" where a number with structure belongs.
-CREATE OR REPLACE MACRO _is_placeholder_number(x) AS
-  regexp_full_match(x, '0+|1{18}|9{6,}|1234567?8?9?(0[0-9]*)?');
+-- The same where a number with structure belongs: 000…, 111…, 999999…, 123456… are nothing too.
+CREATE OR REPLACE MACRO _is_no_identifier(x) AS
+  regexp_full_match(x, '|NULL|\\N|N/?A|NONE|NIL|NAN|#N/A|[-–—_]+|/+|\\+|\*|\.+|0+|1{18}|9{6,}|1234567?8?9?(0[0-9]*)?|无|暂无|没有|空|无数据|无信息|不详|未知|不明|未填|未填写|待补|待定|待查|待核实|其它|其他|测试|TEST|XXX+|同上|见附件');
 
 -- Characters that show that a character was lost: U+FFFD, boxes, 锟斤拷, private use, control characters.
 CREATE OR REPLACE MACRO has_lost_characters(x) AS
@@ -37,14 +37,15 @@ CREATE OR REPLACE MACRO _is_scientific(x) AS regexp_full_match(x, '-?[0-9]+(\.[0
 
 -- 标识符清洗: 半角、去空格与连字符和撇号、大写; 占位值为 NULL。An identifier as it should have been typed; placeholders become NULL.
 CREATE OR REPLACE MACRO _identifier_text(x) AS
-  upper(regexp_replace(half_width(x), '[\s\x0B''‘’`\-‐‑‒–—−\x{200B}-\x{200F}\x{2060}\x{FEFF}\x{AD}\x{2028}\x{2029}]', '', 'g'));
+  CASE WHEN regexp_full_match(x, '[0-9A-Za-z]+') THEN upper(x) ELSE upper(regexp_replace(half_width(x), '[\s\x0B''‘’`\-‐‑‒–—−\x{200B}-\x{200F}\x{2060}\x{FEFF}\x{AD}\x{2028}\x{2029}]', '', 'g')) END;
+-- A list of one: its argument, a long expression, is computed once and not once per use.
 CREATE OR REPLACE MACRO _unless_placeholder(t) AS
-  CASE WHEN is_placeholder(t) OR _is_placeholder_number(t) THEN NULL ELSE t END;
+  list_transform([t], lambda __t: CASE WHEN _is_no_identifier(__t) THEN NULL ELSE __t END)[1];
 CREATE OR REPLACE MACRO clean_identifier(x) AS _unless_placeholder(_identifier_text(x));
 
 -- 文本清洗: 去不可见字符与多余空格; 占位词为 NULL。Running text: spaces put in order; placeholders become NULL.
 CREATE OR REPLACE MACRO _unless_word(t) AS
-  CASE WHEN is_placeholder(upper(half_width(t))) THEN NULL ELSE t END;
+  list_transform([t], lambda __t: CASE WHEN strlen(__t) <= 12 AND is_placeholder(upper(half_width(__t))) THEN NULL ELSE __t END)[1];
 CREATE OR REPLACE MACRO clean_text(x) AS
   CASE WHEN strlen(x) > 12 AND regexp_full_match(x, '[^\s\x0B\x{A0}\x{AD}\x{200B}-\x{200F}\x{2028}\x{2029}\x{2060}\x{3000}\x{FEFF}]+') THEN x
        ELSE _unless_word(_spaced(x)) END;

@@ -33,7 +33,7 @@ representative AS (
         SELECT uscc, person_id, 'key_person' FROM legal_entity.key_person, today
         WHERE is_legal_rep = '1' AND (end_date IS NULL OR end_date >= today.as_of)
     )
-    WHERE person_id IS NOT NULL
+    WHERE person_id IN (SELECT person_id FROM credit.judgment_defaulter)
     GROUP BY uscc, person_id
 )
 SELECT

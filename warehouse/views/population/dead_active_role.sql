@@ -32,20 +32,22 @@ active AS (
     SELECT uscc, legal_rep_person_id FROM legal_entity.enterprise WHERE status_code = '1'
 ),
 role AS (
-    SELECT legal_rep_person_id AS person_id, 'legal_representative' AS role, uscc AS organisation, NULL AS evidence, NULL AS until FROM active
+    SELECT legal_rep_person_id AS person_id, 'legal_representative' AS role, uscc AS organisation, NULL AS evidence, NULL AS until
+    FROM active WHERE legal_rep_person_id IN (SELECT person_id FROM dead)
     UNION
     SELECT k.person_id, CASE WHEN k.is_legal_rep = '1' THEN 'legal_representative' ELSE 'officer' END, k.uscc,
         CASE WHEN k.is_legal_rep = '1' THEN NULL ELSE p.name END, NULL
     FROM legal_entity.key_person k JOIN active ON active.uscc = k.uscc
     LEFT JOIN reference.position p ON p.code = k.position_code CROSS JOIN today
-    WHERE k.end_date IS NULL OR k.end_date >= today.as_of
+    WHERE k.person_id IN (SELECT person_id FROM dead) AND (k.end_date IS NULL OR k.end_date >= today.as_of)
     UNION
     SELECT s.investor_person_id, 'shareholder', s.uscc, s.ratio::DECIMAL(7, 2)::VARCHAR || ' %', NULL
     FROM legal_entity.shareholder s JOIN active ON active.uscc = s.uscc
+    WHERE s.investor_person_id IN (SELECT person_id FROM dead)
     UNION
     SELECT i.person_id, 'insured', i.employer_uscc, t.name, i.end_ym
     FROM population.social_insurance i LEFT JOIN reference.insurance_type t ON t.code = i.insurance_type
-    WHERE i.status_code = '1'
+    WHERE i.status_code = '1' AND i.person_id IN (SELECT person_id FROM dead)
 )
 SELECT
     'Q6.dead_active_role' AS rule_id, r.person_id, r.role, r.organisation, r.evidence, d.death_month, d.death_sources,
