@@ -25,7 +25,7 @@ run: $(INSTALLED) $(SAMPLE)
 	  echo; echo "$$sql;"; $(LAKE_PYTHON) -m pipelines query "$$sql" || exit; \
 	done; exit $$status
 
-test: $(INSTALLED) lint
+test: $(INSTALLED)
 	$(LAKE_PYTHON) -m pytest $(ARGS)
 
 lint: $(INSTALLED)

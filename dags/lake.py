@@ -3,7 +3,7 @@
 `ingest.<dataset>` takes the batch date as partition key: receive → stage → judge → commit → verdict. `commit` emits
 the dataset's asset when a batch was accepted; `verdict` fails, without a retry, when one was held or refused.
 `release` is fired by any asset. Airflow starts one run per event (measured: 12 for 12), so runs are coalesced: one at
-a time, when no stage or commit runs or waits; a run with others behind it is skipped, and the last publishes all
+a time, when no other step needs an engine; a run with others behind it is skipped, and the last publishes all
 that is accepted by then. Only ids and counts go through XCom, and only what `failures.tell` says into logs.
 """
 from __future__ import annotations
@@ -64,7 +64,7 @@ def stage(dataset_id: str, keys: list[str]) -> list[str]:
     return staged
 
 
-@task(retries=0)
+@task(pool="engine", retries=0)
 def judge(dataset_id: str, keys: list[str]) -> list[str]:
     """Let Great Expectations judge the staged batches; the rest is held."""
     accepted = _step("judge", dataset_id, keys)

@@ -177,10 +177,12 @@ def _disagreements(con: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int]
     return {c: n for c, n in zip(columns, found) if n}
 
 
-def sweep(lake: Lake, dataset_id: str, keep: set[str]) -> int:
-    """Remove derived states whose version is not in `keep`; returns how many."""
+def sweep(lake: Lake, dataset_id: str, published: str) -> int:
+    """Remove derived states but the published and the newest one; returns how many. The caller holds the dataset's lock."""
     folder = lake.current / dataset_id
-    old = [p for p in folder.glob("*") if p.name not in keep] if folder.exists() else []
+    states = sorted(folder.glob("*"), key=lambda p: p.stat().st_mtime_ns)
+    newest = [p.name for p in states if p.suffix != ".part"][-1:]
+    old = [p for p in states if p.name not in (published, *newest)]
     for path in old:
         shutil.rmtree(path)
     return len(old)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from pipelines.current import Current
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
-from pipelines.sql import name, names, text
+from pipelines.sql import connect, name, names, text, texts
+from pipelines.version import code_version
 
 FORMAT = 1
 _OWN_WORDS = {"_key": "主键摘要 — Digest of the key", "_file": "文件序号 — Number of the file in the batch",
@@ -41,25 +43,56 @@ def sha256(file: Path) -> str | None:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def dataset(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plan: Plan, state: Current | None, written: list[str]) -> dict[str, Any]:
+class Engine:
+    """A DuckDB connection with lists, macros and keys, made when the first file has to be written (1.3 s of CPU).
+
+    It reads and writes nothing outside the lake: contracts supply SQL.
+    """
+
+    def __init__(self, lake: Lake, project: Project):
+        self.lake, self.project, self.written = lake, project, []
+
+    @cached_property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        lake, scratch = self.lake, self.lake.staging / ".release"
+        scratch.mkdir(exist_ok=True)
+        con = connect(temp=scratch)
+        reference.load(con, self.project)
+        reference.load_macros(con, self.project)
+        keys.install(con, lake)
+        allowed = (lake.current, lake.quarantine, lake.releases, scratch)
+        con.execute(f"SET allowed_directories = {texts(allowed)}; SET enable_external_access = false")
+        return con
+
+    def close(self) -> None:
+        """Close the connection if one was made."""
+        if "con" in self.__dict__:
+            self.con.close()
+
+
+def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]:
+    """The manifest's entry of one dataset, its masked file written if it is new.
+
+    Raises:
+        WrongUse: the file holds other columns than the masks allow.
+    """
     d, columns = plan.dataset, masks.published(plan)
-    select = _masked_select(con, plan, columns, state)
-    made_by = [FORMAT, select.replace(str(lake.current), ""), keys.key_id(lake), (project.macros / "redact.sql").read_text("utf-8")]
+    select = _masked_select(plan, columns, state)
+    made_by = [FORMAT, select.replace(str(engine.lake.current), ""), keys.key_id(engine.lake), (engine.project.macros / "redact.sql").read_text("utf-8")]
     version = f"{state.facts['version'] if state else 'empty'}-{fingerprint(made_by)[:12]}"
-    file, rows = _materialise(con, lake, f"{d.id}/{version}", select, written)
-    facts = state.facts if state else {"rows": 0, "stale_rows": 0, "disagreements": {}, "as_of": None}
-    as_of = facts["as_of"] or "尚无数据 no data yet"
-    shown = [(r[0], r[1]) for r in con.execute("SELECT name, type FROM parquet_schema($1) WHERE num_children IS NULL", [str(lake.releases / file["path"])]).fetchall()]
+    file, shown = _materialise(engine, f"{d.id}/{version}", select)
     exposed = masks.exposed(plan, {n for n, _ in shown})
     if exposed or [n for n, _ in shown] != [c.name for c in columns]:
         raise WrongUse(f"{d.id}: the published file holds other columns than its masks allow: {', '.join(exposed) or 'order differs'}.")
+    facts = state.facts if state else {"rows": 0, "stale_rows": 0, "disagreements": {}, "as_of": None}
+    rows, as_of = file["rows"], facts["as_of"] or "尚无数据 no data yet"
     return {"kind": "dataset", "version": version, "rows": rows, "withheld_rows": facts["rows"] - rows, "stale_rows": facts["stale_rows"],
             "disagreements": sum(facts["disagreements"].values()), "as_of": facts["as_of"], "contract_version": d.version,
-            "contract_hash": declared_hash(d, project), "files": [file], "comment": f"{d.name} — {d.grain}\n{d.purpose}\n数据截至 as of: {as_of}",
+            "contract_hash": declared_hash(d, engine.project), "files": [file], "comment": f"{d.name} — {d.grain}\n{d.purpose}\n数据截至 as of: {as_of}",
             "columns": [(c.name, c.type, c.comment) for c in columns]}
 
 
-def _masked_select(con: duckdb.DuckDBPyConnection, plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Current | None) -> str:
+def _masked_select(plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Current | None) -> str:
     """The masked rows in the order of `current`; sorted anew where the key is only now made a pseudonym."""
     d = plan.dataset
     physical = [(n, t) for n, t in plan.physical() if n != "_op"] + [("_source", "VARCHAR"), ("_stale_since", "DATE")]
@@ -72,22 +105,24 @@ def _masked_select(con: duckdb.DuckDBPyConnection, plan: Plan, columns: tuple[ma
     return f"SELECT {listed} FROM {rows}{where}{order}"
 
 
-def _materialise(con: duckdb.DuckDBPyConnection, lake: Lake, place: str, select: str, written: list[str]) -> tuple[dict[str, Any], int]:
-    """Write releases/data/<place>/rows.parquet unless it is there; returns its manifest entry and its rows."""
-    final = lake.releases / "data" / place
+def _materialise(engine: Engine, place: str, select: str) -> tuple[dict[str, Any], list[list[str]]]:
+    """Write releases/data/<place>/rows.parquet unless it is there; returns its manifest entry and its (column, type)s."""
+    final = engine.lake.releases / "data" / place
     if not (final / "facts.json").exists():
         work = final.with_name(f"{final.name}.part")
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(final, ignore_errors=True)
-        _folders(work, lake.releases)
-        con.execute(f"COPY ({select}) TO {text(work / 'rows.parquet')} (FORMAT parquet, COMPRESSION zstd)")
-        (work / "facts.json").write_text(json.dumps(entry(con, work / "rows.parquet")))
+        _folders(work, engine.lake.releases)
+        rows = work / "rows.parquet"
+        engine.con.execute(f"COPY ({select}) TO {text(rows)} (FORMAT parquet, COMPRESSION zstd)")
+        columns = [c[:2] for c in engine.con.execute(f"DESCRIBE FROM read_parquet({text(rows)})").fetchall()]
+        (work / "facts.json").write_text(json.dumps({"entry": entry(engine.con, rows), "columns": columns}))
         for file in work.iterdir():
             file.chmod(0o644)
         os.replace(work, final)
-        written.append(place.partition("/")[0])
+        engine.written.append(place.partition("/")[0])
     facts = json.loads((final / "facts.json").read_text())
-    return {"path": f"data/{place}/rows.parquet", **facts}, facts["rows"]
+    return {"path": f"data/{place}/rows.parquet", **facts["entry"]}, facts["columns"]
 
 
 def entry(con: duckdb.DuckDBPyConnection, file: Path) -> dict[str, Any]:
@@ -104,26 +139,18 @@ def _folders(path: Path, root: Path) -> None:
         level.chmod(0o755)
 
 
-def lists(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project) -> dict[str, Any]:
-    """Every table of schema `reference` as a published file; one is written again only when its rows change."""
-    words = _list_words(project)
+def lists(engine: Engine) -> dict[str, Any]:
+    """The manifest's entries of the code lists (schema `reference`); one is written again only when its version changes."""
+    versions, derived = reference.versions(engine.project), [reference.versions_hash(engine.project), code_version()]
     relations = {}
-    for (table,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'reference' ORDER BY ALL").fetchall():
-        columns = con.execute("SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'reference' AND table_name = $1 "
-                              "ORDER BY column_index", [table]).fetchall()
-        rows = con.execute(f"SELECT md5(string_agg(r::VARCHAR, chr(30) ORDER BY r::VARCHAR)) FROM reference.{name(table)} r").fetchone()[0]
-        version = fingerprint([rows, columns])[:16]
-        file, count = _materialise(con, lake, f"reference.{table}/{version}", f"FROM reference.{name(table)}", [])
-        comment, described = words[table]
-        relations[f"reference.{table}"] = {"kind": "reference", "version": version, "rows": count, "files": [file], "comment": comment,
-                                           "columns": [(n, t, described[n]) for n, t in columns]}
+    for one in reference.lists(engine.project):
+        version = fingerprint([FORMAT, versions.get(one.list, derived)])[:16]
+        file, columns = _materialise(engine, f"reference.{one.list}/{version}", f"FROM reference.{name(one.list)}")
+        words = {c: f"{zh} — {en}" for c, (zh, en) in one.columns}
+        relations[f"reference.{one.list}"] = {
+            "kind": "reference", "version": version, "rows": file["rows"], "files": [file],
+            "comment": f"{one.name} — {one.name_en} ({one.standard})", "columns": [(n, t, words[n]) for n, t in columns]}
     return relations
-
-
-def _list_words(project: Project) -> dict[str, tuple[str, dict[str, str]]]:
-    """Table of schema `reference` → its comment and the comments of its columns."""
-    return {one.list: (f"{one.name} — {one.name_en} ({one.standard})", {c: f"{zh} — {en}" for c, (zh, en) in one.columns})
-            for one in reference.lists(project)}
 
 
 def restrict(lake: Lake, plans: dict[str, Plan], states: dict[str, Current], manifest: dict[str, Any]) -> None:

@@ -22,7 +22,6 @@ from pipelines.current import Current
 from pipelines.ledger import Ledger, now
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
-from pipelines.sql import connect, text
 from pipelines.version import code_version
 
 KEEP = 12
@@ -46,23 +45,23 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
     _judge(plans)
     _sweep_unfinished(lake)
     releases = kept(lake)
-    con = _engine(lake, project)
+    engine = published.Engine(lake, project)
     try:
-        content, written = _content(con, lake, project, plans, states)
+        content = _content(engine, plans, states)
         newest = releases[-1] if releases else None
         if newest and newest["fingerprint"] == published.fingerprint(content):
             if _known(ledger, newest["release_id"]) and lake.database.exists():
                 return None
             manifest = newest
         else:
-            manifest = _make(con, lake, project, plans, ledger, content, reason)
+            manifest = _make(engine, plans, ledger, content, reason)
     finally:
-        con.close()
+        engine.close()
     database.point(_folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
     published.restrict(lake, plans, states, manifest)
     _record(ledger, manifest)
     _sweep(lake, ledger)
-    return _summary(lake, manifest) | {"written": written}
+    return _summary(lake, manifest) | {"written": [d for d in engine.written if d in plans]}
 
 
 def rollback(lake: Lake, project: Project, ledger: Ledger, release_id: int | None = None) -> dict[str, Any]:
@@ -114,37 +113,20 @@ def _judge(plans: dict[str, Plan]) -> None:
         raise WrongUse("\n".join(errors))
 
 
-def _engine(lake: Lake, project: Project) -> duckdb.DuckDBPyConnection:
-    """A connection with lists, macros and keys that reads and writes nothing outside the lake: contracts supply SQL."""
-    scratch = lake.staging / ".release"
-    scratch.mkdir(exist_ok=True)
-    con = connect(temp=scratch)
-    reference.load(con, project)
-    reference.load_macros(con, project)
-    keys.install(con, lake)
-    con.execute(f"SET allowed_directories = [{text(lake.current)}, {text(lake.quarantine)}, {text(lake.releases)}, {text(scratch)}]")
-    con.execute("SET enable_external_access = false")
-    return con
-
-
-def _content(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: dict[str, Plan],
-             states: dict[str, Current]) -> tuple[dict[str, Any], list[str]]:
-    """What a release shows, without its number and its governance; and the datasets whose files had to be written."""
-    written: list[str] = []
-    relations = {d: published.dataset(con, lake, project, plan, states.get(d), written) for d, plan in plans.items()}
-    relations |= published.lists(con, lake, project)
-    declared = themes.themes(project)
+def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current]) -> dict[str, Any]:
+    """What a release shows, without its number and its governance: equal content is no new release."""
+    relations = {d: published.dataset(engine, plan, states.get(d)) for d, plan in plans.items()} | published.lists(engine)
+    declared = themes.themes(engine.project)
     views = [t.facts() for t in declared if set(t.needs) <= set(plans)]
     left_out = {t.id: sorted(set(t.needs) - set(plans)) for t in declared if not set(t.needs) <= set(plans)}
-    content = {"relations": relations, "macros": reference.macros(project), "views": views, "left_out": left_out,
-               "pseudonym": {"scheme": keys.SCHEME, "key_id": keys.key_id(lake)}, "format": published.FORMAT}
-    return json.loads(json.dumps(content, ensure_ascii=False)), written
+    content = {"relations": relations, "macros": reference.macros(engine.project), "views": views, "left_out": left_out,
+               "pseudonym": {"scheme": keys.SCHEME, "key_id": keys.key_id(engine.lake)}, "format": published.FORMAT}
+    return json.loads(json.dumps(content, ensure_ascii=False))
 
 
-def _make(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: dict[str, Plan], ledger: Ledger,
-          content: dict[str, Any], reason: str) -> dict[str, Any]:
+def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, content: dict[str, Any], reason: str) -> dict[str, Any]:
     """Write the folder of a new release: governance, the tried database, and last the manifest."""
-    r = tables.releases
+    lake, r = engine.lake, tables.releases
     used = [m["release_id"] for m in kept(lake)] + [row["release_id"] for row in ledger.rows(sa.select(r.c.release_id))]
     number = max(used, default=0) + 1
     folder = _folder(lake, number)
@@ -152,9 +134,9 @@ def _make(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: d
     folder.chmod(0o755)
     manifest = content | {"release_id": number, "created_at": now(), "reason": reason, "code_version": code_version(),
                           "engine": duckdb.__version__, "fingerprint": published.fingerprint(content)}
-    for table, file in governance.export(con, lake, project, plans, ledger, manifest, folder).items():
+    for table, file in governance.export(engine.con, lake, engine.project, plans, ledger, manifest, folder).items():
         file.chmod(0o644)
-        declared, entry = governance.TABLES[table], published.entry(con, file)
+        declared, entry = governance.TABLES[table], published.entry(engine.con, file)
         manifest["relations"] = manifest["relations"] | {f"governance.{table}": {
             "kind": "governance", "rows": entry["rows"], "comment": declared.comment,
             "files": [{"path": str(file.relative_to(lake.releases)), **entry}],

@@ -296,7 +296,8 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
             done = publication.publish(desk.lake, desk.project, plans, states, desk.ledger, "accepted batches")
             detail |= done or {"changed": False}
         for dataset_id, state in states.items():
-            current.sweep(desk.lake, dataset_id, {state.facts["version"]})
+            with writer(desk.lake, dataset_id):
+                current.sweep(desk.lake, dataset_id, state.facts["version"])
     return done
 
 

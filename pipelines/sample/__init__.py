@@ -122,6 +122,8 @@ def _other_texts(con: duckdb.DuckDBPyConnection, project: Project) -> None:
 
 def _write(con: duckdb.DuckDBPyConnection, made: Submission, out: Path, truth: Path, faults: bool) -> dict[str, int]:
     """Write the files of one submission and record their truth; the clean table is dropped afterwards."""
+    if not made.parts:
+        return {}
     folder = out / made.dataset.id / made.source.source / str(made.batch_date)
     contact = con.execute("SELECT name, mobile FROM world.person WHERE length(name) = 3 ORDER BY i DESC LIMIT 1").fetchone()
     names = [_file_name(con, made, part, contact) for part in made.parts]
@@ -141,8 +143,8 @@ def _write(con: duckdb.DuckDBPyConnection, made: Submission, out: Path, truth: P
     truths.keep_clean(con, made, truth)
     for part, name in zip(made.parts, names):
         if faults and (made.dataset.id, part) == _FAULTY_FILE:
-            for ordinal in spoil(con, folder / name, name):
-                truths.record_fault(con, made, name, ordinal)
+            for rule, ordinal in spoil(con, folder / name, name).items():
+                truths.record_fault(con, made, name, ordinal, rule)
                 defects += 1
     rows = con.execute(f"SELECT count(*) FROM {made.table}").fetchone()[0]
     con.execute(f"DROP VIEW placed; DROP TABLE {made.table}")

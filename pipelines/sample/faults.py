@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 
-def spoil(con: duckdb.DuckDBPyConnection, path: Path, name: str) -> tuple[int, int]:
+def spoil(con: duckdb.DuckDBPyConnection, path: Path, name: str) -> dict[str, int]:
     """Open a quote that nobody closes in the middle of the file, and cut the last field off a line at three quarters.
 
     Only rows without any other defect are damaged. The file must hold no line end inside a value.
@@ -16,7 +16,7 @@ def spoil(con: duckdb.DuckDBPyConnection, path: Path, name: str) -> tuple[int, i
         name: the file's name in that view.
 
     Returns:
-        The record ordinals of the two lines.
+        What the by-lines reading must say → the record ordinal.
     """
     data = path.read_bytes().split(b"\n")
     records = len(data) - 2
@@ -25,7 +25,7 @@ def spoil(con: duckdb.DuckDBPyConnection, path: Path, name: str) -> tuple[int, i
     line, end = data[cut].removesuffix(b"\r"), data[cut][len(data[cut].removesuffix(b"\r")):]
     data[cut] = line.rpartition(b",")[0] + end
     path.write_bytes(b"\n".join(data))
-    return quoted, cut
+    return {"line.quote": quoted, "line.width": cut}
 
 
 def _clean_row(con: duckdb.DuckDBPyConnection, name: str, near: int) -> int:

@@ -2,7 +2,8 @@
 
 Defects follow the semantic type of a column, so a contract's columns get theirs without being named here; those that
 break a business rule are named in `BY_RULE`. A defect is planted only where the contract declares a check for it (or is
-marked as having none), at most one per row. Rates are DOMAIN working values, per eligible row.
+marked as having none), at most one per row. Rates are working values of the dirt catalogue, per eligible row. Of that
+catalogue the sample leaves out: X18 (no column pair for it), X23 (only files of two encodings in one batch), X27, X35.
 """
 from __future__ import annotations
 

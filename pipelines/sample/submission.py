@@ -223,7 +223,7 @@ def _changed(dataset: Dataset, kind: str) -> str | None:
         return ""
     if kind == OLDER and dataset.latest_by:
         older = sql.name(dataset.latest_by)
-        return f"REPLACE (strftime({older}::TIMESTAMP - INTERVAL 400 DAY, '%Y-%m-%d %H:%M:%S') AS {older}, '81' AS education_code)"
+        return f"REPLACE (strftime({older}::TIMESTAMP - INTERVAL 400 DAY, '%Y-%m-%d %H:%M:%S') AS {older})"
     if kind == CONFLICT and dataset.id == "population.person":
         return "REPLACE (reverse(name) || '彧' AS name)"
     return None

@@ -28,15 +28,16 @@ def begin(con: duckdb.DuckDBPyConnection) -> None:
     """Create the empty truth tables."""
     con.execute("CREATE TABLE defects (dataset VARCHAR, source VARCHAR, batch_date DATE, file VARCHAR, ordinal BIGINT, "
                 '"column" VARCHAR, defect VARCHAR, clean VARCHAR, submitted VARCHAR, outcome VARCHAR, rule VARCHAR)')
-    con.execute("CREATE TABLE unusable_codes (dataset VARCHAR, record VARCHAR)")
+    con.execute("CREATE TABLE unusable_codes (record VARCHAR)")
     con.execute("CREATE TABLE personal_values (kind VARCHAR, value VARCHAR, searchable BOOLEAN)")
 
 
 def record(con: duckdb.DuckDBPyConnection, made: Submission, files: list[str]) -> int:
     """Add the defects and personal values of one written submission; returns the number of defects."""
     where = f"{sql.text(made.dataset.id)}, {sql.text(made.source.source)}, DATE {sql.text(made.batch_date)}"
-    place = f"{sql.texts(files)}[_file], rowid - min(rowid) OVER (PARTITION BY _file) + 1 AS _ordinal"
-    con.execute(f"CREATE OR REPLACE TEMP VIEW placed AS SELECT *, {place.replace('[_file],', '[_file] AS _name,')} FROM {made.table}")
+    first = [r[0] for r in con.execute(f"SELECT min(rowid) FROM {made.table} GROUP BY _file ORDER BY _file").fetchall()]
+    con.execute(f"CREATE OR REPLACE TEMP VIEW placed AS SELECT *, {sql.texts(files)}[_file] AS _name, "
+                f"rowid - {first}[_file] + 1 AS _ordinal FROM {made.table}")
     before = con.execute("SELECT count(*) FROM defects").fetchone()[0]
     if made.plants:
         clean = " ".join(f"WHEN {p.number} THEN {sql.name(p.column)}" for p in made.plants)
@@ -53,16 +54,16 @@ def record(con: duckdb.DuckDBPyConnection, made: Submission, files: list[str]) -
                 f"FROM placed WHERE _extra IS NULL AND _order IN (SELECT _order FROM placed WHERE _extra = '{CONFLICT}') ORDER BY 4, 5")
     lost = [p.number for p in made.plants if p.column == "uscc" and p.outcome in (FLAGGED, MISSING)]
     if lost and made.dataset.domain == "credit" and "decision_no" in made.dataset.key:
-        con.execute(f"INSERT INTO unusable_codes SELECT {sql.text(made.dataset.id)}, decision_no FROM placed "
+        con.execute(f"INSERT INTO unusable_codes SELECT decision_no FROM placed "
                     f"WHERE list_contains({lost}, _plant) AND subject_kind <> '2'")
     _personal(con, made)
     return con.execute("SELECT count(*) FROM defects").fetchone()[0] - before
 
 
-def record_fault(con: duckdb.DuckDBPyConnection, made: Submission, file: str, ordinal: int) -> None:
-    """Add a line that no reader can take as a record."""
-    con.execute("INSERT INTO defects VALUES (?, ?, ?, ?, ?, NULL, ?, NULL, NULL, 'unparseable', NULL)",
-                [made.dataset.id, made.source.source, made.batch_date, file, ordinal, FAULT])
+def record_fault(con: duckdb.DuckDBPyConnection, made: Submission, file: str, ordinal: int, rule: str) -> None:
+    """Add a line that no reader can take as a record; `rule` is the reading's reason."""
+    con.execute("INSERT INTO defects VALUES (?, ?, ?, ?, ?, NULL, ?, NULL, NULL, 'unparseable', ?)",
+                [made.dataset.id, made.source.source, made.batch_date, file, ordinal, FAULT, rule])
 
 
 def note_personal(con: duckdb.DuckDBPyConnection, kind: str, values: list[str]) -> None:
@@ -103,6 +104,6 @@ def finish(con: duckdb.DuckDBPyConnection, truth: Path, anchor: object) -> int:
         con.execute(f"CREATE TEMP TABLE t_{dataset.partition('.')[2]} AS SELECT * FROM (\n{query}) WHERE _since <= getvariable('batch')")
     con.execute((QUERIES.parent / "leads.sql").read_text(encoding="utf-8"))
     truth.mkdir(parents=True, exist_ok=True)
-    for table, order in (("defects", "ALL"), ("leads", "ALL"), ("personal_values", "ALL")):
-        con.execute(f"COPY (SELECT DISTINCT * FROM {table} ORDER BY {order}) TO {sql.text(truth / (table + '.parquet'))} (FORMAT parquet)")
+    for table, order in (("defects", " ORDER BY ALL"), ("leads", " ORDER BY ALL"), ("personal_values", "")):
+        con.execute(f"COPY (SELECT DISTINCT * FROM {table}{order}) TO {sql.text(truth / (table + '.parquet'))} (FORMAT parquet)")
     return con.execute("SELECT count(*) FROM leads").fetchone()[0]

@@ -1,13 +1,14 @@
 """Code lists: `warehouse/reference/lists.yaml` and its CSV files as tables of schema `reference`, and the macros over them.
 
-Tables: one per declared list; `code` (list, code, label); `code_alias` (list, alias, code), where an alias of two
-codes stands for none and a code always stands for itself; `region`, the divisions in time. For each list an enum
+Tables: one per declared list; `code` (list, code, label); `code_alias` (list, alias, code), in which a code stands for
+itself, a declared alias goes before a label, and a text that still has two codes stands for none; `region`, the divisions in time. For each list an enum
 type `reference.alias_<list>` makes the look-up a hash probe. All problems of `lists.yaml` are raised together.
 """
 from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,14 +131,13 @@ def _load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList) 
         return one
     code, split = name(one.code), text(one.alias_separator or "\x1f")
     con.execute(f"INSERT INTO reference.code SELECT {text(one.list)}, {code}, {name(one.label)} FROM {table}")
-    spellings = [f"SELECT unnest(string_split({name(c)}, {split})) AS alias, {code} AS code FROM {table}" for c in one.alias_columns]
-    spellings += [f"SELECT {text(alias)} AS alias, {text(code_of)} AS code" for alias, code_of in one.aliases]
+    spelled = [f"SELECT 1 AS rank, {code} AS alias, {code} AS code FROM {table}"]
+    spelled += [f"SELECT 2, {text(alias)}, {text(code_of)}" for alias, code_of in one.aliases]
+    spelled += [f"SELECT 3, unnest(string_split({name(c)}, {split})), {code} FROM {table}" for c in one.alias_columns]
     con.execute(f"""
         INSERT INTO reference.code_alias
-        WITH spelled AS (SELECT DISTINCT code_key(alias) AS alias, code FROM ({' UNION ALL '.join([f'SELECT {code} AS alias, {code} AS code FROM {table}'] + spellings)})),
-             owned AS (SELECT {code} AS code FROM {table})
-        SELECT {text(one.list)}, alias, CASE WHEN alias IN (FROM owned) THEN alias ELSE min(code) END FROM spelled
-        WHERE alias <> '' GROUP BY alias HAVING count(DISTINCT code) = 1 OR alias IN (FROM owned)""")
+        WITH spelled AS (SELECT DISTINCT rank, code_key(alias) AS alias, code FROM ({' UNION ALL '.join(spelled)}) QUALIFY rank = min(rank) OVER (PARTITION BY alias))
+        SELECT {text(one.list)}, alias, min(code) FROM spelled WHERE alias <> '' GROUP BY alias HAVING count(DISTINCT code) = 1""")
     lost = con.execute(f"SELECT count(*) FROM reference.code_alias a WHERE list = {text(one.list)} AND code NOT IN (SELECT {code} FROM {table})").fetchone()[0]
     if lost:
         raise WrongUse(f"reference/lists.yaml: {one.list} has {lost} aliases of codes that its file does not hold.")
@@ -156,9 +156,17 @@ def versions_hash(project: Project) -> str:
 
 
 def macros(project: Project) -> list[str]:
-    """The CREATE MACRO statements of `warehouse/macros`, in the order in which they can be run (tables of `reference` exist)."""
+    """Every macro of `warehouse/macros` and its comment, in the order in which the statements can be run after `load`."""
     files = sorted(project.macros.glob("*.sql"), key=lambda f: (_ORDER.index(f.stem) if f.stem in _ORDER else len(_ORDER), f.stem))
-    return [statement for file in files for statement in _statements(file)]
+    found, words = [], ""
+    for statement in (s for file in files for s in _statements(file)):
+        lead, _, _ = statement.partition("CREATE ")
+        words = " ".join(line.removeprefix("--").strip() for line in lead.splitlines() if line.startswith("--")) or words
+        macro = re.search(r"MACRO\s+(\w+)", statement)[1]
+        found.append(statement)
+        if not macro.startswith("_"):
+            found.append(f"COMMENT ON MACRO {name(macro)} IS {text(words)}")
+    return found
 
 
 def load_macros(con: duckdb.DuckDBPyConnection, project: Project) -> None:

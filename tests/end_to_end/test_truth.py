@@ -72,17 +72,20 @@ def test_every_accepted_value_equals_the_clean_one(run):
         for source in found.sources:
             clean = run.truth / "clean" / f"{found.id}~{source.source}~2026-11-01.parquet"
             for column in found.columns:
+                if column.name in (*source.not_sent, *dict(source.constants)):
+                    continue
                 physical = plan.type(column.name).physical
+                shared = " OR ".join(f"\"column\" = '{c.name}'" for c in found.columns if c is column or set(c.aliases) & set(column.aliases))
                 rows = con.execute(f"""
                     WITH c AS (SELECT u.batch_id AS _batch, u._file, c._ordinal, c.{name(column.name)} AS clean FROM '{clean}' c
                                JOIN unit u ON u.file = c._file AND u.dataset = ? AND u.source = ?),
-                    d AS (SELECT batch_id AS _batch, _file, _ordinal, outcome, defect FROM ({_address(f'"column" = {chr(39)}{column.name}{chr(39)}')}) WHERE dataset = ? AND source = ?)
+                    d AS (SELECT batch_id AS _batch, _file, _ordinal, outcome, defect FROM ({_address(f'({shared})')}) WHERE dataset = ? AND source = ?)
                     SELECT count(*), count(*) FILTER (
                         a.{name(column.name)} IS DISTINCT FROM try_cast(c.clean AS {physical}) AND coalesce(d.outcome, '') IN ('', 'repaired'))
                     FROM accepted a JOIN c USING (_batch, _file, _ordinal) LEFT JOIN d USING (_batch, _file, _ordinal)""",
                     [found.id, source.source, found.id, source.source]).fetchone()
                 checked += rows[0]
-                if rows[1] and column.name not in dict(source.constants):
+                if rows[1]:
                     wrong.append((found.id, source.source, column.name, rows[1]))
     assert checked > 100_000
     assert wrong == []

@@ -128,7 +128,7 @@ CREATE OR REPLACE MACRO clean_org_code(x) AS clean_identifier(x);
 CREATE OR REPLACE MACRO _org_code_check(c) AS
   CASE WHEN c IS NULL THEN NULL
        WHEN _is_masked(c) THEN 'masked'
-       WHEN _is_scientific(c) THEN 'format'
+       WHEN _is_scientific(c) OR regexp_matches(c, '[^0-9A-Z]') THEN 'format'
        WHEN length(c) <> 9 THEN 'length'
        WHEN NOT regexp_full_match(c, '[0-9A-Z]{8}[0-9X]') THEN 'format'
        WHEN org_code_check_character(c) <> substr(c, 9, 1) THEN 'checksum' END;
@@ -136,7 +136,7 @@ CREATE OR REPLACE MACRO _org_code_check(c) AS
 CREATE OR REPLACE MACRO _uscc_problem(c, strict) AS
   CASE WHEN c IS NULL THEN NULL
        WHEN _is_masked(c) THEN 'masked'
-       WHEN _is_scientific(c) THEN 'format'
+       WHEN _is_scientific(c) OR regexp_matches(c, '[^0-9A-Z]') THEN 'format'
        WHEN length(c) <> 18 THEN 'length'
        WHEN NOT _is_plain_uscc(c) THEN 'format'
        WHEN strict AND _org_code_check_character(c, 8) <> substr(c, 17, 1) THEN 'org_checksum'

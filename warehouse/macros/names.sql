@@ -2,11 +2,11 @@
 
 -- 姓名: 汉字间空格去除，间隔号统一为 ·。Spaces between Han removed, the separator of ethnic and foreign names is ·.
 CREATE OR REPLACE MACRO clean_person_name(x) AS
-  CASE WHEN regexp_full_match(x, '[^暂没无不未待其测同见空\x00-\x{4DFF}\x{A000}-\x{10FFFF}][\x{4E00}-\x{9FFF}]{1,3}') THEN x
+  CASE WHEN regexp_full_match(x, '[^暂没无不未待其测同见空\x00-\x{4DFF}\x{A000}-\x{10FFFF}](?:[\x{4E00}-\x{9FFF}]{1,3}|[\x{4E00}-\x{9FFF}·]{3,28}[\x{4E00}-\x{9FFF}])') THEN x
        ELSE _unless_word(regexp_replace(regexp_replace(_spaced(_half_width_letters(x)), '[•・．∙⋅‧･]', '·', 'g'),
               '([\x{3400}-\x{9FFF}\x{20000}-\x{3FFFF}])\.', '\1·', 'g')) END;
 CREATE OR REPLACE MACRO _person_name_reason(c) AS
-  CASE WHEN c IS NULL OR regexp_full_match(c, '[\x{4E00}-\x{5FFF}\x{6000}-\x{67CF}\x{67D1}-\x{9FFF}]{2,4}') AND c <> '锟斤拷' THEN NULL
+  CASE WHEN c IS NULL OR regexp_full_match(c, '[\x{4E00}-\x{67CF}\x{67D1}-\x{951E}\x{9520}-\x{9FFF}]{2,4}(·[\x{4E00}-\x{67CF}\x{67D1}-\x{951E}\x{9520}-\x{9FFF}]{1,12})?') THEN NULL
        WHEN _is_masked(c) OR regexp_matches(c, '某|[xX]{2}') THEN 'masked'
        WHEN NOT regexp_full_match(c, '[〇\x{3400}-\x{4DBF}\x{4E00}-\x{9FFF}\x{F900}-\x{FAFF}\x{20000}-\x{3FFFF}A-Za-z\x{C0}-\x{24F}·.'' -]+')
             OR contains(c, '锟斤拷') OR regexp_matches(c, '[\x{C0}-\x{FF}]{2}|^[·.]|·$') THEN 'characters'

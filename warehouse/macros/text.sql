@@ -67,7 +67,9 @@ CREATE OR REPLACE MACRO _opaque_id_reason(c) AS
        WHEN has_lost_characters(c) OR length(c) > 128 THEN 'characters' END;
 
 -- 地址: 数字和字母半角。Addresses: letters and digits half-width.
-CREATE OR REPLACE MACRO clean_address(x) AS clean_text(_half_width_letters(x));
+CREATE OR REPLACE MACRO clean_address(x) AS
+  CASE WHEN strlen(x) > 12 AND regexp_full_match(x, '[\x{3400}-\x{9FFF}0-9A-Za-z（）#-]+') THEN x
+       ELSE _unless_word(_half_width_letters(_spaced(x))) END;
 CREATE OR REPLACE MACRO _address_reason(c) AS
   CASE WHEN has_lost_characters(c) THEN 'characters'
        WHEN _is_masked(c) THEN 'masked'

@@ -111,7 +111,7 @@ select v.e, v.kind, v.slot, v.spot, v.establish_date, v.shared_rep, v.shared_add
        c.code as county_code, c.city_code, c.full_name as county_name,
        (v.e * 7919 + getvariable('seed')) % 28629151 as shuffled,
        (v.e * 7919 + getvariable('seed')) % 1000000 as mark,
-       case when v.kind < 78 then '91' when v.kind < 94 then '92' else '93' end as prefix
+       case when v.kind < 78 or v.shared_address then '91' when v.kind < 94 then '92' else '93' end as prefix
 from held v join world.person p on p.i = v.rep
 join world.county c on c.k = if(v.spot < 0, below(22, v.spot, 'county'), p.county)
 order by v.e;

@@ -1,0 +1,19 @@
+"""One connection with the project's code lists and macros for all tests of semantic types."""
+from __future__ import annotations
+
+import pytest
+
+from pipelines.semantics import reference
+from pipelines.settings import Project
+from pipelines.sql import connect
+from tests.support import REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def con():
+    made = connect()
+    project = Project(REPOSITORY)
+    reference.load(made, project)
+    reference.load_macros(made, project)
+    yield made
+    made.close()
