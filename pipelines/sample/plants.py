@@ -7,7 +7,7 @@ catalogue the sample leaves out: X18 (no column pair for it), X23 (only files of
 """
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipelines.contract import Column, Dataset, Source
 
@@ -21,7 +21,8 @@ class Defect:
 
     `when` and `sent` are SQL templates: {v} the clean text, {h} a draw, {nl} the file's line end, `_other` the text found
     for the value in the lookup `other` ('label': the code's name, 'obsolete': a former division). `effect` is `form`
-    (repaired, only the form was wrong), `silent` (the same where the type has no standard form), `fixed:<reason>` (repaired), `invalid:<reason>`, `missing` or '' (no check).
+    (repaired, only the form was wrong), `silent` (the same where the type has no standard form), `fixed:<reason>` (repaired),
+    `invalid:<reason>`, `missing` or '' (no check).
     """
 
     id: str
@@ -53,7 +54,8 @@ RARELY_EMPTY = Defect("X10", 0.001, "placeholder({h})", MISSING)
 
 RESIDENT = [
     Defect("X01", 0.005, "full_width({v})", FORM),
-    Defect("X02", 0.004, "look_alike({v}, {h}, 7, 11)", "fixed:format", "contains('01258', substr({v}, place_of({h}, 7, 11), 1)) AND substr({v}, 11, 4) <> '0229'"),
+    Defect("X02", 0.004, "look_alike({v}, {h}, 7, 11)", "fixed:format",
+           "contains('01258', substr({v}, place_of({h}, 7, 11), 1)) AND substr({v}, 11, 4) <> '0229'"),
     Defect("X03", 0.03, "lower({v})", FORM, "right({v}, 1) = 'X'"),
     Defect("X04", 0.005, "substr({v}, 1, 6) || substr({v}, 9, 9)", FORM, "substr({v}, 7, 2) = '19'"),
     Defect("X05", 0.003, "wrong_digit({v}, 16, {h})", "invalid:checksum", "substr({v}, 15, 1) <> '0'"),
@@ -81,7 +83,8 @@ BY_TYPE: dict[str, list[Defect]] = {
     "resident_id": RESIDENT,
     "uscc": [*USCC, Defect(*SWAPPED_ENDS, "invalid:org_checksum", DIFFERENT_ENDS)],
     "uscc(lenient)": [*USCC, Defect(*SWAPPED_ENDS, "invalid:checksum", DIFFERENT_ENDS)],
-    "document_number": RESIDENT,
+    # A B in a document number may also belong to a credit code: only letters that no credit code has are unambiguous.
+    "document_number": [replace(d, when=d.when.replace("01258", "0125")) if d.id == "X02" else d for d in RESIDENT],
     "person_name": [
         Defect("X19", 0.02, "substr({v}, 1, 1) || '　' || substr({v}, 2)", FORM, "length({v}) = 2"),
         Defect("X20", 0.1, "replace({v}, '·', ['•', '．', '・'][1 + ({h} % 3)::integer])", FORM, "contains({v}, '·')"),

@@ -161,10 +161,10 @@ def macros(project: Project) -> list[str]:
     found, words = [], ""
     for statement in (s for file in files for s in _statements(file)):
         lead, _, _ = statement.partition("CREATE ")
-        words = " ".join(line.removeprefix("--").strip() for line in lead.splitlines() if line.startswith("--")) or words
         macro = re.search(r"MACRO\s+(\w+)", statement)[1]
         found.append(statement)
         if not macro.startswith("_"):
+            words = " ".join(line.removeprefix("--").strip() for line in lead.splitlines() if line.startswith("--")) or words
             found.append(f"COMMENT ON MACRO {name(macro)} IS {text(words)}")
     return found
 

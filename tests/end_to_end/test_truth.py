@@ -53,7 +53,7 @@ def test_every_defect_is_seen_by_its_rule_and_no_rule_sees_a_clean_row(run):
     missed = con.execute("""
         SELECT dataset, "column", defect, rule, outcome, count(*), any_value(submitted) FROM planted p
         WHERE rule IS NOT NULL AND NOT EXISTS (FROM mark m WHERE (m.batch_id, m.rule, m._file, m._ordinal) = (p.batch_id, p.rule, p._file, p._ordinal)
-            AND m.outcome = CASE p.outcome WHEN 'repaired' THEN 'repaired' ELSE 'failed' END) GROUP BY ALL""").fetchall()
+            AND m.outcome = CASE WHEN p.outcome = 'repaired' AND NOT p.rule LIKE '%.form' THEN 'repaired' ELSE 'failed' END) GROUP BY ALL""").fetchall()
     windowed = [r.rule for d in datasets(run.desk.project) for r in run.desk.plan(d.id).business if "over (" in r.holds]
     innocent = con.execute("""
         SELECT batch_id, rule, outcome, count(*) FROM mark ANTI JOIN planted USING (batch_id, _file, _ordinal)

@@ -1,8 +1,8 @@
 -- Numbers and amounts of money. Units of the text win over the unit of the column; a named currency with neither 元 nor 万 is refused: its unit is not certain.
 
--- 数字清洗: 半角、去空格和货币符号; 0 是值。A number as it should have been typed; 0 is a value.
 CREATE OR REPLACE MACRO _unless_word_but_zero(t) AS
   list_transform([t], lambda __t: CASE WHEN __t <> '0' AND is_placeholder(__t) THEN NULL ELSE __t END)[1];
+-- 数字清洗: 半角、去空格和货币符号; 0 是值。A number as it should have been typed; 0 is a value.
 CREATE OR REPLACE MACRO clean_number(x) AS
   CASE WHEN regexp_full_match(x, '-?([0-9]+|[0-9][0-9,]+[0-9])(\.[0-9]+)?([(（][万元人民币美港]*[)）]|[万元人民币美港]*)') THEN x
        ELSE _unless_word_but_zero(upper(ltrim(replace(_visible(half_width(x)), ' ', ''), '''￥¥$'))) END;
@@ -46,9 +46,9 @@ CREATE OR REPLACE MACRO _amount_check(c, value) AS
 CREATE OR REPLACE MACRO parse_money_wan(x) AS _money_wan_value(clean_number(x));
 CREATE OR REPLACE MACRO parse_money_yuan(x) AS _money_yuan_value(clean_number(x));
 
--- 币种: 取出币种词, 数字和单位不要。The currency word of a cell; an amount that names none is missing.
 CREATE OR REPLACE MACRO _currency_word(w) AS
   regexp_replace(regexp_replace(w, '^(亿|千万|百万|万|千|百)', ''), '^元(.)', '\1');
+-- 币种: 取出币种词, 数字和单位不要。The currency word of a cell; an amount that names none is missing.
 CREATE OR REPLACE MACRO clean_currency(x) AS
   CASE WHEN regexp_full_match(x, '[A-Z]{3}|[0-9]{3}') AND NOT _is_no_identifier(x) THEN x
        WHEN regexp_full_match(x, '[0-9][0-9,]*(\.[0-9]+)?[(（]?万?元?(人民币|美元|港元)[)）]?') THEN regexp_replace(rtrim(ltrim(x, '0123456789.,(（万'), ')）'), '^元', '')

@@ -2,7 +2,7 @@
 -- is one constant list per query, so that no join is planned for the rows that are right. Subqueries that compare with an
 -- argument rename their columns (__…): a caller's column called code or name must not be taken for theirs.
 
--- How a code, label or spelling is compared: half-width, no spaces, upper case.
+-- 代码比较键: 半角、去空格、大写。How a code, label or spelling is compared: half-width, no spaces, upper case.
 CREATE OR REPLACE MACRO code_key(x) AS upper(replace(_visible(half_width(x)), ' ', ''));
 
 -- Every spelling of one list.
@@ -13,6 +13,7 @@ CREATE OR REPLACE MACRO _alias_codes(list_name) AS
 CREATE OR REPLACE MACRO _country_aliases() AS _aliases('country');
 
 -- 0 and 其他 are placeholders only where the list does not hold them.
+-- 代码清洗: 0 和"其他"在代码表内时是值。A code or label to look up; 0 and 其他 are values only where the list holds them.
 CREATE OR REPLACE MACRO clean_code(list_name, x) AS
   CASE WHEN regexp_full_match(x, '[0-9A-Z\x{4E00}-\x{9FFF}]+') AND NOT _is_no_identifier(x) THEN x
        WHEN list_contains(_aliases(list_name), x) THEN x

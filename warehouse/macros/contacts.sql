@@ -14,6 +14,7 @@ CREATE OR REPLACE MACRO is_mobile(x) AS clean_mobile(x) IS NOT NULL AND mobile_r
 -- 电话: 手机、固话 (区号-号码、可带分机)、400/800、95/96 短号。Any telephone; a land line is written area-number, extension after 转.
 CREATE OR REPLACE MACRO _unless_phone_placeholder(t) AS
   list_transform([upper(t)], lambda __t: CASE WHEN is_placeholder(__t) OR regexp_full_match(__t, '0+|1+|9{7,}') THEN NULL ELSE __t END)[1];
+-- 电话清洗。A telephone number with its separators as hyphens; placeholders become NULL.
 CREATE OR REPLACE MACRO clean_phone(x) AS
   CASE WHEN regexp_full_match(x, '1[3-9][0-9]{9}|0[0-9]{2,3}-[2-9][0-9]{6,7}') THEN x
        ELSE _unless_phone_placeholder(regexp_replace(regexp_replace(regexp_replace(half_width(_visible(x)), '[\s()\[\]''‐‑–—−－.]+', '-', 'g'),
@@ -28,6 +29,7 @@ CREATE OR REPLACE MACRO _phone_check(c, value) AS
   CASE WHEN c IS NULL OR value IS NOT NULL THEN NULL WHEN _is_masked(c) THEN 'masked' ELSE 'format' END;
 
 -- 邮政编码: 前两位须为已启用的省邮区。Six digits with an assigned province prefix; a lost zero cannot be restored (010000 or 100000?).
+-- 邮编清洗。A postal code; placeholders become NULL.
 CREATE OR REPLACE MACRO clean_postal_code(x) AS
   CASE WHEN regexp_full_match(x, '[0-9]{6}') AND x <> '000000' THEN x ELSE clean_identifier(x) END;
 CREATE OR REPLACE MACRO _postal_code_check(c) AS

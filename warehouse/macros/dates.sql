@@ -22,6 +22,7 @@ CREATE OR REPLACE MACRO _is_no_date(t) AS
   is_placeholder(t) OR regexp_full_match(t, '0+|0000[-/.]00?[-/.]00?.*') OR coalesce(_date_of(t) IN
     (DATE '1900-01-01', DATE '1899-12-31', DATE '1899-12-30', DATE '1970-01-01', DATE '0001-01-01'), false);
 CREATE OR REPLACE MACRO _unless_no_date(t) AS list_transform([t], lambda __t: CASE WHEN _is_no_date(__t) THEN NULL ELSE __t END)[1];
+-- 日期清洗; 占位日期为 NULL。A date as text; sentinels become NULL.
 CREATE OR REPLACE MACRO clean_date(x) AS
   CASE WHEN regexp_full_match(x, '(18[5-8]|19[1-689]|20[0-8])[0-9]-?[0-9]{2}-?[0-9]{2}') THEN x ELSE _unless_no_date(_date_text(x)) END;
 CREATE OR REPLACE MACRO _kept_date(x, words) AS
@@ -36,6 +37,7 @@ CREATE OR REPLACE MACRO _date_check(c, value, last) AS
 -- 长期: 2099-12-31、9999-…、长期、永久、无固定期限。End dates that mean "without end".
 CREATE OR REPLACE MACRO _is_long_term(t) AS
   regexp_full_match(t, '长期有?效?|永久有?效?|永久|无固定期限?|无期限?|无限期|不约定期限|不定期|(2099|2999)[-/.年]?12[-/.月]?31日?' || _clock() || '|(9999[-/.年]?[0-9]{1,2}[-/.月]?[0-9]{1,2}日?' || _clock() || '|99999999|9999)|(2099|2999)1231[0-9]{4,6}');
+-- 截止日期清洗; 保留"长期"。An end date as text; words for long-term stay.
 CREATE OR REPLACE MACRO clean_end_date(x) AS
   CASE WHEN regexp_full_match(x, '(18[5-8]|19[1-689]|20[0-8])[0-9]-?[0-9]{2}-?[0-9]{2}') THEN x
        WHEN _is_long_term(_date_text(x)) THEN _date_text(x)
@@ -59,6 +61,7 @@ CREATE OR REPLACE MACRO _month_value(c) AS
        WHEN regexp_full_match(c, '[0-9]{4}(0[1-9]|1[0-2])') THEN substr(c, 1, 4) || '-' || substr(c, 5, 2)
        WHEN regexp_full_match(c, '[0-9]{4}[-/.年](0?[1-9]|1[0-2])月?') THEN substr(c, 1, 4) || '-' || lpad(regexp_replace(substr(c, 6), '[^0-9]', '', 'g'), 2, '0')
        WHEN NOT regexp_full_match(c, '[0-9]{5}') THEN strftime(_date_of(c), '%Y-%m') END;
+-- 年月清洗。A month as text; sentinels become NULL.
 CREATE OR REPLACE MACRO clean_month(x) AS
   CASE WHEN regexp_full_match(x, '(19[1-689]|20[0-8])[0-9]-?[0-9]{2}') THEN x
        WHEN regexp_full_match(_date_text(x), '(0000|1900|9999)[-/.年]?[0-9]{0,2}月?|2099[-/.年]?12月?') THEN NULL
@@ -76,6 +79,7 @@ CREATE OR REPLACE MACRO _timestamp_value(c) AS
        WHEN regexp_full_match(c, '[0-9]{14}') THEN try_strptime(c, '%Y%m%d%H%M%S')
        WHEN regexp_full_match(c, '[0-9]{12}') THEN try_strptime(c, '%Y%m%d%H%M')
        ELSE try_cast(strftime(_date_of(c), '%Y-%m-%d') || ' ' || CASE WHEN length(_clock_of(c)) IN (4, 5) THEN lpad(_clock_of(c), 5, '0') || ':00' ELSE lpad(_clock_of(c), greatest(length(_clock_of(c)), 8)::integer, '0') END AS timestamp) END;
+-- 时间戳清洗; 占位时间为 NULL。A time as text; sentinels become NULL.
 CREATE OR REPLACE MACRO clean_timestamp(x) AS
   CASE WHEN regexp_full_match(x, '(19[1-689]|20[0-8])[0-9]-[0-9]{2}-[0-9]{2} [0-9:.]+|(19[1-689]|20[0-8])[0-9]{11}') THEN x
        ELSE _unless_no_date(_date_text(x)) END;

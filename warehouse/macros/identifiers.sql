@@ -10,6 +10,7 @@ CREATE OR REPLACE MACRO _mod_11_2(id) AS
    _id17(id) // 100000000 * 9 + _id17(id) // 1000000000 * 7 + _id17(id) // 10000000000 * 3 + _id17(id) // 100000000000 * 6 +
    _id17(id) // 1000000000000 * 1 + _id17(id) // 10000000000000 * 2 + _id17(id) // 100000000000000 * 4 + _id17(id) // 1000000000000000 * 8 +
    _id17(id) // 10000000000000000 * 5) % 11;
+-- 身份号码校验码 (由前 17 位算出)。The check character that the first 17 digits demand.
 CREATE OR REPLACE MACRO resident_id_check_character(id) AS substr('10X98765432', 1 + _mod_11_2(id), 1);
 
 -- Well-formed and plausible by pattern alone: province, calendar day (29 February is left to the slow path), sequence.
@@ -20,6 +21,7 @@ CREATE OR REPLACE MACRO _is_province(p) AS
 CREATE OR REPLACE MACRO _compact_date(d) AS
   CASE WHEN d BETWEEN '18500101' AND '20991231' THEN try_strptime(d, '%Y%m%d')::date END;
 
+-- 身份号码清洗; 占位值为 NULL。A resident number as it should have been typed; placeholders become NULL.
 CREATE OR REPLACE MACRO clean_resident_id(x) AS
   CASE WHEN regexp_full_match(x, '[1-9][0-9]{5}(18|19|20)[0-9]{9}[0-9X]') THEN x ELSE clean_identifier(x) END;
 
@@ -112,9 +114,11 @@ CREATE OR REPLACE MACRO _uscc_check_character(code, head) AS
 -- Authorities A, N, Y: position 1 is a letter.
 CREATE OR REPLACE MACRO _uscc_lettered_head(code) AS
   _uscc_value(code, 1) + _uscc_head('0' || substr(code, 2));
+-- 统一社会信用代码校验码 (由前 17 位算出)。The check character that the first 17 characters demand.
 CREATE OR REPLACE MACRO uscc_check_character(code) AS
   CASE WHEN substr(code, 1, 1) BETWEEN '0' AND '9' THEN _uscc_check_character(code, _uscc_head(code))
        ELSE _uscc_check_character(code, _uscc_lettered_head(code)) END;
+-- 信用代码清洗; 占位值为 NULL。A credit code as it should have been typed; placeholders become NULL.
 CREATE OR REPLACE MACRO clean_uscc(x) AS
   CASE WHEN regexp_full_match(x, '[1-9ANY][0-9]{7}[0-9A-Z]*[A-Z][0-9A-Z]*') THEN x ELSE clean_identifier(x) END;
 CREATE OR REPLACE MACRO _is_plain_uscc(c) AS regexp_full_match(c, '[1-9ANY][0-9]{7}[0-9A-HJ-NPQRTUWXY]{10}');
@@ -123,7 +127,9 @@ CREATE OR REPLACE MACRO _is_plain_uscc(c) AS regexp_full_match(c, '[1-9ANY][0-9]
 CREATE OR REPLACE MACRO _org_value(code, i) AS strpos('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ', substr(code, i, 1)) - 1;
 CREATE OR REPLACE MACRO _org_code_check_character(code, skip) AS
   substr('0X987654321', 1 + (_org_value(code, 1 + skip) * 3 + _org_value(code, 2 + skip) * 7 + _org_value(code, 3 + skip) * 9 + _org_value(code, 4 + skip) * 10 + _org_value(code, 5 + skip) * 5 + _org_value(code, 6 + skip) * 8 + _org_value(code, 7 + skip) * 4 + _org_value(code, 8 + skip) * 2) % 11, 1);
+-- 组织机构代码校验码 (由前 8 位算出)。The check character that the first 8 characters demand.
 CREATE OR REPLACE MACRO org_code_check_character(code) AS _org_code_check_character(code, 0);
+-- 组织机构代码清洗 (去连字符)。An organisation code without its hyphen; placeholders become NULL.
 CREATE OR REPLACE MACRO clean_org_code(x) AS clean_identifier(x);
 CREATE OR REPLACE MACRO _org_code_check(c) AS
   CASE WHEN c IS NULL THEN NULL
@@ -177,6 +183,7 @@ CREATE OR REPLACE MACRO _mod_11_10_step(p, code, k) AS
   (((p + try_cast(code AS bigint) // (10 ** k)::bigint % 10 - 1) % 10 + 1) * 2) % 11;
 CREATE OR REPLACE MACRO _mod_11_10(code) AS
   (_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(_mod_11_10_step(10, code, 14), code, 13), code, 12), code, 11), code, 10), code, 9), code, 8), code, 7), code, 6), code, 5), code, 4), code, 3), code, 2), code, 1) + try_cast(code AS bigint) % 10) % 10;
+-- 注册号清洗。A licence number as it should have been typed; placeholders become NULL.
 CREATE OR REPLACE MACRO clean_reg_no(x) AS clean_identifier(x);
 CREATE OR REPLACE MACRO _reg_no_check(c) AS
   CASE WHEN c IS NULL THEN NULL
@@ -192,6 +199,7 @@ CREATE OR REPLACE MACRO is_reg_no(x) AS clean_reg_no(x) IS NOT NULL AND reg_no_r
 -- 任意证件号码: 像身份号码的按身份号码判断，像信用代码的按信用代码判断。Number of any identity document: what looks like a resident number or a credit code is judged as one.
 CREATE OR REPLACE MACRO _looks_like_resident_id(c) AS regexp_full_match(c, '[0-9]{17}[0-9X]');
 CREATE OR REPLACE MACRO _looks_like_uscc(c) AS strlen(c) = 18 AND _is_plain_uscc(c) AND NOT _looks_like_resident_id(c);
+-- 证件号码清洗。A document number as it should have been typed; placeholders become NULL.
 CREATE OR REPLACE MACRO clean_document_number(x) AS clean_resident_id(x);
 CREATE OR REPLACE MACRO _document_number_check(c, as_of) AS
   CASE WHEN suffix(c, ['1', '0', 'X', '9', '8', '7', '6', '5', '4', '3', '2'][1 + _mod_11_2(c)])
@@ -214,6 +222,7 @@ CREATE OR REPLACE MACRO _mod_37_36(body) AS
   list_reduce(list_prepend(36::bigint, list_transform(string_split(body, ''), lambda ch: strpos('0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ', ch) - 1)),
               lambda p, a: (((p + a - 1) % 36 + 1) * 2) % 37);
 CREATE OR REPLACE MACRO _ecert_text(x) AS upper(replace(_visible(half_width(x)), ' ', ''));
+-- 电子证照标识不合格的原因。Why an electronic certificate identifier is not valid; NULL when it is.
 CREATE OR REPLACE MACRO ecert_id_reason(x) AS
   CASE WHEN x IS NULL THEN NULL
        WHEN NOT regexp_full_match(_ecert_text(x), '1\.2\.156\.3005\.2\.[0-9A-Z]{21}\.[0-9A-Z]{18}\.[0-9A-Z]+\.[0-9A-Z]{3}\.[0-9A-Z]') THEN 'format'

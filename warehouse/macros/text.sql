@@ -25,7 +25,7 @@ CREATE OR REPLACE MACRO is_placeholder(x) AS
 CREATE OR REPLACE MACRO _is_no_identifier(x) AS
   regexp_full_match(x, '|NULL|\\N|N/?A|NONE|NIL|NAN|#N/A|[-–—_]+|/+|\\+|\*|\.+|0+|1{18}|9{6,}|1234567?8?9?(0[0-9]*)?|无|暂无|没有|空|无数据|无信息|不详|未知|不明|未填|未填写|待补|待定|待查|待核实|其它|其他|测试|TEST|XXX+|同上|见附件');
 
--- Characters that show that a character was lost: U+FFFD, boxes, 锟斤拷, private use, control characters.
+-- 是否有丢失的字符 (�、□、锟斤拷、私用区)。Characters that show that a character was lost: U+FFFD, boxes, private use, control characters.
 CREATE OR REPLACE MACRO has_lost_characters(x) AS
   regexp_matches(x, '[\x00-\x08\x0E-\x1F\x7F-\x{9F}\x{FFFD}\x{E000}-\x{F8FF}\x{F0000}-\x{10FFFF}□■]|锟斤拷|烫烫烫|屯屯屯|\?\?');
 
@@ -35,17 +35,17 @@ CREATE OR REPLACE MACRO _is_masked(x) AS regexp_matches(x, '[*＊×●]');
 -- Excel wrote the number as 1.10105E+17: digits are lost.
 CREATE OR REPLACE MACRO _is_scientific(x) AS regexp_full_match(x, '-?[0-9]+(\.[0-9]*)?E\+?[0-9]+');
 
--- 标识符清洗: 半角、去空格与连字符和撇号、大写; 占位值为 NULL。An identifier as it should have been typed; placeholders become NULL.
 CREATE OR REPLACE MACRO _identifier_text(x) AS
   CASE WHEN regexp_full_match(x, '[0-9A-Za-z]+') THEN upper(x) ELSE upper(regexp_replace(half_width(x), '[\s\x0B''‘’`\-‐‑‒–—−\x{200B}-\x{200F}\x{2060}\x{FEFF}\x{AD}\x{2028}\x{2029}]', '', 'g')) END;
 -- A list of one: its argument, a long expression, is computed once and not once per use.
 CREATE OR REPLACE MACRO _unless_placeholder(t) AS
   list_transform([t], lambda __t: CASE WHEN _is_no_identifier(__t) THEN NULL ELSE __t END)[1];
+-- 标识符清洗: 半角、去空格与连字符和撇号、大写; 占位值为 NULL。An identifier as it should have been typed; placeholders become NULL.
 CREATE OR REPLACE MACRO clean_identifier(x) AS _unless_placeholder(_identifier_text(x));
 
--- 文本清洗: 去不可见字符与多余空格; 占位词为 NULL。Running text: spaces put in order; placeholders become NULL.
 CREATE OR REPLACE MACRO _unless_word(t) AS
   list_transform([t], lambda __t: CASE WHEN strlen(__t) <= 12 AND is_placeholder(upper(half_width(__t))) THEN NULL ELSE __t END)[1];
+-- 文本清洗: 去不可见字符与多余空格; 占位词为 NULL。Running text: spaces put in order; placeholders become NULL.
 CREATE OR REPLACE MACRO clean_text(x) AS
   CASE WHEN strlen(x) > 12 AND regexp_full_match(x, '[^\s\x0B\x{A0}\x{AD}\x{200B}-\x{200F}\x{2028}\x{2029}\x{2060}\x{3000}\x{FEFF}]+') THEN x
        ELSE _unless_word(_spaced(x)) END;

@@ -1,7 +1,9 @@
 -- What goes wrong on the way: v the clean text, r the text as the source usually writes it, h a draw.
 
 create macro put(v, p, c) as substr(v, 1, p - 1) || c || substr(v, p + 1);
-create macro full_width(v) as translate(v, '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ', '０１２３４５６７８９ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ');
+create macro full_width(v) as translate(v,
+    '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ',
+    '０１２３４５６７８９ＡＢＣＤＥＦＧＨＩＪＫＬＭＮＯＰＱＲＳＴＵＶＷＸＹＺ');
 -- A letter written for the digit it looks like, in one place between `first` and `first + width - 1`.
 create macro place_of(h, first, width) as (first + h % width)::integer;
 create macro look_alike(v, h, first, width) as

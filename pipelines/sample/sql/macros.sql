@@ -57,7 +57,8 @@ create macro relation_of(member, male) as case member when 0 then '02' when 1 th
     when 4 then if(male, '51', '52') else if(male, '20', '30') end;
 create macro start_of(i) as strftime(getvariable('anchor') - to_months(6 + below(100, i, 'insured since')), '%Y-%m');
 create macro trade_of(trade, part) as [
-    ['F', '5211', '百货零售', '日用百货销售'], ['F', '5143', '食品批发', '预包装食品批发'], ['H', '6210', '餐饮', '餐饮服务'],
+    ['F', '5211', '百货零售', '日用百货销售'], ['F', '5143', '食品批发', '预包装食品批发'],
+    ['H', '6210', '餐饮', '餐饮服务'],
     ['C', '1340', '食品制造', '食品生产加工'], ['I', '6513', '软件', '软件开发与技术服务'], ['G', '5431', '货运', '普通货物道路运输'],
     ['E', '4700', '建筑', '房屋建筑工程施工'], ['A', '0111', '种植', '谷物种植与销售']][1 + trade][part];
 

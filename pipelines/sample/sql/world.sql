@@ -86,8 +86,10 @@ order by i;
 create table world.adult as
 select row_number() over (order by i) - 1 as r, i from world.person where member < 2 and age between 22 and 75 and death_date is null;
 create table world.dead as
-select *, r % 20 = 3 and age >= 60 as late_pay, r % 20 = 5 and age between 18 and 62 as still_insured
-from (select row_number() over (order by age < 30, draw(i, 'dead'), i) - 1 as r, i, age, death_date
+select *, age >= 60 and old % 33 = 3 as late_pay, age between 18 and 62 and working % 10 = 1 as still_insured
+from (select i, age, death_date, row_number() over (order by age < 30, draw(i, 'dead'), i) - 1 as r,
+             row_number() over (partition by age >= 60 order by draw(i, 'dead'), i) as old,
+             row_number() over (partition by age between 18 and 62 order by draw(i, 'dead'), i) as working
       from world.person where death_date is not null);
 set variable adults = (select count(*) from world.adult);
 
@@ -141,7 +143,8 @@ select *, case prefix when '93' then county_short || brand || trade_of(trade, 3)
            when '92' then county_short || brand || trade_of(trade, 3) || '店'
            else case when below(4, e, 'brackets') = 0 then brand || '（宁夏）' else '宁夏' || brand end || trade_of(trade, 3)
                || if(below(3, e, 'form') = 0, '有限责任公司', '有限公司') end as name,
-       case when prefix = '91' and (below(10, e, 'renamed') = 0 or e % 4 = 1 and e // 4 % 40 = 7) then '宁夏旧' || brand || trade_of(trade, 3) || '有限公司' end as former_name,
+       case when prefix = '91' and (below(10, e, 'renamed') = 0 or e % 4 = 1 and e // 4 % 40 = 7)
+           then '宁夏旧' || brand || trade_of(trade, 3) || '有限公司' end as former_name,
        case prefix when '93' then '9100' when '92' then '9500' else ['1130', '1151', '1190', '1110'][1 + below(4, e, 'type')] end
            as entity_type_code,
        below(3, e, 'term') > 0 as long_term,

@@ -14,9 +14,11 @@ told as (
            org_code_of('MA9' || base31(f)) as unknown_org from decided)
 select f as _order, 'market_regulation' as _source, (1 + f % 2)::varchar as _part, day + 3 as _since,
        odd in (3, 7, 11, 15) as _guard,
-       case when is_person then person_name when odd = 7 then coalesce(former_name, name) when odd = 15 then '宁夏查无' || name else name end as subject_name,
+       case when is_person then person_name when odd = 7
+           then coalesce(former_name, name) when odd = 15 then '宁夏查无' || name else name end as subject_name,
        case when is_person then '2' when prefix = '92' then '3' else '1' end as subject_kind,
-       case when is_person or odd in (3, 7, 11) then null when odd = 15 then uscc_of(prefix || county_code || unknown_org) else uscc end as uscc,
+       case when is_person or odd in (3, 7, 11) then null when odd = 15
+           then uscc_of(prefix || county_code || unknown_org) else uscc end as uscc,
        if(is_person or odd in (3, 7, 15), null, reg_no) as reg_no,
        if(is_person or odd in (7, 11, 15), null, org_code) as org_code, null as tax_no, null as institution_no,
        null as social_org_no, if(is_person, null, rep_name) as legal_rep_name, if(is_person, null, '111') as legal_rep_id_type,

@@ -4,7 +4,8 @@ with both_sources as (
     union all
     select 1, 'administrative_approval', * from world.registered
     where city_code = '640100' and establish_date > getvariable('anchor') - 1100 and status_code = '1')
-select e * 2 + rank as _order, source as _source, 'all' as _part, if(changed_on between establish_date and getvariable('batch'), changed_on, establish_date) as _since, guarded as _guard,
+select e * 2 + rank as _order, source as _source, 'all' as _part, if(changed_on between establish_date and getvariable('batch'), changed_on, establish_date) as _since,
+       guarded as _guard,
        uscc, 'PR' || lpad((e + 500000)::varchar, 12, '0') as pripid, reg_no, org_code, name,
        former_name as former_names, entity_type_code, rep_name as legal_rep_name, '111' as legal_rep_id_type,
        rep_id as legal_rep_id_number, if(prefix = '92', null, capital::varchar) as reg_capital,

@@ -1,7 +1,8 @@
 -- Deaths as three departments know them: each knows most of them, none all.
 with told as (
     select d.r, d.late_pay, d.still_insured, p.*, s.source,
-           s.rank, below(100, p.i, 'told' || s.rank) < s.share or d.late_pay or d.still_insured or p.i in (select rep from world.enterprise where dead_rep) as known
+           s.rank, below(100, p.i, 'told' || s.rank) < s.share or d.late_pay or d.still_insured
+               or p.i in (select rep from world.enterprise where dead_rep) as known
     from world.dead d join world.person p on p.i = d.i
     cross join (values ('public_security', 0, 85), ('health', 1, 80), ('civil_affairs', 2, 70)) s(source, rank, share))
 select i * 3 + rank as _order, source as _source, 'all' as _part, death_date + 12 as _since,

@@ -10,7 +10,8 @@ select i.i * 2 + (i.kind = '31')::integer as _order, 'social_security' as _sourc
        (getvariable('anchor') - 200 - below(2000, i.i, 'start')) as _since, coalesce(still_insured, false) as _guard,
        i.id_number, i.kind as insurance_type, start_of(i.i) as start_ym,
        if(died and not still_insured, strftime(i.death_date, '%Y-%m'), null) as end_ym, start_of(i.i) as first_ym,
-       case when died and not still_insured then '4' when below(100, i.i, 'paused') < 6 and not coalesce(still_insured, false) then '2' else '1' end as status_code,
+       case when died and not still_insured then '4'
+           when below(100, i.i, 'paused') < 6 and not coalesce(still_insured, false) then '2' else '1' end as status_code,
        'R' || lpad((i.i + 100000)::varchar, 10, '0') as person_no, if(i.kind = '11', '企业职工', '城镇从业人员') as person_type,
        'D' || lpad(e.e::varchar, 8, '0') as employer_code, e.uscc as employer_uscc, i.county_code as region_code
 from insured i join world.enterprise e on e.e = i.e
