@@ -19,8 +19,18 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
-    BooleanType, DateType, DecimalType, DoubleType, IcebergType, IntegerType, LongType, NestedField, StringType, TimestampType,
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    IcebergType,
+    IntegerType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestampType,
 )
+from sqlalchemy.exc import IntegrityError
 
 from pipelines.compiler import Plan
 from pipelines.settings import Lake, WrongUse
@@ -93,11 +103,11 @@ def _create(found: SqlCatalog, identifier: tuple[str, ...], plan: Plan, lake: La
     spec = PartitionSpec(PartitionField(source_id=batch, field_id=1000, transform=IdentityTransform(), name="_batch"))
     try:
         found.create_namespace(identifier[0])
-    except NamespaceAlreadyExistsError:
-        pass
+    except (NamespaceAlreadyExistsError, IntegrityError):
+        pass  # another process made it between our look and our insert
     try:
         return found.create_table(identifier, Schema(*fields), location=f"file://{lake.base / plan.dataset.id}", partition_spec=spec)
-    except TableAlreadyExistsError:
+    except (TableAlreadyExistsError, IntegrityError):
         return found.load_table(identifier)
 
 

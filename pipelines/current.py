@@ -16,10 +16,10 @@ from typing import Any
 
 import duckdb
 
+from pipelines import keys
 from pipelines.base import Version
 from pipelines.batch import BatchId
 from pipelines.compiler import Plan, digest
-from pipelines import keys
 from pipelines.settings import Lake
 from pipelines.sql import connect, name, names, text, texts
 

@@ -7,10 +7,11 @@ received → staged → (accepted | held | refused), and accepted → superseded
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Iterator
+from typing import Any
 
 import sqlalchemy as sa
 

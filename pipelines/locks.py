@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import fcntl
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Iterator
 
 from pipelines.settings import Lake, WrongUse
 

@@ -13,13 +13,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-import sqlalchemy as sa
-
-from pipelines import ledger as tables, show, steps
+from pipelines import show, steps
 from pipelines.airflow_parts import AirflowFailed, Parts
 from pipelines.airflow_session import Run, Session
 from pipelines.contract import datasets
-from pipelines.rules import declared_hash
 from pipelines.settings import Lake, Project, WrongUse
 from pipelines.steps import Desk
 
@@ -87,11 +84,9 @@ def main() -> int:
 
 def waiting(desk: Desk) -> list[tuple[str, str]]:
     """(dataset, batch date) of what the inbox holds and of every batch that `receive` would take up again."""
-    t, found = tables.batches, set()
+    found = set()
     for dataset in datasets(desk.project):
-        again = t.c.state.in_(steps.FAILED) & (t.c.contract_hash != declared_hash(dataset, desk.project))
-        undecided = sa.select(t.c.batch_date).where(t.c.dataset == dataset.id, t.c.state.in_(steps.PENDING) | again)
-        days = {row["batch_date"] for row in desk.ledger.rows(undecided)}
+        days = {row["batch_date"] for row in steps.undecided(desk, dataset)}
         for source in dataset.sources:
             folders = (desk.lake.inbox / dataset.id / source.source).glob("*")
             days |= {f.name for f in folders if f.is_dir() and any(not file.name.startswith(".") for file in f.iterdir())}

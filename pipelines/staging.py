@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +127,7 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
         cells, op, unmapped = compiler.cells(plan.dataset, source, unit.header)
         unread |= {f"{unit.number}.{position}" for position in unmapped}
 
-        # A window reorders rows, and then the row's place in the table no longer tells its ordinal.
-        counted = "row_number() OVER ()" if plan.windowed else "NULL::BIGINT"
-
-        def select(from_sql: str, ordinal: str = counted) -> str:
-            return compiler.judge(plan, compiler.standardise(plan, cells, op, from_sql, as_of, ordinal))
-
-        reading = readers.read(con, unit, select, f"unit_{unit.number}")
+        reading = readers.read(con, unit, partial(_select, plan, cells, op, as_of), f"unit_{unit.number}")
         for key in totals:
             totals[key] += getattr(reading, key)
         by = "lines" if reading.by == "lines" else by
@@ -146,6 +141,12 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     if rejects:
         con.execute("INSERT INTO unparsed SELECT unnest($1::INTEGER[]), unnest($2::BIGINT[]), unnest($3::VARCHAR[])", list(map(list, zip(*rejects))))
     return totals | {"reading": by, "unmapped_columns": len(unread), "loss_budget": plan.dataset.loss_budget}
+
+
+def _select(plan: Plan, cells: dict[str, str], op: str | None, as_of: str, from_sql: str, ordinal: str | None = None) -> str:
+    """The SELECT over one unit. A window reorders rows, and then a row's place in the table no longer tells its ordinal."""
+    counted = ordinal or ("row_number() OVER ()" if plan.windowed else "NULL::BIGINT")
+    return compiler.judge(plan, compiler.standardise(plan, cells, op, from_sql, as_of, counted))
 
 
 def _rejected(plan: Plan) -> str:

@@ -129,17 +129,20 @@ def submit(dataset_id: str, files: Iterable[Path], source: str, batch_date: str,
     return received
 
 
-def _waiting(desk: Desk, found: Dataset, wanted: str | None) -> list[str]:
-    """Keys to work on, oldest batch first; of several revisions only the highest counts."""
+def undecided(desk: Desk, found: Dataset) -> list[dict[str, Any]]:
+    """Ledger rows of the batches to work on, oldest first: not decided, or decided against under another contract."""
     t, today = tables.batches, declared_hash(found, desk.project)
     rows = desk.ledger.rows(sa.select(t).where(t.c.dataset == found.id).order_by(t.c.batch_date, t.c.sequence, t.c.batch_id, t.c.revision))
-    highest = {r["batch_id"]: r["revision"] for r in rows}
+    return [r for r in rows if r["state"] in PENDING or (r["state"] in FAILED and r["contract_hash"] != today)]
+
+
+def _waiting(desk: Desk, found: Dataset, wanted: str | None) -> list[str]:
+    """Keys to work on; of several revisions of a batch only the highest counts."""
     keys_ = []
-    for row in rows:
-        again = row["state"] in FAILED and row["contract_hash"] != today
-        if wanted not in (None, row["batch_date"]) or not (row["state"] in PENDING or again):
+    for row in undecided(desk, found):
+        if wanted not in (None, row["batch_date"]):
             continue
-        if row["revision"] < highest[row["batch_id"]]:
+        if row["revision"] < desk.ledger.batch(row["batch_id"])["revision"]:
             desk.ledger.update_batch(row["batch_id"], row["revision"], state="superseded", decided_at=now(),
                                      reason="a correction with a higher revision was received")
         else:

@@ -66,8 +66,7 @@ def publish(root: Path, suite: Any, validation: Any) -> None:
 
 
 def _publish(root: Path, suite: Any, validation: Any) -> None:
-    from great_expectations.data_context.types.resource_identifiers import (
-        ExpectationSuiteIdentifier, ValidationResultIdentifier)
+    from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier, ValidationResultIdentifier
 
     context = _open(root)
     suites, results = context.stores["expectations"], context.stores["validations"]

@@ -61,8 +61,7 @@ def run(evidence: staged.Evidence, suite_name: str, run_name: str) -> tuple[Any,
     """
     gx = great_expectations()
     from great_expectations.core.run_identifier import RunIdentifier
-    from great_expectations.data_context.types.base import (
-        DataContextConfig, InMemoryStoreBackendDefaults, ProgressBarsConfig)
+    from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults, ProgressBarsConfig
     from sqlalchemy.pool import StaticPool
 
     with tempfile.TemporaryDirectory(prefix=".gate-", dir=evidence.masks.parent) as scratch:

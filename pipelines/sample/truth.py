@@ -78,7 +78,7 @@ def _personal(con: duckdb.DuckDBPyConnection, made: Submission) -> None:
             continue
         value = sql.name(column.name)
         if kind == "address":
-            value = f"nullif(regexp_extract({value}, '街道(.*)$', 1), '')"
+            value = f"nullif(split_part({value}, '街道', 2), '')"
         con.execute(f"INSERT INTO personal_values SELECT DISTINCT {sql.text(kind)}, {value} AS v, length(v) >= {least} "
                     f"FROM {made.table} WHERE v IS NOT NULL")
         con.execute(f"INSERT INTO personal_values SELECT DISTINCT {sql.text(kind + ' as sent')}, submitted, length(submitted) >= {least} "
@@ -101,7 +101,9 @@ def finish(con: duckdb.DuckDBPyConnection, truth: Path, anchor: object) -> int:
     con.execute(f"SET VARIABLE batch = DATE {sql.text(anchor)}")
     for dataset in _LEADS:
         query = (QUERIES / f"{dataset}.sql").read_text(encoding="utf-8")
-        con.execute(f"CREATE TEMP TABLE t_{dataset.partition('.')[2]} AS SELECT * FROM (\n{query}) WHERE _since <= getvariable('batch')")
+        planted = " AND _guard" if dataset.startswith("population.") else ""
+        con.execute(f"CREATE TEMP TABLE t_{dataset.partition('.')[2]} AS SELECT * FROM (\n{query}) "
+                    f"WHERE _since <= getvariable('batch'){planted}")
     con.execute((QUERIES.parent / "leads.sql").read_text(encoding="utf-8"))
     truth.mkdir(parents=True, exist_ok=True)
     for table, order in (("defects", " ORDER BY ALL"), ("leads", " ORDER BY ALL"), ("personal_values", "")):

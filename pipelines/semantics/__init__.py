@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from pipelines.semantics import amounts, codes, contacts, dates, identifiers, names
 from pipelines.semantics.model import Check, SemanticType
@@ -24,7 +24,7 @@ def all_types() -> tuple[SemanticType, ...]:
     return tuple(_FIXED.values())
 
 
-@lru_cache(maxsize=None)
+@cache
 def semantic_type(text: str) -> SemanticType:
     """The type that `text` names: `uscc`, `uscc(lenient)`, `code(sex)`, `decimal(7,4)` …
 

@@ -37,7 +37,8 @@ END_DATE = SemanticType(
     clean_sql="clean_end_date({raw})", value_sql="_end_date_value({cleaned})", reason_sql="_end_date_check({cleaned}, {value})",
     form_sql=_FORM, keep_sql=_KEPT,
     checks=(_READABLE, _range("1749-12-31")),
-    must_pass=(*_FORMS, ("2050-01-01", "2050-01-01"), ("2099/12/31", None), ("2099-12-31 00:00;00", None), ("9999-09-09", None), ("长期", None), ("无固定期限", None)),
+    must_pass=(*_FORMS, ("2050-01-01", "2050-01-01"), ("2099/12/31", None),
+               ("2099-12-31 00:00;00", None), ("9999-09-09", None), ("长期", None), ("无固定期限", None)),
     must_miss=(*_MISSING, "无处罚期限"),
 )
 
@@ -52,7 +53,8 @@ MONTH = SemanticType(
     name="month", physical="VARCHAR", classification="public",
     clean_sql="clean_month({raw})", value_sql="_month_value({cleaned})", reason_sql="_month_check({cleaned}, {value})",
     form_sql="regexp_full_match({raw}, '[0-9]{{4}}-?[0-9]{{2}}')",
-    checks=(Check("month", "{column}是存在的年月", "{column} is a month", "0302", "202113"), Check("range", "{column}在1949年至2099年之间", "{column} is between 1949 and 2099", "0302", "189901")),
+    checks=(Check("month", "{column}是存在的年月", "{column} is a month", "0302", "202113"),
+            Check("range", "{column}在1949年至2099年之间", "{column} is between 1949 and 2099", "0302", "189901")),
     must_pass=(("2018-11", "2018-11"), ("201811", "2018-11"), ("2018年1月", "2018-01"), ("2018/11", "2018-11"), ("20181105", "2018-11")),
     must_miss=("", "无", "000000", "999912"),
 )

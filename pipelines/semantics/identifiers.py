@@ -87,8 +87,10 @@ DOCUMENT_NUMBER = SemanticType(
     checks=(
         masked("6401****"),
         Check("length", "{column}位数完整", "{column} is complete", "0101", "330203"),
-        Check("format", "{column}是证件号码的写法", "{column} looks like a number of an identity document", "0302", "1.10105194912310E+17"),
-        Check("checksum", "{column}若为身份号码或信用代码则有效", "{column} is valid where it is a resident number or a credit code", "0302", "110105194912310021"),
+        Check("format", "{column}是证件号码的写法", "{column} looks like a number of an identity document", "0302",
+              "1.10105194912310E+17"),
+        Check("checksum", "{column}若为身份号码或信用代码则有效", "{column} is valid where it is a resident number or a credit code", "0302",
+              "110105194912310021"),
     ),
     must_pass=(("11010519491231002x", "11010519491231002X"), ("110105491231002", "11010519491231002X"), ("e12345678", "E12345678"),
                ("H12345678", "H12345678"), ("91640104MA75ABC132", "91640104MA75ABC132"), ("军字第1234567号", "军字第1234567号")),

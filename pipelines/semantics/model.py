@@ -6,8 +6,8 @@ Every SQL argument is a plain column reference, so repeating it costs nothing.
 """
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Sequence
 
 from pipelines.sql import texts
 

@@ -1,8 +1,9 @@
 """Code lists: `warehouse/reference/lists.yaml` and its CSV files as tables of schema `reference`, and the macros over them.
 
 Tables: one per declared list; `code` (list, code, label); `code_alias` (list, alias, code), in which a code stands for
-itself, a declared alias goes before a label, and a text that still has two codes stands for none; `region`, the divisions in time. For each list an enum
-type `reference.alias_<list>` makes the look-up a hash probe. All problems of `lists.yaml` are raised together.
+itself, a declared alias goes before a label, and a text that still has two codes stands for none; `region`, the
+divisions in time. For each list an enum type `reference.alias_<list>` makes the look-up a hash probe. All problems
+of `lists.yaml` are raised together.
 """
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ _DERIVED = (
     CodeList("code", None, "全部代码", "All codes", "各代码表", columns=(
         ("list", ("代码表", "Code list")), ("code", ("代码", "Code")), ("label", ("名称", "Label")))),
     CodeList("code_alias", None, "代码的各种写法", "Spellings of codes", "各代码表", columns=(
-        ("list", ("代码表", "Code list")), ("alias", ("写法（半角、大写、无空格）", "Spelling, half-width, upper case, no spaces")), ("code", ("代码", "Code")))),
+        ("list", ("代码表", "Code list")), ("alias", ("写法（半角、大写、无空格）", "Spelling, half-width, upper case, no spaces")),
+        ("code", ("代码", "Code")))),
     CodeList("region", None, "行政区划沿革", "Divisions in time", "GB/T 2260", columns=(
         ("code", ("区划代码", "Division code")), ("name", ("名称", "Name")), ("level", ("级别（1省2地3县）", "Level, 1 province to 3 county")),
         ("full_name", ("全称（现行）", "Full name, of divisions in force")), ("valid_from", ("启用日", "First day in force")),
@@ -136,7 +138,8 @@ def _load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList) 
     spelled += [f"SELECT 3, unnest(string_split({name(c)}, {split})), {code} FROM {table}" for c in one.alias_columns]
     con.execute(f"""
         INSERT INTO reference.code_alias
-        WITH spelled AS (SELECT DISTINCT rank, code_key(alias) AS alias, code FROM ({' UNION ALL '.join(spelled)}) QUALIFY rank = min(rank) OVER (PARTITION BY alias))
+        WITH spelled AS (SELECT DISTINCT rank, code_key(alias) AS alias, code FROM ({' UNION ALL '.join(spelled)})
+                         QUALIFY rank = min(rank) OVER (PARTITION BY code_key(alias)))
         SELECT {text(one.list)}, alias, min(code) FROM spelled WHERE alias <> '' GROUP BY alias HAVING count(DISTINCT code) = 1""")
     lost = con.execute(f"SELECT count(*) FROM reference.code_alias a WHERE list = {text(one.list)} AND code NOT IN (SELECT {code} FROM {table})").fetchone()[0]
     if lost:

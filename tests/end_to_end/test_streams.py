@@ -9,7 +9,7 @@ import pytest
 from pipelines import steps
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
 
-NAMES = ["赵一", "钱二", "孙三", "李四", "周五", "吴六"]
+NAMES = ["赵一", "钱二", "孙三", "李四", "周五", "吴六", "郑七", "王八"]
 
 
 def _row(number: int, status: str = "有效", op: str = "", name: str | None = None, id_number: str | None = None) -> tuple:

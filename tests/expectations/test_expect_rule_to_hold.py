@@ -5,6 +5,7 @@ import pytest
 
 from pipelines.gate import suite
 
+
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
     """A view with 10 rows: rule `a.b` applies to 8 of them and is broken by 2."""

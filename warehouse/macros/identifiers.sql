@@ -23,7 +23,9 @@ CREATE OR REPLACE MACRO _compact_date(d) AS
 
 -- 身份号码清洗; 占位值为 NULL。A resident number as it should have been typed; placeholders become NULL.
 CREATE OR REPLACE MACRO clean_resident_id(x) AS
-  CASE WHEN regexp_full_match(x, '[1-9][0-9]{5}(18|19|20)[0-9]{9}[0-9X]') THEN x ELSE clean_identifier(x) END;
+  CASE WHEN regexp_full_match(x, '[1-9][0-9]{5}(18|19|20)[0-9]{9}[0-9X]') THEN x
+       WHEN regexp_full_match(x, '[1-9][0-9]{5}(18|19|20)[0-9]{9}x') THEN upper(x)
+       ELSE clean_identifier(x) END;
 
 -- 外国人永久居留证旧卡 15 位: 3 字母国籍 + 4 位地区 + 出生 YYMMDD + 1 + 校验 (权 7、3、1)。The old card of foreign permanent residents.
 CREATE OR REPLACE MACRO _old_foreigner_check(c) AS

@@ -75,7 +75,7 @@ CREATE OR REPLACE MACRO _address_reason(c) AS
        WHEN _is_masked(c) THEN 'masked'
        WHEN length(c) NOT BETWEEN 2 AND 500 THEN 'length' END;
 
--- 地址聚类键: 去省市县前缀、标点、附近。For grouping only: without division prefixes, punctuation and words of nearness.
+-- 地址聚类键: 去省市县前缀、标点、附近; 须与区划代码同用。For grouping within one division only: without division prefixes, punctuation and words of nearness.
 CREATE OR REPLACE MACRO address_key(x) AS
   nullif(regexp_replace(
     regexp_replace(regexp_replace(regexp_replace(
@@ -89,7 +89,7 @@ CREATE OR REPLACE MACRO address_key(x) AS
 CREATE OR REPLACE MACRO clean_document_no(x) AS
   CASE WHEN regexp_full_match(regexp_replace(_spaced(x), '[\s()（）〔〕\[\]【】［］第]', '', 'g'), '号|字号|') THEN NULL
        ELSE _unless_word(regexp_replace(regexp_replace(_half_width_letters(replace(_spaced(x), ' ', '')),
-              '[(（〔\[［【〈<]((?:19|20)[0-9]{2})年?[)）〕\]］】〉>]', '〔\1〕'),
+              '[(（〔\[［【〈<﹝〖]((?:19|20)[0-9]{2})年?[)）〕\]］】〉>﹞〗]', '〔\1〕'),
               '^〔([0-9]{4})〕(.*[0-9A-Za-z].*号.*)$', '（\1）\2')) END;
 CREATE OR REPLACE MACRO _document_year(c) AS try_cast(regexp_extract(c, '[〔（]([0-9]{4})[〕）]', 1) AS integer);
 CREATE OR REPLACE MACRO _document_no_reason(c, as_of) AS

@@ -13,7 +13,7 @@ from tests.support import REPOSITORY
 PROJECT = Project(REPOSITORY)
 
 
-@pytest.mark.parametrize("one", [l for l in reference.declared(PROJECT) if l.code], ids=lambda l: l.list)
+@pytest.mark.parametrize("one", [one for one in reference.declared(PROJECT) if one.code], ids=lambda one: one.list)
 def test_every_code_and_label_of_a_list_is_understood(con, one):
     rows = con.execute("SELECT code, label FROM reference.code WHERE list = ?", [one.list]).fetchall()
     found = judge(con, f"code({one.list})", [code for code, _ in rows])
