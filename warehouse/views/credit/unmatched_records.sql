@@ -74,7 +74,7 @@ explained AS (
     SELECT u.*, b.matched_uscc, b.matched_name, CASE
             WHEN b.why IS NOT NULL THEN b.why
             WHEN u.uscc IS NOT NULL AND left(u.uscc, 1) <> '9' THEN 'other_register'
-            WHEN substr(u.uscc, 3, 6) IN (SELECT code FROM reference.admin_division_obsolete) THEN 'obsolete_region'
+            WHEN substr(u.uscc, 3, 6) IN (SELECT code FROM reference.admin_division_obsolete EXCEPT SELECT code FROM reference.admin_division) THEN 'obsolete_region'
             ELSE 'not_found' END AS why
     FROM unmatched u LEFT JOIN best b ON b.id = u.id
 )
