@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from functools import cache, lru_cache
+from functools import cache
 
 from pipelines.semantics import amounts, codes, contacts, dates, identifiers, names
 from pipelines.semantics.model import Check, SemanticType

@@ -1,0 +1,93 @@
+"""Death at any step: what readers see is the old state or the new one, and running again ends in the same rows."""
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import duckdb
+import pytest
+
+from pipelines import base, current, published, staging, steps
+from pipelines.ledger import Ledger
+from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
+
+DATASET = "population.residence"
+
+
+class Killed(BaseException):
+    """Nothing in the product may catch it, as nothing can catch SIGKILL."""
+
+
+def _die(*_args, **_kwargs):
+    raise Killed
+
+
+@pytest.fixture
+def at(tmp_path):
+    made = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    _send(made, tmp_path, "2026-10-01", range(1, 40), "旧")
+    _finish(made)
+    return made
+
+
+def _send(made, tmp_path, date: str, numbers, status: str) -> None:
+    rows = [(resident_id(n), "赵一", "1990-01-01", "640104", status, "") for n in numbers]
+    file = write_csv(tmp_path / f"out/{date}/640100.csv", HEADER, rows)
+    steps.submit(DATASET, [file], "police", date, desk=made)
+
+
+def _finish(made) -> None:
+    keys = steps.receive(DATASET, desk=made)
+    passed = steps.judge(DATASET, steps.stage(DATASET, keys, made), made)
+    if passed:
+        steps.commit(DATASET, passed, made)
+    steps.release(made)
+
+
+def _seen(made) -> dict[str, int]:
+    """What an analyst sees now."""
+    con = duckdb.connect(str(made.lake.database), read_only=True)
+    try:
+        return dict(con.execute("SELECT status, count(*) FROM population.residence GROUP BY ALL").fetchall())
+    finally:
+        con.close()
+
+
+OLD, NEW = {"旧": 39}, {"旧": 20, "新": 30}
+
+
+@pytest.mark.parametrize(("where", "what"), [
+    (staging, "_split"), (staging, "_rule_counts"), (base, "_move"), (base, "table"), (Ledger, "transaction"),
+    (current, "_write"), (published, "restrict"),
+], ids=lambda value: value if isinstance(value, str) else value.__name__.rpartition(".")[2])
+def test_a_death_inside_a_step_loses_nothing(at, tmp_path, monkeypatch, where, what):
+    _send(at, tmp_path, "2026-11-01", range(21, 51), "新")
+    assert _seen(at) == OLD
+    with monkeypatch.context() as patch:
+        patch.setattr(where, what, _die)
+        with pytest.raises(Killed):
+            _finish(at)
+    assert _seen(at) in (OLD, NEW)
+    _finish(at)
+    assert _seen(at) == NEW
+    rows = duckdb.sql(f"SELECT count(*), count(DISTINCT id_number) FROM '{steps.derive(at, at.plan(DATASET)).rows}'").fetchone()
+    assert rows == (50, 50)
+
+
+def test_a_killed_process_leaves_no_lock_and_the_next_one_finishes(at, tmp_path):
+    environment = os.environ | {"LAKE_HOME": str(at.lake.home), "LAKE_PROJECT": str(at.project.root), "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", "pipelines", "ingest", DATASET]
+    _send(at, tmp_path, "2026-11-01", range(21, 51), "新")
+    for seconds in (0.8, 2.0, 3.2):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert _seen(at) == OLD
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    _finish(at)
+    assert _seen(at) == NEW
