@@ -1,4 +1,4 @@
-# make run | test | up | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
+# make run | test | test-real | up | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
 PYTHON ?= python3.11
 PERSONS ?= 20000
 SEED ?= 1
@@ -8,7 +8,7 @@ LAKE_PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SAMPLE := $(LAKE)/sample-$(PERSONS)-$(SEED)
 
-.PHONY: run test lint up clean lock
+.PHONY: run test test-real lint up clean lock
 
 # Three questions an analyst asks: residents by county, pensions paid after death, what departments must mend.
 export RESIDENTS := select r.name as county, count(*) as persons from population.person p join reference.region r \
@@ -27,6 +27,10 @@ run: $(INSTALLED) $(SAMPLE)
 
 test: $(INSTALLED)
 	$(LAKE_PYTHON) -m pytest $(ARGS)
+
+# REAL names the folder with real public data, which is never part of this repository.
+test-real: $(INSTALLED)
+	LAKE_REAL_DATA=$(REAL) $(LAKE_PYTHON) -m pytest tests/real
 
 lint: $(INSTALLED)
 	.venv/bin/ruff check .

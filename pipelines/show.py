@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import unicodedata
+from decimal import Decimal
 from typing import Any
 
 
@@ -14,7 +15,8 @@ def table(result: dict[str, Any]) -> str:
     """A result with `columns` and `rows` as an aligned table; numbers to the right."""
     columns, rows = result["columns"], result["rows"]
     cells = [[_cell(v) for v in row] for row in rows]
-    right = [bool(rows) and all(isinstance(r[i], (int, float)) or r[i] is None for r in rows) for i in range(len(columns))]
+    right = [c in ("score", "seconds") or (bool(rows) and all(isinstance(r[i], (int, float, Decimal)) or r[i] is None for r in rows))
+             for i, c in enumerate(columns)]
     widths = [max([width(c)] + [width(row[i]) for row in cells]) for i, c in enumerate(columns)]
 
     def line(texts: list[str]) -> str:
@@ -30,7 +32,7 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int):
+    if isinstance(value, (int, Decimal)):
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 10 else f"{value:,.1f}"
@@ -79,7 +81,8 @@ def released(done: dict[str, Any] | None) -> str:
 def status(found: dict[str, Any]) -> str:
     """One line per dataset and the state of the publication."""
     columns = ["dataset", "read", "accepted", "repaired", "duplicates", "quarantined", "deletes", "score", "seconds", "held", "current", "as of"]
-    rows = [[d[c] for c in columns] for d in found["datasets"]]
+    shown = [{**d, "score": None if d["score"] is None else f"{d['score']:.4f}", "seconds": f"{d['seconds']:.1f}"} for d in found["datasets"]]
+    rows = [[d[c] for c in columns] for d in shown]
     lines = [table({"columns": columns, "rows": rows, "count": False})]
     if found["release"]:
         r = found["release"]

@@ -17,7 +17,7 @@ from pipelines import sql
 from pipelines.sample.plants import FLAGGED, MISSING
 from pipelines.sample.submission import CONFLICT, DUPLICATE, OLDER, QUERIES, Submission
 
-FAULT, NO_CODE = "X36", "X32"
+FAULT = "X36"
 _SEARCHED = {"resident_id": 15, "document_number": 15, "person_name": 3, "phone": 11, "mobile": 11, "address": 8, "opaque_id": 9}
 _LEGIBLE = ("X01", "X02", "X03", "X04", "X05", "X06", "X19", "X20", "X22")
 _LEADS = ("credit.judgment_defaulter", "credit.administrative_licence", "credit.administrative_penalty",
@@ -52,9 +52,6 @@ def record(con: duckdb.DuckDBPyConnection, made: Submission, files: list[str]) -
                 f"if(_extra = '{CONFLICT}', 'key.conflict', NULL) FROM placed WHERE _extra IS NOT NULL ORDER BY _file, _ordinal")
     con.execute(f"INSERT INTO defects SELECT {where}, _name, _ordinal, NULL, '{CONFLICT}', NULL, NULL, 'quarantined', 'key.conflict' "
                 f"FROM placed WHERE _extra IS NULL AND _order IN (SELECT _order FROM placed WHERE _extra = '{CONFLICT}') ORDER BY 4, 5")
-    if {"uscc", "subject_kind"} <= {c.name for c in made.columns}:
-        con.execute(f"INSERT INTO defects SELECT {where}, _name, _ordinal, 'uscc', '{NO_CODE}', NULL, NULL, 'flagged', 'organisation_has_uscc' "
-                    "FROM placed WHERE _extra IS NULL AND uscc IS NULL AND subject_kind <> '2' ORDER BY 4, 5")
     lost = [p.number for p in made.plants if p.column == "uscc" and p.outcome in (FLAGGED, MISSING)]
     if lost and made.dataset.domain == "credit" and "decision_no" in made.dataset.key:
         con.execute(f"INSERT INTO unusable_codes SELECT decision_no FROM placed "

@@ -55,7 +55,7 @@ def test_two_cities_and_two_sources_live_side_by_side(snapshot, tmp_path):
 
 
 def test_five_batches_in_every_order_end_alike(tmp_path):
-    """Late, corrected, deleting, re-run and duplicate batches: 120 orders would take minutes, so every fifth is run."""
+    """Late, corrected, deleting, re-run and duplicate batches: 120 orders would take minutes, so one of every first arrival is run."""
     batches = [
         ("2026-09-01", [_row(1, "甲"), _row(2, "甲"), _row(3, "甲")], {"sequence": 1, "revision": 1}),
         ("2026-10-01", [_row(1, "乙"), _row(4, "乙")], {"sequence": 1, "revision": 1}),
@@ -64,7 +64,7 @@ def test_five_batches_in_every_order_end_alike(tmp_path):
         ("2026-09-01", [_row(1, "甲"), _row(2, "甲"), _row(3, "甲")], {"sequence": 1, "revision": 1}),
     ]
     results = set()
-    for n, order in enumerate(itertools.islice(itertools.permutations(range(5)), 0, None, 15)):
+    for n, order in enumerate(itertools.islice(itertools.permutations(range(5)), 0, None, 24)):
         root = tmp_path / str(n)
         at = desk(root, project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
         for i in order:
