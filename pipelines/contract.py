@@ -88,6 +88,7 @@ class Source:
     quote: str = '"'
     sheet: str | None = None
     part_pattern: str | None = None
+    note: str = ""
     not_sent: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     constants: tuple[tuple[str, Any], ...] = ()
@@ -232,10 +233,12 @@ def _custom(raw: dict) -> dict[str, Any]:
 
 def _source(raw: dict, rank: int, problems: Problems, where: str) -> Source:
     custom = _custom(raw)
-    for key in ("server", "type", "format"):
-        problems.unless(bool(raw.get(key)), f"{where}.{key}", "is missing")
+    problems.unless(bool(raw.get("server")), f"{where}.server", "is missing")
     for key in ("department", "uscc"):
         problems.unless(bool(custom.get(key)), f"{where}.customProperties", f"lacks {key!r}")
+    inbox = f"inbox/{problems.path.parent.name}.{problems.path.stem}/{raw.get('server')}"
+    for key, want in (("type", "local"), ("path", inbox)):
+        problems.unless(raw.get(key) == want, f"{where}.{key}", f"is {raw.get(key)!r}, must be {want!r}")
     problems.unless(raw.get("format") in FORMATS, f"{where}.format", f"is {raw.get('format')!r}, must be one of {FORMATS}")
     encodings = ("auto", "utf-8", "gb18030")
     problems.unless(raw.get("encoding", "auto") in encodings, f"{where}.encoding", f"must be one of {encodings}")
@@ -243,6 +246,7 @@ def _source(raw: dict, rank: int, problems: Problems, where: str) -> Source:
         source=raw.get("server", ""), rank=rank, department=custom.get("department", ""), uscc=custom.get("uscc", ""),
         format=raw.get("format", ""), encoding=raw.get("encoding", "auto"), delimiter=raw.get("delimiter", ","),
         quote=custom.get("quote", '"'), sheet=custom.get("sheet"), part_pattern=custom.get("part_pattern"),
+        note=raw.get("description", ""),
         not_sent=tuple(custom.get("not_sent") or ()), ignore=tuple(custom.get("ignore") or ()),
         constants=tuple((custom.get("constants") or {}).items()),
         aliases=tuple((k, tuple(v)) for k, v in (custom.get("aliases") or {}).items()),
@@ -301,5 +305,6 @@ def _judge(found: Dataset, problems: Problems) -> None:
         for key, used in (("not_sent", source.not_sent), ("constants", dict(source.constants)), ("aliases", dict(source.aliases))):
             for name in used:
                 problems.known(name, names, f"{where}.{key}")
+    problems.unless(found.table == found.path.stem, "schema[0].name", f"is {found.table!r}, must be {found.path.stem!r}")
     slugs = [s.source for s in found.sources]
     problems.unless(len(set(slugs)) == len(slugs), "servers", "names one source twice")

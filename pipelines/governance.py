@@ -43,10 +43,11 @@ COMMENTS = {
     "loss_budget": ("允许损失率", "Share of rows that may be lost"),
     "manifest_hash": ("发布清单指纹", "Digest of the release manifest"), "mask": ("脱敏方式", "Mask"),
     "mask_words": ("脱敏说明", "What the mask does"), "name": ("名称", "Name"), "name_en": ("英文名称", "English name"),
+    "changes": ("阈值变更记录", "Changes of the threshold: day, value, reason"), "why": ("规则依据", "Why the rule must hold"),
     "on_breach": ("低于下限时", "When below the limit: hold or report"), "outcome": ("结果", "Outcome"),
     "owner": ("整改责任部门", "Department that must fix it"), "part": ("报送分区", "Part of the stream"),
     "pass_rate": ("合格率", "Pass rate"), "person_id": ("人员假名", "Pseudonym of the person"), "primary_key": ("主键", "Part of the key"),
-    "provider": ("提供单位", "Catalogue: providing departments"), "provider_uscc": ("提供单位统一社会信用代码", "Unified social credit codes of the providers"),
+    "provider": ("提供单位", "Catalogue: providing departments"), "provider_notes": ("报送说明", "How each source sends"), "provider_uscc": ("提供单位统一社会信用代码", "Unified social credit codes of the providers"),
     "published_as": ("发布字段", "Published columns"), "purpose": ("用途", "Purpose"), "quarantined": ("隔离记录数", "Records in quarantine"),
     "reading": ("读取方式", "Read by records or by lines"), "reason": ("原因", "Reason"), "received_at": ("接收时间", "Time of receipt"),
     "record": ("记录序号", "Ordinal of the record in its file"), "records": ("记录数", "Records read"),
@@ -98,12 +99,12 @@ LEDGER = {"batches": tables.batches, "steps": tables.steps, "rule_results": tabl
 TABLES = {
     "datasets": Table("数据资源目录：政务数据共享条例第十三条九要素和现状", "Catalogue of datasets: the nine statutory elements and the present state", _columns(
         "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
-        "category, share_condition, refuse_basis, provider_uscc, purpose, limitations, load, sla_days:DOUBLE, contract_version, contract_hash, version, "
+        "category, share_condition, refuse_basis, provider_uscc, provider_notes, purpose, limitations, load, sla_days:DOUBLE, contract_version, contract_hash, version, "
         "as_of:DATE, rows:BIGINT, withheld_rows:BIGINT, stale_rows:BIGINT, disagreements:BIGINT")),
     "columns": Table("数据项：契约字段、标准、分级和发布方式", "Data items: contract columns, standards, classification and how they are published", _columns(
         "dataset, column, zh, en, semantic_type, code_list, standard, primary_key:BOOLEAN, required:BOOLEAN, classification, mask, mask_words, published_as")),
     "rules": Table("已声明的质量规则", "Declared quality rules", _columns(
-        "dataset, rule, column, reason, zh, en, indicator, severity, at_least:DOUBLE, on_breach, owner")),
+        "dataset, rule, column, reason, zh, en, indicator, severity, at_least:DOUBLE, on_breach, owner, why, changes")),
     "lists": Table("代码表", "Code lists", _columns("list, name, name_en, standard, version, rows:BIGINT")),
     "quarantine": Table("隔离区：地址和未通过规则，不含数据值", "Quarantine: addresses and failed rules, no values", _columns(
         "dataset, address, batch_id, revision:INTEGER, file:INTEGER, record:BIGINT, rules:VARCHAR[], region, person_id")),
@@ -128,7 +129,7 @@ def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: 
     rows = {
         "datasets": [_dataset(plan, manifest["relations"][d]) for d, plan in plans.items()],
         "columns": [row for plan in plans.values() for row in _dataset_columns(plan, standards)],
-        "rules": [{**rule.public(), "dataset": d} for d, plan in plans.items() for rule in plan.rules],
+        "rules": [row for plan in plans.values() for row in _rules(plan)],
         "lists": [{"list": one.list, "name": one.name, "name_en": one.name_en, "standard": one.standard,
                    **{k: manifest["relations"][f"reference.{one.list}"][k] for k in ("version", "rows")}} for one in lists],
         **{table: ledger.rows(sa.select(source)) for table, source in LEDGER.items()},
@@ -193,10 +194,21 @@ def _dataset(plan: Plan, relation: dict[str, Any]) -> dict[str, Any]:
         "update_frequency": f"{every:g} {unit}", "share_class": catalogue["share_class"], "share_mode": catalogue["share_mode"],
         "usage_conditions": d.usage, "grading": f"{catalogue['grade']}（{grades}）", "category": catalogue["category"],
         "share_condition": catalogue["share_condition"], "refuse_basis": catalogue.get("refuse_basis"),
-        "provider_uscc": "、".join(s.uscc for s in d.sources), "purpose": d.purpose, "limitations": d.limitations, "load": d.load,
+        "provider_uscc": "、".join(s.uscc for s in d.sources), "provider_notes": "；".join(f"{s.source}：{s.note}" for s in d.sources if s.note),
+        "purpose": d.purpose, "limitations": d.limitations, "load": d.load,
         "sla_days": sla.get("latency", (None,))[0], "contract_version": d.version,
         **{k: relation[k] for k in ("contract_hash", "version", "as_of", "rows", "withheld_rows", "stale_rows", "disagreements")},
     }
+
+
+def _rules(plan: Plan) -> list[dict[str, Any]]:
+    declared = {r.rule: r for r in plan.business}
+    found = []
+    for rule in plan.rules:
+        business = declared.get(rule.rule)
+        changes = "；".join(f"{day}：{limit:g}，{reason}" for day, limit, reason in business.changes) if business else ""
+        found.append({**rule.public(), "dataset": plan.dataset.id, "why": business and business.reason, "changes": changes or None})
+    return found
 
 
 def _dataset_columns(plan: Plan, standards: dict[str, str]) -> list[dict[str, Any]]:

@@ -88,7 +88,7 @@ def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]
     rows, as_of = file["rows"], facts["as_of"] or "尚无数据 no data yet"
     return {"kind": "dataset", "version": version, "rows": rows, "withheld_rows": facts["rows"] - rows, "stale_rows": facts["stale_rows"],
             "disagreements": sum(facts["disagreements"].values()), "as_of": facts["as_of"], "contract_version": d.version,
-            "contract_hash": declared_hash(d, engine.project), "files": [file], "comment": f"{d.name} — {d.grain}\n{d.purpose}\n数据截至 as of: {as_of}",
+            "contract_hash": declared_hash(d, engine.project), "files": [file], "comment": f"{d.name}（{d.table_zh}） — {d.grain}\n{d.purpose}\n数据截至 as of: {as_of}",
             "columns": [(c.name, c.type, c.comment) for c in columns]}
 
 

@@ -288,7 +288,7 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
     desk = desk or Desk.open()
     plans, states = {}, {}
     with writer(desk.lake, "release"):
-        for found in datasets(desk.project):
+        for found in (d for d in datasets(desk.project) if d.status != "draft"):
             plan = desk.plan(found.id)
             with writer(desk.lake, found.id):
                 state = derive(desk, plan)

@@ -34,7 +34,7 @@ servers:
   - server: police
     type: local
     format: csv
-    path: inbox/x
+    path: inbox/{id}/police
     encoding: utf-8
     customProperties: [{{property: department, value: 公安局}}, {{property: uscc, value: 11640000MB1Y00011H}}]
 schema:
