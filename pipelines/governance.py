@@ -225,4 +225,3 @@ def _dataset_columns(plan: Plan, standards: dict[str, str]) -> list[dict[str, An
             "standard": standards.get(code_list), "primary_key": c.primary_key, "required": c.required, "classification": c.strictest,
             "mask": mask, "mask_words": f"{words.zh} — {words.en}", "published_as": ", ".join(given.get(c.name, ())) or None})
     return found
-

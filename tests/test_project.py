@@ -146,4 +146,3 @@ def test_contracts_stay_short():
     for found in datasets(Project(REPOSITORY)):
         lines = len([line for line in found.path.read_text().splitlines() if line.strip()])
         assert lines <= 28 + 12 * len(found.sources) + len(found.columns), (found.id, lines)
-
