@@ -69,7 +69,7 @@ def generate(out: Path, persons: int, seed: int, batch_date: date, months: int =
     known = [d for d in datasets(project) if (QUERIES / f"{d.id}.sql").exists()]
     dates = [_months_before(batch_date, n) for n in range(months - 1, -1, -1)]
     counts = {d.id: {"files": 0, "rows": 0, "defects": 0} for d in known}
-    truth.mkdir(parents=True, exist_ok=True)
+    truth.mkdir(parents=True, exist_ok=True, mode=0o700)
     with TemporaryDirectory(dir=truth, prefix=".scratch") as scratch, sql.connect(temp=Path(scratch)) as con:
         _world(con, project, persons, seed, batch_date)
         truths.begin(con)
