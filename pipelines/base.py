@@ -17,6 +17,7 @@ from pyiceberg.expressions import AlwaysTrue, EqualTo
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
+from pyiceberg.table.update.schema import UpdateSchema
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
     BooleanType,
@@ -60,41 +61,37 @@ def catalog(lake: Lake) -> SqlCatalog:
     return SqlCatalog("lake", uri=f"sqlite:///{lake.catalog}", warehouse=f"file://{lake.base}")
 
 
-def table(lake: Lake, plan: Plan, retype: bool = False) -> Table:
+def table(lake: Lake, plan: Plan) -> Table:
     """The dataset's Iceberg table, created or widened to today's contract.
-
-    Args:
-        retype: give columns whose type changed a new field, empty until `replace_all` fills it.
 
     Raises:
         WrongUse: the contract gives a column another type than the table has; `rebuild` is the way.
     """
+    known, have, want = _known(lake, plan)
+    changed = [f"{n} ({have[n]} → {t})" for n, t in want.items() if n in have and have[n] != t]
+    if changed:
+        raise WrongUse(f"{plan.dataset.id}: the contract changes the type of {', '.join(changed)}. Run: python -m pipelines rebuild {plan.dataset.id}")
+    if want.keys() - have.keys():
+        with known.update_schema() as update:
+            _widen(update, have, want)
+        known = catalog(lake).load_table(known.name())
+    return known
+
+
+def _known(lake: Lake, plan: Plan) -> tuple[Table, dict[str, IcebergType], dict[str, IcebergType]]:
+    """The table, the column types it has and those the contract wants."""
     found, identifier = catalog(lake), tuple(plan.dataset.id.split("."))
     try:
         known = found.load_table(identifier)
     except NoSuchTableError:
         known = _create(found, identifier, plan, lake)
-    have = {f.name: f.field_type for f in known.schema().fields}
-    want = {n: _iceberg_type(t) for n, t in plan.physical()}
-    changed = [f"{n} ({have[n]} → {t})" for n, t in want.items() if n in have and have[n] != t]
-    if changed and not retype:
-        raise WrongUse(f"{plan.dataset.id}: the contract changes the type of {', '.join(changed)}. Run: python -m pipelines rebuild {plan.dataset.id}")
-    if want.keys() - have.keys() or changed:
-        _reshape(known, have, want)
-        known = found.load_table(identifier)
-    return known
+    return known, {f.name: f.field_type for f in known.schema().fields}, {n: _iceberg_type(t) for n, t in plan.physical()}
 
 
-def _reshape(known: Table, have: dict[str, IcebergType], want: dict[str, IcebergType]) -> None:
-    retyped = [n for n, t in want.items() if n in have and have[n] != t]
-    if retyped:
-        with known.update_schema(allow_incompatible_changes=True) as update:
-            for column in retyped:
-                update.delete_column(column)
-    with known.update_schema() as update:
-        for column, kind in want.items():
-            if column not in have or column in retyped:
-                update.add_column(column, kind)
+def _widen(update: UpdateSchema, have: dict[str, IcebergType], want: dict[str, IcebergType]) -> None:
+    for column, kind in want.items():
+        if column not in have:
+            update.add_column(column, kind)
 
 
 def _create(found: SqlCatalog, identifier: tuple[str, ...], plan: Plan, lake: Lake) -> Table:
@@ -133,20 +130,34 @@ def accept(lake: Lake, plan: Plan, batch_id: str, revision: int, staged: Path) -
     return known.current_snapshot().snapshot_id
 
 
-def replace_all(lake: Lake, plan: Plan, staged: dict[str, tuple[int, Path]], mark: str) -> int:
-    """Commit newly staged files of every batch in place of all the table holds; returns the snapshot id.
+class Replacement:
+    """All of a table at once: today's columns and the files of every batch, in one commit or not at all."""
 
-    Args:
-        staged: batch_id → (revision, staged folder).
-        mark: distinguishes the new folders from those they replace.
-    """
-    folder = lake.base / plan.dataset.id / "data"
-    files = [f for b, (r, path) in sorted(staged.items()) for f in _move(path, folder / f"{b}~r{r}~{mark}")]
-    known = table(lake, plan)
-    with known.transaction() as change:
-        change.delete(AlwaysTrue())
-        change.add_files(files, check_duplicate_files=False)
-    return known.current_snapshot().snapshot_id
+    def __init__(self, lake: Lake, plan: Plan):
+        known, have, want = _known(lake, plan)
+        self._change = known.transaction()
+        self._folder = lake.base / plan.dataset.id / "data"
+        retyped = {n for n, t in want.items() if n in have and have[n] != t}
+        if retyped:
+            with self._change.update_schema(allow_incompatible_changes=True) as update:
+                for column in sorted(retyped):
+                    update.delete_column(column)
+        if want.keys() - have.keys() or retyped:
+            with self._change.update_schema() as update:
+                _widen(update, {n: t for n, t in have.items() if n not in retyped}, want)
+        self.field_ids = {f.name: f.field_id for f in self._change.table_metadata.schema().fields}
+
+    def commit(self, staged: dict[str, tuple[int, Path]], mark: str) -> None:
+        """Put the staged files in place of all the table holds.
+
+        Args:
+            staged: batch_id → (revision, staged folder).
+            mark: distinguishes the new folders from those they replace.
+        """
+        files = [f for b, (r, path) in sorted(staged.items()) for f in _move(path, self._folder / f"{b}~r{r}~{mark}")]
+        self._change.delete(AlwaysTrue())
+        self._change.add_files(files, check_duplicate_files=False)
+        self._change.commit_transaction()
 
 
 def _move(staged: Path, target: Path) -> list[str]:

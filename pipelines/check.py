@@ -17,11 +17,11 @@ from pipelines.contract import ContractError, Dataset, dataset as read_dataset
 from pipelines.proof import prove
 from pipelines.rules import rules
 from pipelines.semantics import reference
-from pipelines.settings import Lake, Project, WrongUse
+from pipelines.settings import Project, WrongUse
 from pipelines.sql import connect, name
 
 
-def check(project: Project | None = None, lake: Lake | None = None) -> dict[str, Any]:
+def check(project: Project | None = None) -> dict[str, Any]:
     """Try everything the project declares.
 
     Returns:
@@ -39,7 +39,7 @@ def check(project: Project | None = None, lake: Lake | None = None) -> dict[str,
         lists = {one.list for one in reference.lists(project)}
         reference.load(con, project)
         reference.load_macros(con, project)
-        keys.install(con, lake or Lake.open())
+        keys.install(con, bytes(32))  # only the SQL is tried: no lake is opened, no real key used
         for plan in plans:
             errors += _dataset_errors(con, plan, lists)
         views = themes.check(con, project, plans) if not errors else []

@@ -215,23 +215,24 @@ def digest(kind: str, parts: list[str]) -> str:
 
 
 def judge(plan: Plan, from_sql: str, keyed: bool = True) -> str:
-    """The last layer: base columns, digests and rule masks over the final columns of `standardise`."""
+    """The last layer: base columns, digests and rule masks over the final columns of `standardise`.
+
+    Args:
+        keyed: without it no digest is computed and only the masks come out, which is all that proving rules needs.
+    """
     dataset = plan.dataset
-    pseudonyms = {c: digest(kind, [name(c)]) for c, _, kind in plan.pseudonyms}
+    pseudonyms = {p: digest(kind, [name(c)]) for c, p, kind in plan.pseudonyms}
     key = digest(f"key:{dataset.id}", [name(k) for k in dataset.key])
-    if len(dataset.key) == 1 and dataset.key[0] in pseudonyms:
-        key = pseudonyms[dataset.key[0]]
-    digests = [f"{pseudonyms[c]} AS {name(p)}" for c, p, _ in plan.pseudonyms] + [f"{key} AS _key"] if keyed else ["NULL AS _key"]
-    inner = f"SELECT *, {', '.join(digests)} FROM ({from_sql})"
-    masks = [_masks(plan, i) for i in range(plan.masks)]
-    columns = [name(n) for n, _ in plan.physical() if keyed and n not in ("_batch", "_file", "_ordinal", "_op")]
-    if not keyed:
-        columns = []
-    identity = ", ".join(name(i) for i in dataset.identity) or "NULL"
+    if len(dataset.key) == 1:
+        key = next((pseudonyms[p] for c, p, _ in plan.pseudonyms if c == dataset.key[0]), key)
+    digests = ", ".join([f"{sql} AS {name(p)}" for p, sql in pseudonyms.items()] + [f"{key} AS _key"]) if keyed else "NULL AS _key"
+    kept = [name(n) for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op")] if keyed else []
+    region = name(dataset.region) if dataset.region else "NULL::VARCHAR"
     content = ", ".join(name(c.name) for c in dataset.columns)
-    return (f"SELECT {''.join(c + ', ' for c in columns)}_op, _line, "
-            f"{name(dataset.region) if dataset.region else 'NULL::VARCHAR'} AS _region, "
-            f"hash({content}, _op) AS _content, hash({identity}) AS _same, {', '.join(masks)} FROM ({inner})")
+    identity = ", ".join(name(i) for i in dataset.identity) or "NULL"
+    columns = [*kept, "_op", "_line", f"{region} AS _region", f"hash({content}, _op) AS _content", f"hash({identity}) AS _same",
+               *(_masks(plan, i) for i in range(plan.masks))]
+    return f"SELECT {', '.join(columns)} FROM (SELECT *, {digests} FROM ({from_sql}))"
 
 
 def _masks(plan: Plan, index: int) -> str:

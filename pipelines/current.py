@@ -54,7 +54,7 @@ def derive(lake: Lake, plan: Plan, versions: dict[str, Version], quarantine: dic
         (work / "scratch").mkdir(parents=True)
         con = connect(temp=work / "scratch")
         try:
-            keys.install(con, lake)
+            keys.install(con, keys.pseudonym_key(lake))
             facts = _write(con, plan, versions, quarantine, work)
         finally:
             con.close()

@@ -54,9 +54,9 @@ def key_id(lake: Lake) -> str:
     return hashlib.sha256(pseudonym_key(lake)).hexdigest()[:8]
 
 
-def install(con: duckdb.DuckDBPyConnection, lake: Lake) -> None:
-    """Give `con` the macro `keyed_digest(message)`: VARCHAR(22), NULL for NULL."""
-    block = pseudonym_key(lake).ljust(_BLOCK, b"\0")
+def install(con: duckdb.DuckDBPyConnection, key: bytes) -> None:
+    """Give `con` the macro `keyed_digest(message)` under `key`: VARCHAR(22), NULL for NULL."""
+    block = key.ljust(_BLOCK, b"\0")
     con.execute("SET VARIABLE lake_inner = $1", [bytes(b ^ 0x36 for b in block)])
     con.execute("SET VARIABLE lake_outer = $1", [bytes(b ^ 0x5C for b in block)])
     con.execute(

@@ -59,7 +59,7 @@ class Engine:
         con = connect(temp=scratch)
         reference.load(con, self.project)
         reference.load_macros(con, self.project)
-        keys.install(con, lake)
+        keys.install(con, keys.pseudonym_key(lake))
         allowed = (lake.current, lake.quarantine, lake.releases, scratch)
         con.execute(f"SET allowed_directories = {texts(allowed)}; SET enable_external_access = false")
         return con

@@ -59,7 +59,7 @@ def engine(lake: Lake, project: Project, plan: Plan) -> Iterator[duckdb.DuckDBPy
     try:
         reference.load(con, project)
         reference.load_macros(con, project)
-        keys.install(con, lake)
+        keys.install(con, keys.pseudonym_key(lake))
         _prove_once(con, project, plan)
         yield con
     finally:

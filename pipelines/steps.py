@@ -151,28 +151,38 @@ def _waiting(desk: Desk, found: Dataset, wanted: str | None) -> list[str]:
 
 
 def stage(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> list[str]:
-    """Standardise, type, test and split each batch in one pass; returns the keys that were staged."""
+    """Standardise, type, test and split each batch in one pass; returns the keys that were staged.
+
+    A batch that another process has decided meanwhile is left alone.
+
+    Raises:
+        WrongUse: a rule cannot fail, or the contract changed a column's type and the dataset must be rebuilt first.
+    """
     desk = desk or Desk.open()
     plan = desk.plan(dataset_id)
-    stamp, done = desk.stamp(plan.dataset), set()
+    stamp, done, waiting = desk.stamp(plan.dataset), set(), []
     with writer(desk.lake, dataset_id):
         for key in batch_keys:
             row = desk.ledger.batch(*split_key(key))
-            if row["state"] in ("staged", "passed") and row["contract_hash"] == stamp["contract_hash"] and staging.read(desk.lake, *split_key(key)):
+            same = row["contract_hash"] == stamp["contract_hash"]
+            if row["state"] in ("staged", "passed") and same and staging.read(desk.lake, *split_key(key)):
                 done.add(key)
-        if len(done) < len(batch_keys):
+            elif row["state"] in PENDING or (row["state"] in FAILED and not same):
+                waiting.append(key)
+        if waiting:
+            ids = base.field_ids(desk.lake, plan)
             with staging.engine(desk.lake, desk.project, plan) as con:
-                done |= {key for key in batch_keys if key not in done and _stage_one(con, desk, plan, key, stamp)}
+                done |= {key for key in waiting if _stage_one(con, desk, plan, key, ids, stamp)}
     return [key for key in batch_keys if key in done]
 
 
-def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str, stamp: dict[str, str]) -> bool:
+def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str, ids: dict[str, int], stamp: dict[str, str]) -> bool:
     batch_id, revision = split_key(key)
     manifest = landing.read_manifest(landing.folder(desk.lake, batch_id, revision))
     source = plan.dataset.source(manifest.source)
     try:
         with desk.ledger.step(batch_id, "stage", revision) as detail:
-            found = staging.stage(con, desk.lake, plan, source, manifest, base.field_ids(desk.lake, plan))
+            found = staging.stage(con, desk.lake, plan, source, manifest, ids)
             counts = {k: v for k, v in found.counts.items() if k in tables.batches.c}
             detail |= counts
     except (readers.ReadRefused, WrongUse) as error:
@@ -187,29 +197,33 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     desk = desk or Desk.open()
     plan = desk.plan(dataset_id)
     passed = []
-    for key in batch_keys:
-        batch_id, revision = split_key(key)
-        row = desk.ledger.batch(batch_id, revision)
-        if row["state"] == "passed" or _judge_one(desk, plan, row):
-            passed.append(key)
+    with writer(desk.lake, dataset_id):
+        for key in batch_keys:
+            row = desk.ledger.batch(*split_key(key))
+            if row["state"] == "passed" or (row["state"] == "staged" and _judge_one(desk, plan, row)):
+                passed.append(key)
     return passed
 
 
 def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any]) -> bool:
     batch_id, revision = row["batch_id"], row["revision"]
     found = staging.read(desk.lake, batch_id, revision)
-    context = {k: row[k] for k in ("dataset", "source", "part", "batch_date", "batch_id", "revision")}
     with desk.ledger.step(batch_id, "judge", revision) as detail:
-        verdict = gate.judge(desk.lake, found.folder, context)
+        verdict = gate.judge(desk.lake, found.folder, row)
         detail |= {"outcome": verdict.outcome, "rules": len(verdict.results)}
-    results = [{k: v for k, v in vars(r).items() if k in tables.rule_results.c} for r in verdict.results]
-    desk.ledger.replace_results(batch_id, revision, results, found.counts["regions"])
+    score = record_results(desk, batch_id, revision, verdict, found)
     passed = verdict.outcome == "accept"
-    desk.ledger.update_batch(
-        batch_id, revision, state="passed" if passed else "held", reason="\n".join(verdict.reasons) or None,
-        score=scores.dataset(results, found.counts), decided_at=now(), decided_by="gate")
+    desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(verdict.reasons) or None,
+                             score=score, decided_at=now(), decided_by="gate")
     pages.write(desk, plan.dataset, [(batch_id, revision)])
     return passed
+
+
+def record_results(desk: Desk, batch_id: str, revision: int, verdict: gate.Verdict, found: staging.Staged) -> float | None:
+    """Enter what the gate found of one batch in the ledger; returns the batch's score."""
+    results = [{k: v for k, v in vars(r).items() if k in tables.rule_results.c} for r in verdict.results]
+    desk.ledger.replace_results(batch_id, revision, results, found.counts["regions"])
+    return scores.dataset(results, found.counts)
 
 
 def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> dict[str, int]:

@@ -18,7 +18,7 @@ def state(lake: Lake, plan: Plan, rows: list[dict[str, Any]], version: str = "v1
     physical = [(n, t) for n, t in plan.physical() if n != "_op"]
     batch = f"{plan.dataset.id}~{plan.dataset.sources[0].source}~all~{as_of}~1"
     con = connect()
-    keys.install(con, lake)
+    keys.install(con, keys.pseudonym_key(lake))
     declared = [(c.name, plan.type(c.name).physical) for c in plan.dataset.columns]
     con.execute(f"CREATE TABLE given ({', '.join(f'{name(n)} {t}' for n, t in declared)})")
     for row in rows:

@@ -13,17 +13,12 @@ import pytest
 from pipelines import compiler, masks, steps
 from pipelines.check import check
 from pipelines.contract import datasets
-from pipelines.settings import Lake, Project, WrongUse
+from pipelines.settings import Project, WrongUse
 from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory) -> Lake:
-    return Lake.open(tmp_path_factory.mktemp("check") / "lake")
-
-
-def test_the_project_checks_clean(lake):
-    found = check(Project(REPOSITORY), lake)
+def test_the_project_checks_clean():
+    found = check(Project(REPOSITORY))
     assert found["errors"] == []
     assert (found["datasets"], found["views"]) == (12, 6)
     assert found["rules"] > 500
@@ -48,48 +43,45 @@ def _break(made: Project, file: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-def test_a_wrong_check_digit_weight_is_noticed(residence, lake):
+def test_a_wrong_check_digit_weight_is_noticed(residence):
     macros = (REPOSITORY / "warehouse/macros/identifiers.sql").read_text()
     weight = re.search(r"// 10000000000000000[^*]*\* 7|\* 7\b", macros)
     assert weight
     _break(residence, "warehouse/macros/identifiers.sql", weight[0], weight[0].replace("* 7", "* 8"))
-    errors = check(residence, lake)["errors"]
+    errors = check(residence)["errors"]
     assert any("id_number" in e and "must-pass" in e for e in errors), errors
 
 
 @pytest.mark.parametrize("holds", ["NULL", "true", "length(status) > 0 OR status IS NOT NULL"])
-def test_a_rule_that_cannot_fail_or_returns_null_is_noticed(residence, lake, holds):
+def test_a_rule_that_cannot_fail_or_returns_null_is_noticed(residence, holds):
     (residence.expectations / "population").mkdir()
     (residence.expectations / "population/residence.yaml").write_text(f"""
 - {{rule: status_known, zh: 状态已知, en: status is known, holds: "{holds}", indicator: "0104", severity: warn, owner: 公安局, reason: 试验,
    must_fail: {{status: x}}, must_pass: {{status: 有效}}}}
 """)
-    errors = check(residence, lake)["errors"]
+    errors = check(residence)["errors"]
     assert any("status_known" in e for e in errors), errors
 
 
-def test_a_column_that_nothing_tests_is_noticed(residence, lake, monkeypatch):
+def test_a_column_that_nothing_tests_is_noticed(residence, monkeypatch):
     """A type without a check would let a column into base unread."""
     plan = compiler.plan(datasets(residence)[0], ())
     stripped = compiler.Plan(plan.dataset, plan.types, tuple(r for r in plan.rules if r.column != "status"), ())
     monkeypatch.setattr(compiler, "plan", lambda *_: stripped)
-    assert any("no rule reads column status" in e for e in check(residence, lake)["errors"])
+    assert any("no rule reads column status" in e for e in check(residence)["errors"])
 
 
-def test_an_unknown_type_list_or_condition_is_noticed(residence, lake):
+def test_an_unknown_type_list_or_condition_is_noticed(residence):
     for old, new, says in [("semanticType: text", "semanticType: txt", "status"), ("semanticType: region_code", "semanticType: code(nosuch)", "nosuch"),
                            ("{property: region, value: region_code}", "{property: publish_when, value: no_such_column > 1}", "publish_when")]:
         made = residence
         _break(made, "warehouse/contracts/population/residence.yaml", old, new)
-        errors = check(made, lake)["errors"]
+        errors = check(made)["errors"]
         assert any(says in e for e in errors), (says, errors)
         _break(made, "warehouse/contracts/population/residence.yaml", new, old)
 
 
-@pytest.mark.parametrize("change", [
-    ("classification: personal, required: true", "classification: personal, required: true, transformSourceObjects: [X]"),
-])
-def test_a_personal_name_may_not_be_published(residence, change):
+def test_a_personal_name_may_not_be_published(residence):
     plan = compiler.plan(datasets(residence)[0], ())
     names = {c.name for c in masks.published(plan)}
     assert not names & {"id_number", "name", "birth_date"} and {"person_id", "birth_year"} <= names

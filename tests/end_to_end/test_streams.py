@@ -16,7 +16,7 @@ def _row(number: int, status: str = "有效", op: str = "", name: str | None = N
     return (id_number or resident_id(number), name or NAMES[number % len(NAMES)], "1990-01-01", "640104", status, op)
 
 
-@pytest.fixture(params=["upsert"])
+@pytest.fixture
 def upsert(tmp_path):
     return desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
 
