@@ -78,7 +78,7 @@ def _version(plan: Plan, versions: dict[str, Version]) -> str:
 def _write(con: duckdb.DuckDBPyConnection, plan: Plan, versions: dict[str, Version], quarantine: dict[str, Path], work: Path) -> dict[str, Any]:
     _inputs(con, plan, versions, quarantine)
     _candidates(con, plan)
-    _winners(con)
+    _winners(con, plan.dataset.on_reject == "keep")
     columns = [n for n, _ in plan.physical() if n != "_op"]
     pseudonyms = {c: p for c, p, _ in plan.pseudonyms}
     order = names(pseudonyms.get(k, k) for k in plan.dataset.key)
@@ -103,8 +103,10 @@ def _inputs(con: duckdb.DuckDBPyConnection, plan: Plan, versions: dict[str, Vers
         con.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     files = [f for v in versions.values() for f in v.files]
     typed = ", ".join(f"NULL::{t} AS {name(n)}" for n, t in plan.physical())
-    read = f"FROM read_parquet({texts(files)}, union_by_name = true)" if files else f"FROM (SELECT {typed}) WHERE false"
-    con.execute(f"CREATE VIEW version AS SELECT v.*, batch.* FROM (SELECT {names(n for n, _ in plan.physical())} {read}) v JOIN batch ON _batch = batch_id")
+    # Older files lack columns that the contract gained since: the empty branch brings name and type.
+    read = f"FROM read_parquet({texts(files)}, union_by_name = true) UNION ALL BY NAME " if files else ""
+    con.execute(f"CREATE VIEW version AS SELECT v.*, batch.* FROM (SELECT {names(n for n, _ in plan.physical())} "
+                f"FROM ({read}SELECT {typed} WHERE false)) v JOIN batch ON _batch = batch_id")
     parts = [f"SELECT {text(b)} AS batch_id, _key, _identity FROM read_parquet({text(q)})" for b, q in quarantine.items() if b in versions]
     empty = "SELECT ''::VARCHAR AS batch_id, ''::VARCHAR AS _key, ''::VARCHAR AS _identity WHERE false"
     con.execute(f"CREATE TABLE rejected AS SELECT r.*, source, part, batch_date, sequence, newest "
@@ -141,29 +143,38 @@ def _candidates(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
                 "FROM kept WHERE (source, part, _key) NOT IN (SELECT (source, part, _key) FROM newest)")
 
 
-def _winners(con: duckdb.DuckDBPyConnection) -> None:
-    """`of_source`: the newest version per (source, key); `winner`: of the highest authority per key.
+def _winners(con: duckdb.DuckDBPyConnection, keep: bool) -> None:
+    """`of_source`: the newest version per (source, key) and since when newer rows of it are rejected; `winner`: of the
+    highest authority per key.
 
     Keys with a single version, nearly all of them, never enter a window.
+
+    Args:
+        keep: a version with newer rejected rows stays, flagged; otherwise it is dropped (`on_reject`).
     """
-    con.execute("""
+    con.execute(f"""
         CREATE TABLE repeated AS SELECT _key FROM candidate GROUP BY _key HAVING count(*) > 1;
         CREATE TABLE contest AS
             SELECT * FROM candidate WHERE _key IN (SELECT _key FROM repeated)
             QUALIFY row_number() OVER (PARTITION BY source, _key
                 ORDER BY batch_date DESC, sequence DESC, _file DESC, _ordinal DESC) = 1;
-        CREATE VIEW of_source AS SELECT * FROM contest WHERE _op <> 'D';
-        CREATE VIEW fresh AS
+        CREATE VIEW live AS
             SELECT * FROM candidate WHERE _op <> 'D' AND _key NOT IN (SELECT _key FROM repeated)
-            UNION ALL
-            SELECT * FROM of_source QUALIFY row_number() OVER (PARTITION BY _key ORDER BY rank) = 1;
-        CREATE TABLE later AS
-            SELECT r.source, r._key, r.batch_date, r.sequence FROM rejected r WHERE r._key IS NOT NULL;
+            UNION ALL SELECT * FROM contest WHERE _op <> 'D';
+        CREATE TABLE late AS
+            SELECT l.source, l._key, min(r.batch_date) AS since FROM live l JOIN rejected r ON r.source = l.source AND r._key = l._key
+            WHERE (r.batch_date, r.sequence) > (l.batch_date, l.sequence) GROUP BY ALL;
+        CREATE VIEW of_source AS
+            SELECT * FROM (
+                SELECT * FROM live WHERE (source, _key) NOT IN (SELECT (source, _key) FROM late)
+                UNION ALL
+                SELECT l.* REPLACE (coalesce(l.stale_since, late.since) AS stale_since) FROM live l JOIN late USING (source, _key))
+            WHERE {'true' if keep else 'stale_since IS NULL'};
         CREATE TABLE winner AS
-            SELECT f.* REPLACE (coalesce(f.stale_since, (
-                SELECT min(l.batch_date) FROM later l WHERE l.source = f.source AND l._key = f._key
-                AND (l.batch_date, l.sequence) > (f.batch_date, f.sequence))) AS stale_since)
-            FROM fresh f""")
+            SELECT * FROM of_source WHERE _key NOT IN (SELECT _key FROM repeated)
+            UNION ALL
+            SELECT * FROM of_source WHERE _key IN (SELECT _key FROM repeated)
+            QUALIFY row_number() OVER (PARTITION BY _key ORDER BY rank) = 1""")
 
 
 def _disagreements(con: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int]:
@@ -173,7 +184,8 @@ def _disagreements(con: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int]
         return {}
     differ = ", ".join(f"count(DISTINCT {name(c)}) > 1 AS {name(c)}" for c in columns)
     sums = ", ".join(f"count(*) FILTER ({name(c)})" for c in columns)
-    found = con.execute(f"SELECT {sums} FROM (SELECT {differ} FROM of_source GROUP BY _key HAVING count(*) > 1)").fetchone()
+    found = con.execute(f"SELECT {sums} FROM (SELECT {differ} FROM of_source "
+                        "WHERE _key IN (SELECT _key FROM repeated) GROUP BY _key HAVING count(*) > 1)").fetchone()
     return {c: n for c, n in zip(columns, found) if n}
 
 

@@ -65,10 +65,17 @@ def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[Rule
     return _write(
         batch_page(lake, batch), "batch.html.j2", batch=batch, results=found, state=light(batch, found),
         reasons=(batch["reason"] or "").splitlines(), lost=_lost(batch), previous=batch["previous"] or {},
-        lines=equation("lines", LINE_PARTS, batch), records=equation("records", RECORD_PARTS, batch),
+        lines=equation("lines", LINE_PARTS, batch), records=equation("records", _record_parts(batch), batch),
         dimensions=dimensions(found, batch), regions=worst_regions(regions), names={r.rule: r.zh for r in found},
         tally={outcome: sum(r.outcome == outcome for r in found) for outcome in OUTCOMES},
         docs=_docs(lake, batch["dataset"]))
+
+
+def _record_parts(batch: _Row) -> tuple[tuple[str, str, str], ...]:
+    """In a batch that is not part of base no row is accepted: these rows only could be."""
+    if batch["state"] in ("accepted", "superseded"):
+        return RECORD_PARTS
+    return (("accepted", "可接收，未入库", "acceptable, not in base"), *RECORD_PARTS[1:])
 
 
 def write_index(lake: Lake, rows: Iterable[dict[str, Any]]) -> Path:

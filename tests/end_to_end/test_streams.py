@@ -99,3 +99,30 @@ def test_a_batch_that_was_sent_twice_is_one_batch(upsert, tmp_path):
     before = _current(upsert)
     assert _send(upsert, tmp_path, "2026-10-01", rows) == []
     assert _current(upsert) == before
+
+
+@pytest.mark.parametrize("load", ["upsert", "snapshot"])
+@pytest.mark.parametrize(("on_reject", "left"), [("keep", "2026-11-01"), ("drop", None)])
+def test_what_becomes_of_a_rejected_row_s_last_version_is_declared(tmp_path, load, on_reject, left):
+    contract = RESIDENCE.replace("LOAD", load).replace("{property: loss_budget,", "{property: on_reject, value: " + on_reject + "}\n      - {property: loss_budget,")
+    at = desk(tmp_path, project(tmp_path / "project", population__residence=contract))
+    rows = [_row(n) for n in range(1, 6)]
+    _send(at, tmp_path, "2026-10-01", rows)
+    _send(at, tmp_path, "2026-11-01", [_row(1, name="钱??"), *rows[1:]])
+    found = {r[0]: r[7] for r in _current(at)}
+    assert found.get(resident_id(1), None) == left and (resident_id(1) in found) == (on_reject == "keep")
+    assert [found[resident_id(n)] for n in range(2, 6)] == [None] * 4
+
+
+def test_a_column_the_contract_gains_is_empty_in_what_was_accepted_before(upsert, tmp_path):
+    _send(upsert, tmp_path, "2026-10-01", [_row(1), _row(2)])
+    path = upsert.project.contracts / "population/residence.yaml"
+    path.write_text(path.read_text() + "      - {name: landlord, businessName: 房主, description: Landlord, semanticType: org_name, classification: internal}\n")
+    assert steps.release(upsert)["release_id"] == 1
+    header = (*HEADER, "房主")
+    file = write_csv(tmp_path / "new/640100.csv", header, [(*_row(2), "某公司")])
+    steps.submit("population.residence", [file], "police", "2026-11-01", desk=upsert)
+    keys = steps.receive("population.residence", desk=upsert)
+    steps.commit("population.residence", steps.judge("population.residence", steps.stage("population.residence", keys, upsert), upsert), upsert)
+    rows = steps.derive(upsert, upsert.plan("population.residence")).rows
+    assert duckdb.sql(f"SELECT landlord FROM '{rows}' ORDER BY id_number").fetchall() == [(None,), ("某公司",)]

@@ -74,6 +74,11 @@ def test_a_refused_batch_has_a_page_without_numbers(lake):
     assert "拒读" in page.text and "没有计数" in page.text and "None" not in page.text
 
 
+def test_rows_of_a_held_batch_are_not_called_accepted(lake):
+    held, accepted = (Page(reports.write_batch_report(lake, BATCH | {"state": state}, [RULE])).text for state in ("held", "accepted"))
+    assert "可接收，未入库" in held and "可接收，未入库" not in accepted
+
+
 def test_accepted_is_green_only_when_every_measured_rule_holds(lake):
     good = replace(RULE, failed=0, pass_rate=1.0, outcome="pass")
     idle = replace(RULE, rule="a.b", applicable=0, failed=0, pass_rate=None, outcome="not_measured")
