@@ -1,4 +1,4 @@
-# make run | test | test-real | up | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
+# make run | test | test-real | test-scale | bench-reading | up | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
 PYTHON ?= python3.11
 PERSONS ?= 20000
 SEED ?= 1
@@ -8,7 +8,7 @@ LAKE_PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SAMPLE := $(LAKE)/sample-$(PERSONS)-$(SEED)
 
-.PHONY: run test test-real lint up clean lock
+.PHONY: run test test-real test-scale bench-reading lint up clean lock
 
 # Three questions an analyst asks: residents by county, pensions paid after death, what departments must mend.
 export RESIDENTS := select r.name as county, count(*) as persons from population.person p join reference.region r \
@@ -31,6 +31,13 @@ test: $(INSTALLED)
 # REAL names the folder with real public data, which is never part of this repository.
 test-real: $(INSTALLED)
 	LAKE_REAL_DATA=$(REAL) $(LAKE_PYTHON) -m pytest tests/real
+
+# Ten million rows under 2 GB of memory; about ten minutes and 6 GB of disk.
+test-scale: $(INSTALLED)
+	$(LAKE_PYTHON) -m pytest -m scale -s tests/scale
+
+bench-reading: $(INSTALLED)
+	$(LAKE_PYTHON) -m tests.benchmarks.reading $(or $(ROWS),5000000)
 
 lint: $(INSTALLED)
 	.venv/bin/ruff check .

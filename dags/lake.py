@@ -1,7 +1,10 @@
-"""When things run: one Airflow DAG per contract, and one that publishes. How they run is `pipelines.steps`.
+"""When things run: one Airflow DAG per contract, one that notices arrivals and one that publishes. How: `pipelines.steps`.
 
-`ingest.<dataset>` takes the batch date as partition key: receive → stage → judge → commit → verdict. `commit` emits
-the dataset's asset when a batch was accepted; `verdict` fails, without a retry, when one was held or refused.
+`inbox` is fired by a trigger that watches the inbox (`pipelines.arrivals`); it emits one event per (dataset, batch date)
+that may be taken, and fails when files must stay there for another reason than being incomplete.
+`ingest.<dataset>` is fired by these events, or over the API, with the batch date as partition key: receive → stage →
+judge → commit → verdict. `commit` emits the dataset's asset when a batch was accepted; `verdict` fails, without a retry,
+when one was held or refused, or when files for its date must stay in the inbox.
 `release` is fired by any asset. Airflow starts one run per event (measured: 12 for 12), so runs are coalesced: one at
 a time, when no other step needs an engine; a run with others behind it is skipped, and the last publishes all
 that is accepted by then. Only ids and counts go through XCom, and only what `failures.tell` says into logs.
@@ -18,17 +21,18 @@ from airflow.sdk import (
     DAG,
     Asset,
     AssetAny,
+    AssetWatcher,
     FixedKeyMapper,
     PartitionedAssetTimetable,
-    PartitionedAtRuntime,
     get_parsing_context,
     task,
 )
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from pipelines.arrivals import Arrivals
 from pipelines.settings import Project
 
-INGEST, RELEASE = "ingest.", "release"
+INBOX, INGEST, RELEASE = "inbox", "ingest.", "release"
 # A retry helps against a lock, a full disk or a concurrent commit, not against data: judge and verdict have none.
 RETRY = {"retries": 2, "retry_delay": timedelta(seconds=20)}
 log = logging.getLogger("lake")
@@ -47,18 +51,21 @@ def _step(name: str, *args: Any) -> Any:
 
 
 @task.short_circuit(**RETRY)
-def receive(dataset_id: str, partition_key: str | None = None) -> list[str]:
-    """Copy what departments sent for this date into landing; stop here when there is nothing new."""
+def receive(dataset_id: str, partition_key: str | None = None) -> dict[str, list[str]]:
+    """Copy what departments sent for this date into landing; stop here when nothing is new and nothing must stay."""
     if partition_key is None:
         raise AirflowFailException("Give the batch date (2026-11-01) as partition key: it is never taken from a clock.")
     keys = _step("receive", dataset_id, partition_key)
-    log.info("%s %s: %d batches to take in", dataset_id, partition_key, len(keys))
-    return keys
+    left = _step("report", dataset_id, [], None, partition_key)
+    log.info("%s %s: %d batches to take in, %d places in the inbox where files must stay", dataset_id, partition_key, len(keys), len(left))
+    return {"keys": keys} if keys or left else {}
 
 
 @task(pool="engine", **RETRY)
 def stage(dataset_id: str, keys: list[str]) -> list[str]:
     """Standardise, type and test every row in one pass; a batch that cannot be read is refused."""
+    if not keys:
+        raise AirflowSkipException(f"{dataset_id}: no batch is to be taken in")
     staged = _step("stage", dataset_id, keys)
     log.info("%s: %d of %d batches staged", dataset_id, len(staged), len(keys))
     return staged
@@ -83,9 +90,9 @@ def commit(dataset_id: str, keys: list[str]) -> dict[str, int]:
 
 
 @task(retries=0, trigger_rule="none_failed")
-def verdict(dataset_id: str, keys: list[str]) -> None:
-    """Fail when a batch of this run was held or refused; the message says what to do."""
-    troubles = _step("report", dataset_id, keys)
+def verdict(dataset_id: str, keys: list[str], partition_key: str | None = None) -> None:
+    """Fail when a batch of this run was held or refused, or files for its date were left; the message says what to do."""
+    troubles = _step("report", dataset_id, keys, None, partition_key)
     if troubles:
         raise AirflowFailException("\n".join(troubles))
     log.info("%s: all %d batches accepted", dataset_id, len(keys))
@@ -103,6 +110,36 @@ def publish(ti: Any = None) -> dict[str, int]:
     counts = {name: done[name] for name in ("release_id", "datasets", "rows")}
     log.info("released: %s", counts)
     return counts
+
+
+@task.short_circuit(**RETRY)
+def announce(dataset_ids: list[str], triggering_asset_events: Any = None, outlet_events: Any = None, task: Any = None) -> list[str]:
+    """Fire a run per dataset and batch date that arrived; go on only when files must stay that no such run tells of."""
+    told = [event.extra["payload"] for events in triggering_asset_events.values() for event in events if "payload" in event.extra]
+    arrived = {(i, day) for changes in told for i, day in changes["arrived"] if i in dataset_ids}
+    troubled = {(i, day) for changes in told for i, day in changes["troubled"] if i in dataset_ids}
+    left = []
+    for dataset_id in sorted({i for i, _ in troubled} if told else dataset_ids):
+        found = _step("notice", dataset_id)
+        arrived |= set() if told else {(dataset_id, day) for day in found["dates"]}
+        left += [message for day, message in found["left"] if (dataset_id, day) not in arrived and (not told or (dataset_id, day) in troubled)]
+    # An outlet without a key would enter an event that fires nothing and a complaint about it, once per other dataset.
+    task.outlets = [arrivals(i) for i in sorted({i for i, _ in arrived})]
+    for dataset_id, day in sorted(arrived):
+        outlet_events[arrivals(dataset_id)].add_partitions(day)
+    log.info("%d arrivals: %s", len(arrived), ", ".join(f"{i} {day}" for i, day in sorted(arrived)))
+    return left
+
+
+@task(retries=0)
+def left(messages: list[str]) -> None:
+    """Fail with what must stay in the inbox and what to do about it."""
+    raise AirflowFailException("\n".join(messages))
+
+
+def arrivals(dataset_id: str) -> Asset:
+    """The Airflow asset that stands for what one dataset's inbox holds."""
+    return Asset(name=f"inbox/{dataset_id}", uri=f"lake://inbox/{dataset_id}", group="inbox")
 
 
 def asset(dataset_id: str) -> Asset:
@@ -128,12 +165,23 @@ def ingest_dag(dataset_id: str, head: dict[str, Any]) -> DAG:
     with DAG(
         INGEST + dataset_id, dag_display_name=f"{head.get('name', '')} {dataset_id}".strip(),
         doc_md=(head.get("description") or {}).get("purpose"), tags=[dataset_id.partition(".")[0]],
-        schedule=PartitionedAtRuntime(), max_active_runs=1, is_paused_upon_creation=False,
+        schedule=PartitionedAssetTimetable(assets=arrivals(dataset_id)), max_active_runs=1, is_paused_upon_creation=False,
         default_args={"priority_weight": 10, "weight_rule": "absolute"},
     ) as dag:
-        received = receive(dataset_id)
-        accepted = judge(dataset_id, stage(dataset_id, received))
-        commit.override(outlets=[asset(dataset_id)])(dataset_id, accepted) >> verdict(dataset_id, received)
+        keys = receive(dataset_id)["keys"]
+        accepted = judge(dataset_id, stage(dataset_id, keys))
+        commit.override(outlets=[asset(dataset_id)])(dataset_id, accepted) >> verdict(dataset_id, keys)
+    return dag
+
+
+def inbox_dag(dataset_ids: list[str]) -> DAG:
+    """The DAG between the trigger and the runs: events of a trigger carry no partition key."""
+    watched = Asset(name=INBOX, uri="lake://inbox", group="inbox", watchers=[AssetWatcher(name="arrivals", trigger=Arrivals())])
+    with DAG(
+        INBOX, dag_display_name="收件箱 inbox", doc_md=__doc__, tags=["inbox"], schedule=[watched],
+        max_active_runs=1, is_paused_upon_creation=False,
+    ) as dag:
+        left(announce.override(outlets=[arrivals(i) for i in dataset_ids])(dataset_ids))
     return dag
 
 
@@ -152,10 +200,12 @@ def release_dag(dataset_ids: list[str]) -> DAG:
 # A task parses this file again: it builds its own DAG only (17 ms instead of 1 s with 200 contracts).
 _wanted = get_parsing_context().dag_id
 _paths = {f"{path.parent.name}.{path.stem}": path for path in sorted(Project.open().contracts.glob("*/*.yaml"))}
-_heads = {i: heading(path) for i, path in _paths.items() if _wanted in (None, RELEASE, INGEST + i)}
+_heads = {i: heading(path) for i, path in _paths.items() if _wanted in (None, INBOX, RELEASE, INGEST + i)}
 _scheduled = {i: head for i, head in _heads.items() if head.get("status") not in ("draft", "deprecated")}
 for _id, _head in _scheduled.items():
     if _wanted in (None, INGEST + _id):
         globals()[f"ingest_{_id}"] = ingest_dag(_id, _head)
 if _wanted in (None, RELEASE) and _scheduled:
     release = release_dag(list(_scheduled))
+if _wanted in (None, INBOX) and _scheduled:
+    inbox = inbox_dag(list(_scheduled))

@@ -24,7 +24,7 @@ from typing import IO
 import psutil
 
 from pipelines.settings import Lake, Project, WrongUse
-from pipelines.sql import memory_mb
+from pipelines.sql import process_mb
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 20
@@ -73,7 +73,7 @@ def environment(lake: Lake, project: Project, port: int, execution_port: int) ->
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
     return inherited | {f"AIRFLOW__{k}": v for k, v in settings.items()} | {
         "AIRFLOW_HOME": str(lake.home / "airflow"),
-        "LAKE_MEMORY_MB": os.environ.get("LAKE_MEMORY_MB") or str(memory_mb() * 2 // 3),
+        "LAKE_MEMORY": os.environ.get("LAKE_MEMORY") or f"{max(1024, process_mb() * 2 // 3)}MB",
         "LAKE_HOME": str(lake.home), "LAKE_PROJECT": str(project.root),
         "PYTHONPATH": str(ROOT), "GX_ANALYTICS_ENABLED": "False", "NO_PROXY": local, "no_proxy": local,
     }
@@ -91,14 +91,15 @@ class Parts:
 
     Args:
         port: of the web pages and the REST API; any free one by default.
+        triggerer: also start the part that notices arrivals in the inbox.
 
     Raises:
         WrongUse: Airflow already runs over this lake, or `port` is taken.
         AirflowFailed: the metadata database cannot be made.
     """
 
-    def __init__(self, lake: Lake, project: Project, port: int | None = None):
-        self.home = lake.home / "airflow"
+    def __init__(self, lake: Lake, project: Project, port: int | None = None, triggerer: bool = False):
+        self.home, self.triggerer = lake.home / "airflow", triggerer
         self.port, self._execution_port = port or free_port(), free_port()
         self._environment = environment(lake, project, self.port, self._execution_port)
         self._lock_path = lake.locks / "airflow"
@@ -118,6 +119,8 @@ class Parts:
             self._start("execution-api", "api-server", "--apps", "execution", "--port", str(self._execution_port))
             self._start("dag-processor", "dag-processor")
             self._start("scheduler", "scheduler", "--skip-serve-logs")  # its log server listens on all interfaces
+            if self.triggerer:
+                self._start("triggerer", "triggerer", "--skip-serve-logs")
             self._note_processes()
         except BaseException:
             self._stop()
@@ -190,7 +193,7 @@ class Parts:
         """Stop the parts, those that write first; what does not end in time is killed with its tasks."""
         with _undisturbed():
             sessions = {p.pid for p in self._running.values()}
-            for names in (("scheduler", "dag-processor"), ("api", "execution-api")):
+            for names in (("scheduler", "triggerer", "dag-processor"), ("api", "execution-api")):
                 _end([self._running[n] for n in names if n in self._running])
             _kill_sessions(sessions)
             for process in self._running.values():

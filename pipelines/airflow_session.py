@@ -89,7 +89,7 @@ class Session:
 
     def __init__(self, parts: Parts, dataset_ids: Iterable[str], say: Callable[[str], None]):
         self._parts, self._say, self.api = parts, say, Api(parts.port)
-        self._until("its scheduler and DAG processor to be healthy", self._healthy, START_SECONDS)
+        self._until("its parts to be healthy", self._healthy, START_SECONDS)
         wanted = {f"ingest.{d}" for d in dataset_ids} | {RELEASE}
         self._until("its DAGs to be read", lambda: self._parsed(wanted), START_SECONDS)
         self._pools()
@@ -177,7 +177,8 @@ class Session:
             health = self.api.health()
         except ConnectionError:
             return False
-        return all(health[part]["status"] == "healthy" for part in ("scheduler", "dag_processor"))
+        parts = ("scheduler", "dag_processor", *(("triggerer",) if self._parts.triggerer else ()))
+        return all(health[part]["status"] == "healthy" for part in parts)
 
     def _parsed(self, wanted: set[str]) -> bool:
         """True when every wanted DAG was read since this start; a DAG file that cannot be read ends the wait."""

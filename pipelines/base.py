@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
-from pyiceberg.expressions import AlwaysTrue, EqualTo
+from pyiceberg.expressions import EqualTo, In
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -131,31 +132,39 @@ def accept(lake: Lake, plan: Plan, batch_id: str, revision: int, staged: Path) -
 
 
 class Replacement:
-    """All of a table at once: today's columns and the files of every batch, in one commit or not at all."""
+    """Today's columns and new files for some batches, in one commit or not at all; other batches keep their files.
 
-    def __init__(self, lake: Lake, plan: Plan):
+    Raises:
+        WrongUse: a column changes its type and the table holds other batches too; one column has one type.
+    """
+
+    def __init__(self, lake: Lake, plan: Plan, batch_ids: Iterable[str]):
         known, have, want = _known(lake, plan)
         self._change = known.transaction()
         self._folder = lake.base / plan.dataset.id / "data"
-        retyped = {n for n, t in want.items() if n in have and have[n] != t}
-        if retyped:
+        self.retyped = sorted(n for n, t in want.items() if n in have and have[n] != t)
+        others = {task.file.partition[0] for task in known.scan().plan_files()} - set(batch_ids)
+        if self.retyped and others:
+            raise WrongUse(f"{plan.dataset.id}: the contract changes the type of {', '.join(self.retyped)}, which needs every accepted batch; "
+                           f"{len(others)} would be left out. Run: python -m pipelines rebuild {plan.dataset.id}")
+        if self.retyped:
             with self._change.update_schema(allow_incompatible_changes=True) as update:
-                for column in sorted(retyped):
+                for column in self.retyped:
                     update.delete_column(column)
-        if want.keys() - have.keys() or retyped:
+        if want.keys() - have.keys() or self.retyped:
             with self._change.update_schema() as update:
-                _widen(update, {n: t for n, t in have.items() if n not in retyped}, want)
+                _widen(update, {n: t for n, t in have.items() if n not in self.retyped}, want)
         self.field_ids = {f.name: f.field_id for f in self._change.table_metadata.schema().fields}
 
     def commit(self, staged: dict[str, tuple[int, Path]], mark: str) -> None:
-        """Put the staged files in place of all the table holds.
+        """Put the staged files in place of what the table holds of these batches.
 
         Args:
             staged: batch_id → (revision, staged folder).
             mark: distinguishes the new folders from those they replace.
         """
         files = [f for b, (r, path) in sorted(staged.items()) for f in _move(path, self._folder / f"{b}~r{r}~{mark}")]
-        self._change.delete(AlwaysTrue())
+        self._change.delete(In("_batch", sorted(staged)))
         self._change.add_files(files, check_duplicate_files=False)
         self._change.commit_transaction()
 

@@ -50,3 +50,15 @@ def batch_date(text: str) -> str:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise WrongUse(f"{text!r} is not a batch date; give it as YYYY-MM-DD.") from None
+
+
+def month(text: str) -> str:
+    """A month of batch dates.
+
+    Raises:
+        WrongUse: `text` is not `YYYY-MM`.
+    """
+    try:
+        return date.fromisoformat(f"{text}-01").strftime("%Y-%m")
+    except ValueError:
+        raise WrongUse(f"{text!r} is not a month; give it as YYYY-MM.") from None

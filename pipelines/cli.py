@@ -80,6 +80,19 @@ def _parser() -> argparse.ArgumentParser:
     rollback.add_argument("release", nargs="?", type=int, help="its number (default: the one before)")
     rebuild = command("rebuild", _rebuild, "replay landing under today's contract and swap the result in")
     rebuild.add_argument("dataset")
+    backfill = command("backfill", _backfill, "bring a range of batch dates to today's contract: take in, judge again, replay")
+    backfill.add_argument("dataset")
+    backfill.add_argument("--from", dest="first", required=True, metavar="DATE", help="earliest batch date, YYYY-MM-DD")
+    backfill.add_argument("--to", dest="last", required=True, metavar="DATE", help="latest batch date, included")
+    close = command("close", _close, "close a month: publish, keep that release, hold what arrives for the month later")
+    close.add_argument("month", help="of batch dates, YYYY-MM")
+    close.add_argument("datasets", nargs="*", metavar="DATASET", help="default: all")
+    close.add_argument("--reason", required=True, help="why; analysts can read it")
+    close.add_argument("--anyway", action="store_true", help="also while batches of the month are open")
+    reopen = command("reopen", _reopen, "take a closing back; what it held goes to the gate again")
+    reopen.add_argument("month", help="of batch dates, YYYY-MM")
+    reopen.add_argument("dataset")
+    reopen.add_argument("--reason", required=True, help="why; analysts can read it")
     return parser
 
 
@@ -164,4 +177,26 @@ def _rebuild(options: argparse.Namespace) -> int:
     from pipelines.rebuild import rebuild
 
     _print(options, rebuild(options.dataset), lambda r: f"{options.dataset}: {r['batches']} batches replayed, {r['current_rows']:,} rows in current.")
+    return DONE
+
+
+def _backfill(options: argparse.Namespace) -> int:
+    from pipelines.backfill import TROUBLES, backfill
+
+    found = backfill(options.dataset, options.first, options.last)
+    _print(options, found, lambda result: show.backfilled(options.dataset, result))
+    return HELD if found["left"] or any(b["outcome"] in TROUBLES for b in found["batches"]) else DONE
+
+
+def _close(options: argparse.Namespace) -> int:
+    from pipelines.closing import close
+
+    _print(options, close(options.month, options.datasets, options.reason, options.anyway), show.closed)
+    return DONE
+
+
+def _reopen(options: argparse.Namespace) -> int:
+    from pipelines.closing import reopen
+
+    _print(options, reopen(options.month, options.dataset, options.reason), show.reopened)
     return DONE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,14 +20,16 @@ from pipelines.settings import Project, WrongUse
 CLASSIFICATIONS = ("public", "internal", "personal", "sensitive")
 LOADS = ("snapshot", "upsert", "append")
 SEVERITIES = ("block", "reject", "warn")
-FORMATS = ("csv", "txt", "xlsx")
+FORMATS = ("auto", "csv", "txt", "fixed", "xlsx", "xls", "ods", "json", "jsonl", "xml", "dbf", "parquet")
+ENCODINGS = ("auto", "utf-8", "gb18030", "utf-16", "big5")
 FREQUENCY_UNITS = ("day", "week", "month", "quarter", "half-year", "year")
 
 _CATALOGUE = {"category": str, "share_class": str, "share_mode": str, "share_condition": str, "grade": int,
               "refuse_basis": str}
 _CUSTOM = {
     "contract": {"catalogue": _CATALOGUE},
-    "server": {"department": str, "uscc": str, "part_pattern": str, "quote": str, "sheet": str,
+    "server": {"department": str, "uscc": str, "part_pattern": str, "date_pattern": str, "quote": str, "escape": str, "sheet": str,
+               "header": [str], "widths": [int], "record_path": str, "trailer": str,
                "not_sent": [str], "ignore": [str], "constants": {str: object}, "aliases": {str: [str]}},
     "schema": {"load": str, "latest_by": str, "identity": [str], "region": str, "op": [str], "loss_budget": float,
                "on_reject": str, "publish_when": str},
@@ -84,10 +87,16 @@ class Source:
     uscc: str
     format: str
     encoding: str = "auto"
-    delimiter: str = ","
-    quote: str = '"'
+    delimiter: str | None = None      # None: told from the header
+    quote: str | None = None          # None: told from the first lines; "": there is none
+    escape: str | None = None
+    header: tuple[str, ...] = ()      # of files without a header
+    widths: tuple[int, ...] = ()      # fixed width, in bytes
     sheet: str | None = None
+    record_path: str | None = None
+    trailer: str | None = None        # pattern of the last row; its first group is the number of records
     part_pattern: str | None = None
+    date_pattern: str | None = None   # of the file name: its first group is the batch date
     note: str = ""
     not_sent: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
@@ -240,17 +249,39 @@ def _source(raw: dict, rank: int, problems: Problems, where: str) -> Source:
     for key, want in (("type", "local"), ("path", inbox)):
         problems.unless(raw.get(key) == want, f"{where}.{key}", f"is {raw.get(key)!r}, must be {want!r}")
     problems.unless(raw.get("format") in FORMATS, f"{where}.format", f"is {raw.get('format')!r}, must be one of {FORMATS}")
-    encodings = ("auto", "utf-8", "gb18030")
-    problems.unless(raw.get("encoding", "auto") in encodings, f"{where}.encoding", f"must be one of {encodings}")
+    problems.unless(raw.get("encoding", "auto") in ENCODINGS, f"{where}.encoding", f"must be one of {ENCODINGS}")
+    _dialect(raw, custom, problems, where)
     return Source(
         source=raw.get("server", ""), rank=rank, department=custom.get("department", ""), uscc=custom.get("uscc", ""),
-        format=raw.get("format", ""), encoding=raw.get("encoding", "auto"), delimiter=raw.get("delimiter", ","),
-        quote=custom.get("quote", '"'), sheet=custom.get("sheet"), part_pattern=custom.get("part_pattern"),
+        format=raw.get("format", ""), encoding=raw.get("encoding", "auto"), delimiter=raw.get("delimiter"),
+        quote=custom.get("quote"), escape=custom.get("escape"), header=tuple(custom.get("header") or ()),
+        widths=tuple(custom.get("widths") or ()), sheet=custom.get("sheet"), record_path=custom.get("record_path"),
+        trailer=custom.get("trailer"), part_pattern=custom.get("part_pattern"), date_pattern=custom.get("date_pattern"),
         note=raw.get("description", ""),
         not_sent=tuple(custom.get("not_sent") or ()), ignore=tuple(custom.get("ignore") or ()),
         constants=tuple((custom.get("constants") or {}).items()),
         aliases=tuple((k, tuple(v)) for k, v in (custom.get("aliases") or {}).items()),
     )
+
+
+def _dialect(raw: dict, custom: dict[str, Any], problems: Problems, where: str) -> None:
+    """What must hold among the keys that say how a source writes its files."""
+    delimiter, quote, escape, widths = raw.get("delimiter"), custom.get("quote"), custom.get("escape"), custom.get("widths")
+    own = f"{where}.customProperties"
+    problems.unless(delimiter is None or (0 < len(delimiter.encode()) <= 4 and delimiter not in ('"', "'")), f"{where}.delimiter",
+                    "must have 1 to 4 bytes and not be a quote")
+    for key, value in (("quote", quote), ("escape", escape)):
+        problems.unless(value is None or (len(value.encode()) <= 1 and value != delimiter), own,
+                        f"{key} must be one ASCII character or nothing, and not the delimiter")
+    problems.unless(bool(widths) == (raw.get("format") == "fixed"), own, "widths belong to format: fixed, which needs them")
+    problems.unless(not widths or min(widths) > 0, own, "widths must be above 0")
+    problems.unless(not (widths and custom.get("header")) or len(widths) == len(custom["header"]), own, "widths and header differ in number")
+    for key, what in (("trailer", "number of records"), ("date_pattern", "batch date")):
+        try:
+            grouped = custom.get(key) is None or re.compile(custom[key]).groups > 0
+        except re.error:
+            grouped = False
+        problems.unless(grouped, own, f"{key} must be a pattern whose first group is the {what}")
 
 
 def _column(raw: dict, problems: Problems, where: str) -> Column:

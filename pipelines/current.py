@@ -1,6 +1,6 @@
 """现势库: derived from accepted versions, never edited: current/<dataset>/<version>/rows.parquet + current.json.
 
-Per (source, key) the version with the greatest (batch_date, sequence, file, ordinal), absent if that is a delete;
+Per (source, key) the version with the greatest (batch_date, sequence, file, ordinal, part), absent if that is a delete;
 per key the row of the source with the highest authority. The version name is a digest of what went in, so the
 order of arrival leaves no trace and an unchanged dataset is not written again. Written beside, then renamed.
 """
@@ -157,7 +157,7 @@ def _winners(con: duckdb.DuckDBPyConnection, keep: bool) -> None:
         CREATE TABLE contest AS
             SELECT * FROM candidate WHERE _key IN (SELECT _key FROM repeated)
             QUALIFY row_number() OVER (PARTITION BY source, _key
-                ORDER BY batch_date DESC, sequence DESC, _file DESC, _ordinal DESC) = 1;
+                ORDER BY batch_date DESC, sequence DESC, _file DESC, _ordinal DESC, part DESC) = 1;
         CREATE VIEW live AS
             SELECT * FROM candidate WHERE _op <> 'D' AND _key NOT IN (SELECT _key FROM repeated)
             UNION ALL SELECT * FROM contest WHERE _op <> 'D';

@@ -21,13 +21,19 @@ from pipelines.settings import Lake, Project
 from pipelines.sql import name, text, texts
 
 COMMENTS = {
-    "accepted": ("入库记录数", "Records accepted"), "address": ("记录地址：批次~修订#文件:序号", "Address of a record: batch~revision#file:record"),
+    "absent": ("缺少的契约字段", "Contract columns that the file does not hold"), "accepted": ("入库记录数", "Records accepted"), "address": ("记录地址：批次~修订#文件:序号", "Address of a record: batch~revision#file:record"),
     "applicable": ("适用记录数", "Records the rule applies to"), "as_of": ("数据截至日期", "State of the data: newest batch date"),
     "at_least": ("合格率下限", "Lowest acceptable pass rate"), "batch_date": ("报送日期", "Batch date"), "batch_id": ("报送批次", "Batch"),
     "blank": ("空行数", "Blank lines"), "bytes": ("字节数", "Bytes submitted"), "catalogue_name": ("目录名称", "Catalogue: name"),
     "category": ("资源分类", "Catalogue category"),
     "classification": ("数据分级", "Classification, the stricter one where it is conditional"), "code_list": ("代码表", "Code list"),
-    "code_version": ("程序版本", "Version of the program"), "column": ("字段", "Column of the contract"),
+    "code": ("原因代码", "Reason code of what was not read or not taken"), "damaged": ("无法解码字节数", "Bytes that are no character"),
+    "encoding": ("字符编码", "Encoding of the bytes"), "evidence": ("识别依据", "How form, encoding and header were found"),
+    "form": ("文件格式", "Form of the file"), "header_row": ("表头所在行", "Row of the header; 0: given by the contract"),
+    "member": ("压缩包内序号", "Place in its archive"), "repairs": ("修复字符数", "Private-use characters mapped"),
+    "submitted": ("报送文件序号", "Number of the submitted file"), "unread": ("未采用的表头位置", "Positions of header cells that nothing reads"),
+    "width": ("列数", "Columns of the header"),
+    "closed_at": ("关账时间", "Time of the closing"), "code_version": ("程序版本", "Version of the program"), "column": ("字段", "Column of the contract"),
     "contract_hash": ("契约指纹", "Digest of contract and rules"), "contract_version": ("契约版本", "Version of the contract"),
     "copies": ("重复记录数", "Identical copies in the batch"), "created_at": ("发布时间", "Time of the release"),
     "data_format": ("数据格式", "Catalogue: data format"), "data_items": ("数据项", "Catalogue: data items"),
@@ -42,7 +48,8 @@ COMMENTS = {
     "lists_hash": ("代码表指纹", "Digest of the code lists"), "load": ("加载方式", "Way of loading: snapshot, upsert or append"),
     "loss_budget": ("允许损失率", "Share of rows that may be lost"),
     "manifest_hash": ("发布清单指纹", "Digest of the release manifest"), "mask": ("脱敏方式", "Mask"),
-    "mask_words": ("脱敏说明", "What the mask does"), "name": ("名称", "Name"), "name_en": ("英文名称", "English name"),
+    "message": ("说明", "What is the matter and what to do"), "seen_at": ("查看时间", "Time of the last look"),
+    "mask_words": ("脱敏说明", "What the mask does"), "month": ("报送月份", "Month of batch dates"), "name": ("名称", "Name"), "name_en": ("英文名称", "English name"),
     "changes": ("阈值变更记录", "Changes of the threshold: day, value, reason"), "why": ("规则依据", "Why the rule must hold"),
     "on_breach": ("低于下限时", "When below the limit: hold or report"), "outcome": ("结果", "Outcome"),
     "owner": ("整改责任部门", "Department that must fix it"), "part": ("报送分区", "Part of the stream"),
@@ -52,7 +59,8 @@ COMMENTS = {
     "reading": ("读取方式", "Read by records or by lines"), "reason": ("原因", "Reason"), "received_at": ("接收时间", "Time of receipt"),
     "record": ("记录序号", "Ordinal of the record in its file"), "records": ("记录数", "Records read"),
     "refuse_basis": ("不予共享依据", "Legal basis when not shared"), "region": ("行政区划", "Division"),
-    "release_id": ("发布号", "Release"), "repaired": ("修复记录数", "Records repaired"), "required": ("必填", "Required"),
+    "release_id": ("发布号", "Release"), "reopened_at": ("重新开账时间", "Time of the re-opening"), "reopened_reason": ("重新开账原因", "Reason of the re-opening"),
+    "repaired": ("修复记录数", "Records repaired"), "required": ("必填", "Required"),
     "revision": ("修订号", "Revision of the batch"), "rows": ("发布行数", "Rows published"), "rule": ("规则", "Rule"),
     "rules": ("未通过规则", "Rules that failed"), "score": ("质量得分", "Quality score"), "seconds": ("耗时（秒）", "Seconds"),
     "semantic_type": ("语义类型", "Semantic type"), "sequence": ("当日序号", "Sequence on the day"), "severity": ("严重程度", "Severity"),
@@ -94,8 +102,8 @@ def _of_ledger(table: sa.Table, without: tuple[str, ...] = ()) -> tuple[tuple[st
     return tuple((c.name, _SQL_TYPES[type(c.type).__name__]) for c in table.c if c.name not in without)
 
 
-LEDGER = {"batches": tables.batches, "steps": tables.steps, "rule_results": tables.rule_results, "rule_counts": tables.rule_counts,
-          "releases": tables.releases, "release_datasets": tables.release_datasets}
+LEDGER = {"batches": tables.batches, "files": tables.files, "steps": tables.steps, "rule_results": tables.rule_results, "rule_counts": tables.rule_counts,
+          "releases": tables.releases, "release_datasets": tables.release_datasets, "closings": tables.closings, "inbox": tables.inbox}
 TABLES = {
     "datasets": Table("数据资源目录：政务数据共享条例第十三条九要素和现状", "Catalogue of datasets: the nine statutory elements and the present state", _columns(
         "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
@@ -109,11 +117,14 @@ TABLES = {
     "quarantine": Table("隔离区：地址和未通过规则，不含数据值", "Quarantine: addresses and failed rules, no values", _columns(
         "dataset, address, batch_id, revision:INTEGER, file:INTEGER, record:BIGINT, rules:VARCHAR[], region, person_id")),
     "batches": Table("报送批次", "Batches", _of_ledger(tables.batches)),
+    "files": Table("报送文件：每个文件、压缩包成员和工作表如何读取", "How each file, archive member and sheet was read", _of_ledger(tables.files)),
     "steps": Table("处理步骤", "Steps of processing", _of_ledger(tables.steps, ("id",))),
     "rule_results": Table("每批每规则的检验结果", "Results per batch and rule", _of_ledger(tables.rule_results)),
     "rule_counts": Table("每批每区划每规则的计数", "Counts per batch, division and rule", _of_ledger(tables.rule_counts)),
     "releases": Table("历次发布", "Releases", _of_ledger(tables.releases)),
     "release_datasets": Table("每次发布的数据版本", "Versions of the datasets in each release", _of_ledger(tables.release_datasets)),
+    "closings": Table("关账：哪些月份已关账，以哪次发布为准", "Closed months: which release each stands for", _of_ledger(tables.closings, ("id",))),
+    "inbox": Table("收件箱中未接收的文件：原因和处理办法", "What is left in the inbox: why, and what to do", _of_ledger(tables.inbox)),
 }
 
 

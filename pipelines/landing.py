@@ -2,42 +2,42 @@
 
 landing/<dataset>/<source>/<part>/<batch_date>/<sequence>-r<revision>/{0001.csv, …, manifest.json}. A folder is written
 beside (`.incoming/`) and renamed, so it is there whole or not at all, and it is never changed afterwards. Original file
-names may hold personal data: they stand in the manifest only. What cannot be taken raises `WrongUse`; nothing is left.
+names may hold personal data: they stand in the manifest only, and in what the sender itself stated beside its files
+(`submitted-manifest.json`, `0001.sha256`). What cannot be taken raises `WrongUse`; nothing is left.
 """
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
-import stat
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from pipelines.batch import WORD, BatchId, batch_date as resolve_date
 from pipelines.contract import Dataset, Source
-from pipelines.counts import Counter, Counts
+from pipelines.copying import NotTaken, Stated, copied, keep
+from pipelines.counts import Counts
 from pipelines.settings import Lake, WrongUse
 
-CHUNK = 1 << 20
-KEPT_EXTENSIONS = (".csv", ".txt", ".tsv", ".dat", ".xlsx", ".xls", ".ods")
 _LEFTOVER_SECONDS = 86_400
 _PLACE = re.compile(r"(\d+)-r(\d+)")
 
 
 @dataclass(frozen=True)
 class File:
-    """One submitted file."""
+    """One submitted file. `rows`: how many records its sender says it holds."""
 
     number: int
     name: str = field(repr=False)      # as submitted; personal data, see the module's first lines
     stored: str
     sha256: str
     counts: Counts
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def folder(lake: Lake, batch_id: str, revision: int) -> Path:
 
 
 def receive(lake: Lake, dataset: Dataset, source: Source, files: list[Path], batch_date: date | str, part: str | None = None,
-            sequence: int | None = None, correct: bool = False, revision: int | None = None) -> list[Received]:
+            sequence: int | None = None, correct: bool = False, revision: int | None = None,
+            stated: Mapping[Path, Stated] | None = None, manifest: bytes | None = None) -> list[Received]:
     """Copy what a department sent into landing.
 
     Args:
@@ -105,12 +106,15 @@ def receive(lake: Lake, dataset: Dataset, source: Source, files: list[Path], bat
         sequence: position among submissions of one date. Without it, other bytes take the next free one.
         correct: the files replace the highest revision of `sequence` (without it, of the date's last submission).
         revision: the exact revision, for submissions that arrive out of order.
+        stated: what is known of the files; a file that is another one, or has other bytes, is not taken.
+        manifest: the sender's manifest of the folder, kept as evidence; no part of the submission's identity.
 
     Returns:
         One `Received` per part, ordered by part.
 
     Raises:
-        WrongUse: a file, part, sequence or revision cannot be taken; the message lists what exists.
+        NotTaken: a file cannot be read, changes, or is not what was stated; there is nothing to correct.
+        WrongUse: a part, sequence or revision cannot be taken; the message lists what exists.
     """
     day = resolve_date(str(batch_date))
     if not files:
@@ -124,8 +128,10 @@ def receive(lake: Lake, dataset: Dataset, source: Source, files: list[Path], bat
         work = incoming / uuid.uuid4().hex
         work.mkdir(parents=True)
         try:
-            copied = tuple(_copy(path, number, len(members), work) for number, path in enumerate(members, 1))
-            received.append(_settle(work, home / name / day, dataset, source, copied, (sequence, correct, revision)))
+            taken = tuple(_take(path, number, len(members), work, (stated or {}).get(path, Stated())) for number, path in enumerate(members, 1))
+            if manifest is not None:
+                keep(work / "submitted-manifest.json", manifest)
+            received.append(_settle(work, home / name / day, dataset, source, taken, (sequence, correct, revision)))
         finally:
             shutil.rmtree(work, ignore_errors=True)
     return received
@@ -178,38 +184,10 @@ def _word(word: str, what: str) -> str:
     return word
 
 
-def _copy(path: Path, number: int, of: int, work: Path) -> File:
-    """Copy one file in a stream, hashing and counting."""
-    extension = path.suffix.lower() if path.suffix.lower() in KEPT_EXTENSIONS else ".bin"
-    stored = work / f"{number:04d}{extension}"
-    digest, counter = hashlib.sha256(), Counter()
-    with os.fdopen(_open(path, number, of), "rb", buffering=0) as read, open(stored, "xb") as write:
-        before = os.fstat(read.fileno())
-        while chunk := read.read(CHUNK):
-            digest.update(chunk)
-            counter.update(chunk)
-            write.write(chunk)
-        after = os.fstat(read.fileno())
-        write.flush()
-        os.fsync(write.fileno())
-    counts = counter.result()
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or counts.bytes != after.st_size:
-        raise WrongUse(f"File {number} of {of} changed while it was copied. Send it again when it is complete.")
-    stored.chmod(0o400)
+def _take(path: Path, number: int, of: int, work: Path, stated: Stated) -> File:
+    stored, digest, counts = copied(path, f"File {number} of {of}", work / f"{number:04d}", stated)
     name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
-    return File(number, name, stored.name, digest.hexdigest(), counts)
-
-
-def _open(path: Path, number: int, of: int) -> int:
-    """A descriptor of a regular file; links are not followed and pipes are not waited for."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise WrongUse(f"File {number} of {of} cannot be opened ({os.strerror(error.errno)}); links are not followed.") from None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise WrongUse(f"File {number} of {of} is not a regular file.")
-    return handle
+    return File(number, name, stored.name, digest, counts, stated.rows)
 
 
 def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tuple[File, ...],
@@ -221,9 +199,12 @@ def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tup
         content = tuple(sorted(f.sha256 for f in files))
         place, duplicate = _place({k: read_manifest(p).content for k, p in held.items()}, content, *wish,
                                   what=f"{dataset.id}~{source.source}~{part}~{home.name}")
-        final = home / f"{place[0]}-r{place[1]}"
         if duplicate:
-            return _received(read_manifest(final), True)
+            there = read_manifest(held[place])
+            if there.superseded or not _restated(there.files, files):
+                return _received(there, True)
+            place = (place[0], place[1] + 1)
+        final = home / f"{place[0]}-r{place[1]}"
         manifest = Manifest(dataset.id, source.source, source.department, source.uscc, part, home.name, *place,
                             datetime.now(UTC).isoformat(timespec="seconds"), files, final)
         _write_manifest(work, manifest)
@@ -236,6 +217,12 @@ def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tup
             raise
         _sync(home)
         return _received(read_manifest(final), False)
+
+
+def _restated(there: tuple[File, ...], files: tuple[File, ...]) -> bool:
+    """True when the sender now says another number of rows for the same bytes: a corrected statement is a correction."""
+    before = {f.sha256: f.rows for f in there}
+    return any(None not in (f.rows, before[f.sha256]) and f.rows != before[f.sha256] for f in files)
 
 
 def _place(held: dict[tuple[int, int], tuple[str, ...]], content: tuple[str, ...], sequence: int | None, correct: bool,
@@ -255,7 +242,7 @@ def _place(held: dict[tuple[int, int], tuple[str, ...]], content: tuple[str, ...
         sequence = max(sequences)
     mine = {r: other for (s, r), other in held.items() if s == sequence}
     if correct and not mine:
-        raise WrongUse(f"{exists} There is no sequence {sequence} to correct.")
+        raise NotTaken("correction", f"{exists} There is no sequence {sequence} to correct.")
     if correct:
         top = max(mine)
         return ((sequence, top), True) if mine[top] == content else ((sequence, top + 1), False)

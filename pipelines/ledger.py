@@ -27,7 +27,7 @@ batches = sa.Table(
     sa.Column("part", _text, nullable=False), sa.Column("batch_date", _text, nullable=False),
     sa.Column("sequence", sa.Integer, nullable=False), sa.Column("state", _text, nullable=False),
     sa.Column("received_at", _text, nullable=False), sa.Column("decided_at", _text), sa.Column("decided_by", _text),
-    sa.Column("reason", _text), sa.Column("files", _int), sa.Column("bytes", _int), sa.Column("lines", _int),
+    sa.Column("reason", _text), sa.Column("code", _text), sa.Column("files", _int), sa.Column("bytes", _int), sa.Column("lines", _int),
     sa.Column("header", _int), sa.Column("trailer", _int), sa.Column("blank", _int), sa.Column("inner_line_ends", _int),
     sa.Column("records", _int), sa.Column("accepted", _int), sa.Column("copies", _int),
     sa.Column("superseded", _int), sa.Column("quarantined", _int), sa.Column("deletes", _int),
@@ -36,6 +36,15 @@ batches = sa.Table(
     sa.Column("unmapped_columns", _int), sa.Column("score", _real), sa.Column("seconds", _real),
     sa.Column("contract_hash", _text), sa.Column("code_version", _text), sa.Column("lists_hash", _text),
     sa.Column("key_id", _text),
+)
+files = sa.Table(
+    "ledger_files", meta,
+    sa.Column("batch_id", _text, primary_key=True), sa.Column("revision", sa.Integer, primary_key=True),
+    sa.Column("file", sa.Integer, primary_key=True), sa.Column("submitted", _int), sa.Column("member", _int),
+    sa.Column("form", _text), sa.Column("encoding", _text), sa.Column("evidence", _text), sa.Column("header_row", _int),
+    sa.Column("width", _int), sa.Column("unread", _text), sa.Column("absent", _text), sa.Column("reading", _text),
+    sa.Column("lines", _int), sa.Column("records", _int), sa.Column("unparseable", _int), sa.Column("repairs", _int),
+    sa.Column("damaged", _int),
 )
 steps = sa.Table(
     "ledger_steps", meta,
@@ -69,6 +78,18 @@ release_datasets = sa.Table(
     sa.Column("version", _text, nullable=False), sa.Column("rows", _int), sa.Column("stale_rows", _int),
     sa.Column("disagreements", _int), sa.Column("as_of", _text),
 )
+closings = sa.Table(
+    "ledger_closings", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("dataset", _text, nullable=False),
+    sa.Column("month", _text, nullable=False), sa.Column("release_id", sa.Integer), sa.Column("closed_at", _text, nullable=False),
+    sa.Column("reason", _text, nullable=False), sa.Column("reopened_at", _text), sa.Column("reopened_reason", _text),
+)
+inbox = sa.Table(
+    "ledger_inbox", meta,
+    sa.Column("dataset", _text, primary_key=True), sa.Column("source", _text, primary_key=True),
+    sa.Column("batch_date", _text, primary_key=True), sa.Column("code", _text, primary_key=True),
+    sa.Column("files", _int, nullable=False), sa.Column("message", _text, nullable=False), sa.Column("seen_at", _text, nullable=False),
+)
 TABLES = {t.name.removeprefix("ledger_"): t for t in meta.sorted_tables}
 
 
@@ -83,7 +104,19 @@ def _engine(path: str) -> sa.Engine:
     with engine.begin() as con:
         con.exec_driver_sql("PRAGMA journal_mode=WAL")
     meta.create_all(engine)
+    _add_columns(engine)
     return engine
+
+
+def _add_columns(engine: sa.Engine) -> None:
+    """Give the tables of an older lake the columns that were added since; they are empty for what happened before."""
+    inspector = sa.inspect(engine)
+    for table in meta.sorted_tables:
+        held = {c["name"] for c in inspector.get_columns(table.name)}
+        for column in table.c:
+            if column.name not in held:
+                with engine.begin() as con:
+                    con.execute(sa.DDL(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {column.type.compile(engine.dialect)}"))
 
 
 class Ledger:
@@ -111,6 +144,12 @@ class Ledger:
         found = self.rows(query.limit(1))
         return found[0] if found else None
 
+    def closing(self, dataset: str, month: str) -> dict[str, Any] | None:
+        """The closing of a month that is in force, None while the month is open."""
+        found = self.rows(sa.select(closings).where(
+            closings.c.dataset == dataset, closings.c.month == month, closings.c.reopened_at.is_(None)))
+        return found[0] if found else None
+
     def add_batch(self, **row: Any) -> bool:
         """Record a received batch; False when this (batch_id, revision) is known already."""
         with self.engine.begin() as con:
@@ -126,6 +165,21 @@ class Ledger:
         with self.engine.begin() as con:
             con.execute(batches.update().where(
                 batches.c.batch_id == batch_id, batches.c.revision == revision).values(**values))
+
+    def replace_files(self, batch_id: str, revision: int, found: list[dict[str, Any]]) -> None:
+        """Store what was found of each file of one batch, in place of earlier findings."""
+        rows = [{k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in one.items() if k in files.c} for one in found]
+        with self.engine.begin() as con:
+            con.execute(files.delete().where(files.c.batch_id == batch_id, files.c.revision == revision))
+            if rows:
+                con.execute(files.insert(), [{"batch_id": batch_id, "revision": revision, **r} for r in rows])
+
+    def replace_inbox(self, dataset: str, rows: list[dict[str, Any]]) -> None:
+        """Store what is left in the inbox of one dataset, in place of what was."""
+        with self.engine.begin() as con:
+            con.execute(inbox.delete().where(inbox.c.dataset == dataset))
+            if rows:
+                con.execute(inbox.insert(), rows)
 
     def replace_results(self, batch_id: str, revision: int, results: list[dict], counts: list[dict]) -> None:
         """Store the rule results and the counts by region of one batch, in place of earlier ones."""

@@ -19,10 +19,10 @@ def write(desk: Desk, found: Dataset, batches: Iterable[tuple[str, int]]) -> Non
     """Write the pages of these (batch_id, revision) and the index anew."""
     for batch_id, revision in batches:
         row = desk.ledger.batch(batch_id, revision)
-        results, counts = (desk.ledger.rows(sa.select(t).where(t.c.batch_id == batch_id, t.c.revision == revision))
-                           for t in (tables.rule_results, tables.rule_counts))
+        results, counts, files = (desk.ledger.rows(sa.select(t).where(t.c.batch_id == batch_id, t.c.revision == revision))
+                                  for t in (tables.rule_results, tables.rule_counts, tables.files))
         sender = found.source(row["source"])
-        reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": sender.department}, results, counts)
+        reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": sender.department}, results, counts, files)
     with writer(desk.lake, "reports"):
         reports.write_index(desk.lake, _index(desk))
 

@@ -1,19 +1,25 @@
-"""Replaying landing under today's contract: how a rule, a type or a code list changes for what is already accepted."""
+"""Replaying landing under today's contract: how a rule, a type or a code list changes for what is already accepted.
+
+`rebuild` replays every batch of a dataset or none; `replay`, for a range (backfill), lets a batch that would not pass
+today keep its accepted version. Either way one commit exchanges all partitions: readers see the old rows or the new.
+"""
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import base, gate, landing, ledger as tables, pages, readers, staging
+from pipelines import base, gate, landing, ledger as tables, pages, staging
 from pipelines.compiler import Plan
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
 from pipelines.steps import Desk, derive, quarantine_file, record_results
 
 Replayed = dict[str, tuple[int, staging.Staged, gate.Verdict]]
+Troubles = dict[str, list[str]]
 
 
 def rebuild(dataset_id: str, desk: Desk | None = None) -> dict[str, int]:
@@ -29,45 +35,72 @@ def rebuild(dataset_id: str, desk: Desk | None = None) -> dict[str, int]:
         rows = desk.ledger.rows(sa.select(t).where(t.c.dataset == dataset_id, t.c.state == "accepted"))
         if not rows:
             raise WrongUse(f"{dataset_id} has no accepted batch to replay.")
-        replacement = base.Replacement(desk.lake, plan)
-        replayed, troubles = _replay(desk, plan, rows, replacement.field_ids)
-        if troubles:
-            for _, found, _ in replayed.values():
-                shutil.rmtree(found.folder)
-            raise WrongUse(f"{dataset_id} is not rebuilt; under today's contract these batches do not pass:\n" + "\n".join(troubles))
-        _swap(desk, plan, replacement, replayed)
-        detail["batches"] = len(replayed)
+        replay(desk, plan, rows, whole=True)
+        detail["batches"] = len(rows)
         state = derive(desk, plan)
+    return {"batches": len(rows), "current_rows": state.facts["rows"]}
+
+
+def replay(desk: Desk, plan: Plan, rows: list[dict[str, Any]], whole: bool = False) -> Troubles:
+    """Bring accepted batches to today's contract. The caller holds the dataset's lock.
+
+    Args:
+        rows: their ledger rows.
+        whole: one batch that does not pass stops them all.
+
+    Returns:
+        batch_id → why it would be refused or held today; these keep their accepted version.
+
+    Raises:
+        WrongUse: `whole`, or a changed type, and a batch does not pass; or a changed type and not all batches are given.
+            Then nothing is changed.
+    """
+    replacement = base.Replacement(desk.lake, plan, [row["batch_id"] for row in rows])
+    replayed, troubles = _stage_all(desk, plan, rows, replacement.field_ids)
+    if troubles and (whole or replacement.retyped):
+        for _, found, _ in replayed.values():
+            shutil.rmtree(found.folder)
+        raise WrongUse(f"{plan.dataset.id} is not rebuilt; under today's contract these batches do not pass:\n" +
+                       "\n".join(reason for reasons in troubles.values() for reason in reasons))
+    if replayed:
+        _swap(desk, plan, replacement, replayed)
+        derive(desk, plan)
         base.sweep(desk.lake, plan)
         pages.write(desk, plan.dataset, [(b, revision) for b, (revision, _, _) in replayed.items()])
-    return {"batches": len(replayed), "current_rows": state.facts["rows"]}
+    return troubles
 
 
-def _replay(desk: Desk, plan: Plan, rows: list[dict[str, Any]], ids: dict[str, int]) -> tuple[Replayed, list[str]]:
-    """Stage and judge every batch anew; also why some do not pass."""
-    replayed, troubles = {}, []
+def _stage_all(desk: Desk, plan: Plan, rows: list[dict[str, Any]], ids: dict[str, int]) -> tuple[Replayed, Troubles]:
+    """Stage and judge every batch anew: those that pass, and why the others do not."""
+    replayed, troubles = {}, {}
     with staging.engine(desk.lake, desk.project, plan) as con:
         for row in rows:
             batch_id, revision = row["batch_id"], row["revision"]
             manifest = landing.read_manifest(landing.folder(desk.lake, batch_id, revision))
             try:
                 found = staging.stage(con, desk.lake, plan, plan.dataset.source(manifest.source), manifest, ids)
-            except (readers.ReadRefused, WrongUse) as error:
-                troubles.append(str(error))
+            except WrongUse as error:
+                troubles[batch_id] = [str(error)]
                 continue
             verdict = gate.judge(desk.lake, found.folder, row)
-            troubles += verdict.reasons if verdict.outcome != "accept" else []
-            replayed[batch_id] = (revision, found, verdict)
+            if verdict.outcome == "accept":
+                replayed[batch_id] = (revision, found, verdict)
+            else:
+                troubles[batch_id] = verdict.reasons
+                shutil.rmtree(found.folder)
     return replayed, troubles
 
 
 def _swap(desk: Desk, plan: Plan, replacement: base.Replacement, replayed: Replayed) -> None:
     for batch_id, (revision, found, _) in replayed.items():
-        shutil.copyfile(found.folder / "quarantine.parquet", quarantine_file(desk.lake, batch_id, revision))
+        kept = quarantine_file(desk.lake, batch_id, revision)
+        shutil.copyfile(found.folder / "quarantine.parquet", kept.with_suffix(".part"))
+        os.replace(kept.with_suffix(".part"), kept)
     # The mark is new each time: replaying under an unchanged contract must not touch the files that readers use.
     replacement.commit({b: (revision, found.folder) for b, (revision, found, _) in replayed.items()}, secrets.token_hex(4))
     stamp = desk.stamp(plan.dataset)
     for batch_id, (revision, found, verdict) in replayed.items():
+        desk.ledger.replace_files(batch_id, revision, found.counts["units"])
         score = record_results(desk, batch_id, revision, verdict, found)
         counts = {k: v for k, v in found.counts.items() if k in tables.batches.c}
         desk.ledger.update_batch(batch_id, revision, score=score, **counts, **stamp)

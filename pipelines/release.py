@@ -182,9 +182,9 @@ def _sweep_unfinished(lake: Lake) -> None:
 
 
 def _sweep(lake: Lake, ledger: Ledger) -> None:
-    """Keep the newest releases and the one shown; remove older ones and the data that no kept manifest lists."""
-    shown, manifests = shown_release(ledger), kept(lake)
-    old = [m["release_id"] for m in manifests[:-KEEP] if m["release_id"] != shown]
+    """Keep the newest releases, the one shown and those a closing names; remove others and the data no kept manifest lists."""
+    named, manifests = {c["release_id"] for c in ledger.rows(sa.select(tables.closings))} | {shown_release(ledger)}, kept(lake)
+    old = [m["release_id"] for m in manifests[:-KEEP] if m["release_id"] not in named]
     for number in old:
         (_folder(lake, number) / "manifest.json").unlink()
         shutil.rmtree(_folder(lake, number))

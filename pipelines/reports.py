@@ -9,7 +9,7 @@ import csv
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -23,6 +23,7 @@ from pipelines.gate import RuleResult
 from pipelines.settings import Lake, Project
 
 TOP_REGIONS = 12
+TOP_FILES = 50
 BEIJING = timezone(timedelta(hours=8))
 LINE_PARTS = (("header", "表头", "header"), ("trailer", "尾注", "trailer"), ("blank", "空行", "blank"),
               ("records", "记录", "records"), ("inner_line_ends", "值内换行", "line ends in values"),
@@ -44,7 +45,7 @@ _RANK = {"fail": 0, "pass": 1, "not_measured": 2}
 
 
 def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[RuleResult | dict[str, Any]],
-                       regions: Iterable[dict[str, Any]] = ()) -> Path:
+                       regions: Iterable[dict[str, Any]] = (), files: Sequence[dict[str, Any]] = ()) -> Path:
     """Write the page of one batch.
 
     Args:
@@ -55,6 +56,7 @@ def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[Rule
             before}, for 环比). A key that is absent or None is shown as "—".
         results: the verdict's rule results, or rows of the ledger's `rule_results`; empty when nothing was judged.
         regions: {region, rule, applicable, failed} per county and rule, as in counts.json; region '' = unknown.
+        files: rows of the ledger's `files`.
 
     Returns:
         The page's path.
@@ -67,7 +69,7 @@ def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[Rule
         reasons=(batch["reason"] or "").splitlines(), lost=_lost(batch), previous=batch["previous"] or {},
         lines=equation("lines", LINE_PARTS, batch), records=equation("records", _record_parts(batch), batch),
         dimensions=dimensions(found, batch), regions=worst_regions(regions), names={r.rule: r.zh for r in found},
-        tally={outcome: sum(r.outcome == outcome for r in found) for outcome in OUTCOMES},
+        files=files[:TOP_FILES], more_files=max(0, len(files) - TOP_FILES), tally={outcome: sum(r.outcome == outcome for r in found) for outcome in OUTCOMES},
         docs=_docs(lake, batch["dataset"]))
 
 

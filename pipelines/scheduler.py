@@ -2,8 +2,9 @@
 
 `run` starts Airflow over the lake, triggers one run per (dataset, batch date), waits for them and for the releases that
 they fire, and stops Airflow. Every exit, Ctrl-C included, leaves no process. What an interrupted run left unfinished
-is marked failed at the next start; its batches are taken up again by their own state in the ledger.
-Exit codes: 0 done, 1 held by the gate, 2 wrong use or contract, 3 a run or Airflow itself failed.
+is marked failed at the next start; its batches are taken up again by their own state in the ledger. `up` also starts
+the triggerer, which notices arrivals in the inbox.
+Exit codes: 0 done, 1 held by the gate or left in the inbox, 2 wrong use or contract, 3 a run or Airflow itself failed.
 """
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from collections.abc import Callable, Sequence
 from pipelines import show, steps
 from pipelines.airflow_parts import AirflowFailed, Parts
 from pipelines.airflow_session import Run, Session
-from pipelines.contract import datasets
+from pipelines.contract import Dataset, datasets
+from pipelines.deliveries import poll_seconds, settle_seconds
 from pipelines.settings import Lake, Project, WrongUse
 from pipelines.steps import Desk
 
@@ -45,7 +47,8 @@ def run(wanted: Sequence[tuple[str, str]], lake: Lake, project: Project, say: Ca
 
 def up(lake: Lake, project: Project, port: int) -> int:
     """Keep Airflow and its pages running over the lake until Ctrl-C or SIGTERM."""
-    with Parts(lake, project, port) as parts:
+    settle_seconds(), poll_seconds()      # a wrong setting ends here, not in a part
+    with Parts(lake, project, port, triggerer=True) as parts:
         Session(parts, (), print)
         print(f"Airflow: http://127.0.0.1:{port}  (this machine only, no password; Ctrl-C stops it)", flush=True)
         while True:
@@ -83,25 +86,42 @@ def main() -> int:
 
 
 def waiting(desk: Desk) -> list[tuple[str, str]]:
-    """(dataset, batch date) of what the inbox holds and of every batch that `receive` would take up again."""
+    """(dataset, batch date) of what may be taken from the inbox and of every batch that `receive` would take up again."""
     found = set()
-    for dataset in datasets(desk.project):
-        days = {row["batch_date"] for row in steps.undecided(desk, dataset)}
-        for source in dataset.sources:
-            folders = (desk.lake.inbox / dataset.id / source.source).glob("*")
-            days |= {f.name for f in folders if f.is_dir() and any(not file.name.startswith(".") for file in f.iterdir())}
+    for dataset in _scheduled(desk):
+        days = {row["batch_date"] for row in steps.undecided(desk, dataset)} | steps.inbox_dates(desk, dataset)
         found |= {(dataset.id, day) for day in days}
     return sorted(found, key=lambda pair: (pair[1], pair[0]))
+
+
+def _scheduled(desk: Desk) -> list[Dataset]:
+    """The datasets that have a DAG."""
+    return [dataset for dataset in datasets(desk.project) if dataset.status == "active"]
 
 
 def _run(options: argparse.Namespace, desk: Desk) -> int:
     wanted = [(dataset, day) for dataset, day in waiting(desk)
               if options.dataset in (None, dataset) and options.batch_date in (None, day)]
+    code = conclude(run(wanted, desk.lake, desk.project)) if wanted else 0
+    stuck, unsettled = left(desk, wanted, options.dataset)
     if not wanted:
-        print("The inbox is empty and no batch is undecided: nothing to take in.")
+        empty = "Nothing in the inbox may be taken" if stuck or unsettled else "The inbox is empty"
+        print(f"{empty} and no batch is undecided: nothing to take in.")
         print(show.released(steps.release(desk)))
-        return 0
-    return conclude(run(wanted, desk.lake, desk.project))
+    for message in (*stuck, *unsettled):
+        print(message)
+    return max(code, 1 if stuck else 0)
+
+
+def left(desk: Desk, told: Sequence[tuple[str, str]], only: str | None = None) -> tuple[list[str], list[str]]:
+    """What has to stay in the inbox, and what is not complete yet; of `told` runs the verdict has said the former."""
+    stuck, unsettled = [], []
+    for dataset in _scheduled(desk):
+        if only in (None, dataset.id):
+            found = steps.notice(dataset.id, desk)
+            stuck += [message for day, message in found["left"] if (dataset.id, day) not in told]
+            unsettled += found["unsettled"]
+    return stuck, unsettled
 
 
 def conclude(finished: list[Run]) -> int:

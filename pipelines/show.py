@@ -6,6 +6,9 @@ from decimal import Decimal
 from typing import Any
 
 
+FILES_SHOWN = 20
+
+
 def width(text: str) -> int:
     """Columns `text` takes on a terminal: Han characters take two."""
     return sum(2 if unicodedata.east_asian_width(ch) in "WF" else 1 for ch in text)
@@ -65,10 +68,33 @@ def received(found: list[dict[str, Any]]) -> str:
 def ingested(dataset_id: str, found: dict[str, Any]) -> str:
     """What `ingest` did."""
     if not found["keys"]:
-        return f"{dataset_id}: nothing new."
+        return "\n".join([f"{dataset_id}: nothing new.", *found["troubles"], *found["unsettled"]])
     lines = [f"{dataset_id}: {len(found['accepted'])} of {len(found['keys'])} batches accepted" +
              (f", {found['counts']['current_rows']:,} rows in current." if found["counts"] else ".")]
-    return "\n".join(lines + found["troubles"])
+    return "\n".join(lines + found["troubles"] + found["unsettled"])
+
+
+def backfilled(dataset_id: str, found: dict[str, Any]) -> str:
+    """Per batch date what `backfill` did, and why a batch is not at today's contract."""
+    lines, days = [], sorted({b["batch_date"] for b in found["batches"]})
+    for day in days:
+        mine = [b for b in found["batches"] if b["batch_date"] == day]
+        counts = {b["outcome"]: sum(o["outcome"] == b["outcome"] for o in mine) for b in mine}
+        lines.append(f"{day}: {', '.join(f'{n} {outcome}' for outcome, n in counts.items())}")
+        lines += [f"  {b['outcome']}: {b['batch_id']}: {line}" for b in mine if b["reason"] for line in b["reason"].splitlines()]
+    return "\n".join([*lines, *found["left"], f"{dataset_id}: {len(found['batches'])} batches of {len(days)} batch dates, {found['current_rows']:,} rows in current."])
+
+
+def closed(found: dict[str, Any]) -> str:
+    """What `close` closed, and as which release."""
+    lines = [f"{found['month']} is closed as release {found['release_id']}: {', '.join(found['closed'])}."] if found["closed"] else []
+    return "\n".join(lines + [f"{found['month']} was closed before: {', '.join(found['already'])}."] * bool(found["already"]))
+
+
+def reopened(found: dict[str, Any]) -> str:
+    """What `reopen` gives back to the gate."""
+    waiting = f"{len(found['waiting'])} batches wait: python -m pipelines ingest {found['dataset']}" if found["waiting"] else "No batch was held by the closing."
+    return f"{found['month']} of {found['dataset']} is open again. {waiting}"
 
 
 def released(done: dict[str, Any] | None) -> str:
@@ -90,6 +116,9 @@ def status(found: dict[str, Any]) -> str:
         lines.append(f"Reports: {found['reports']}")
     else:
         lines.append("\nNothing is published yet.")
+    if found["inbox"]:
+        lines.append("Left in the inbox: " + "; ".join(f"{r['dataset']} {r['files']:,} {r['code']}" for r in found["inbox"])
+                     + ". Why: python -m pipelines ingest DATASET")
     return "\n".join(lines)
 
 
@@ -101,9 +130,17 @@ def why(found: dict[str, Any]) -> str:
         lines.append(b["reason"])
     counts = ["files", "lines", "records", "accepted", "copies", "superseded", "quarantined", "deletes", "unparseable", "repaired"]
     lines.append(", ".join(f"{k} {b[k]:,}" for k in counts if b[k] is not None))
+    lines += [_file(f) for f in found["files"][:FILES_SHOWN]]
     if found["failing"]:
         columns = ["rule", "zh", "severity", "applicable", "failed", "repaired", "pass_rate", "at_least", "outcome"]
         lines.append(table({"columns": columns, "rows": [[r[c] for c in columns] for r in found["failing"]], "count": False}))
     lines += [f"{s['started_at']}  {s['step']}  {s['seconds']} s  {s['outcome']}" for s in found["steps"]]
     lines.append(f"What to do: {found['remedy']}")
     return "\n".join(lines)
+
+
+def _file(f: dict[str, Any]) -> str:
+    """How one file was read, in one line."""
+    left = [f"{f['unparseable']:,} lines unreadable"] * bool(f["unparseable"]) + [f"header cells {f['unread']} read by nothing"] * bool(f["unread"])
+    lacks = [f"without {f['absent']}"] * bool(f["absent"])
+    return "; ".join([f"file {f['file']}: {f['form']}, {f['evidence']}", f"{f['records']:,} records", *left, *lacks])

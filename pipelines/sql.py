@@ -2,11 +2,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import duckdb
 
+from pipelines.settings import WrongUse
+
+OWN_MB = 768     # of a process that also holds Great Expectations, pyiceberg and pyarrow
 
 def name(identifier: str) -> str:
     """`identifier` as a quoted SQL identifier."""
@@ -50,12 +54,26 @@ def threads() -> int:
     return int(os.environ.get("LAKE_THREADS") or len(os.sched_getaffinity(0)))
 
 
-def memory_mb() -> int:
-    """Memory for one connection in MB: `LAKE_MEMORY_MB`, or half of what the cgroup or the machine has."""
-    if os.environ.get("LAKE_MEMORY_MB"):
-        return int(os.environ["LAKE_MEMORY_MB"])
+def process_mb() -> int:
+    """Memory this process may use in MB: `LAKE_MEMORY` (2GB, 1500MB), or half of what the cgroup or the machine has.
+
+    Raises:
+        WrongUse: LAKE_MEMORY is no size, or less than 1 GB.
+    """
+    wish = os.environ.get("LAKE_MEMORY")
+    if wish:
+        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([GM])i?B?\s*", wish, re.IGNORECASE)
+        size = int(float(found[1]) * (1024 if found[2].upper() == "G" else 1)) if found else 0
+        if size < 1024:
+            raise WrongUse(f"LAKE_MEMORY is {wish!r}; give a size of 1 GB or more, such as 2GB or 1500MB.")
+        return size
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
         if limit.exists() and limit.read_text().strip().isdigit():
             total = min(total, int(limit.read_text()))
-    return max(512, total // 2 // 2**20)
+    return max(1024, total // 2 // 2**20)
+
+
+def memory_mb() -> int:
+    """Memory of one DuckDB connection in MB: the process's, less what Python, its libraries and the allocator take."""
+    return max(384, process_mb() - OWN_MB)

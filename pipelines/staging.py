@@ -24,6 +24,7 @@ from pipelines.compiler import CONFLICT, Plan
 from pipelines.contract import Source
 from pipelines.landing import Manifest
 from pipelines.proof import prove
+from pipelines.readers import heading
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
@@ -86,8 +87,8 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
         field_ids: base column → Iceberg field id.
 
     Raises:
-        readers.ReadRefused: a file cannot be read so that its lines are accounted for.
-        WrongUse: the header does not hold the required columns.
+        readers.ReadRefused: a file cannot be read so that its lines are accounted for, or its manifest counts other records.
+        compiler.HeaderMismatch: a header does not hold the required columns.
     """
     final = folder(lake, manifest.batch_id, manifest.revision)
     work = final.with_name(final.name + ".part")
@@ -118,29 +119,55 @@ def read(lake: Lake, batch_id: str, revision: int) -> Staged | None:
 
 
 def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, work: Path) -> dict[str, Any]:
-    """Create the table `unit_<n>` of every readable unit and the view `staged` over them."""
-    totals = {k: 0 for k in ("lines", "header", "trailer", "blank", "inner_line_ends", "unparseable", "records")}
-    unread: set[str] = set()
-    by, parts, rejects = "records", [], []
+    """Create the view `staged` over every readable unit; returns the line balance and what was found of each unit."""
+    con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
+    parts, units = [], []
     as_of = f"DATE {text(date.fromisoformat(manifest.batch_date).isoformat())}"
-    for unit in readers.units(manifest, source, work / "scratch"):
-        cells, op, unmapped = compiler.cells(plan.dataset, source, unit.header)
-        unread |= {f"{unit.number}.{position}" for position in unmapped}
-
-        reading = readers.read(con, unit, partial(_select, plan, cells, op, as_of), f"unit_{unit.number}")
-        for key in totals:
-            totals[key] += getattr(reading, key)
-        by = "lines" if reading.by == "lines" else by
-        rejects += [(unit.number, ordinal, reason) for ordinal, reason in reading.rejects]
-        parts.append(f"SELECT {unit.number}::INTEGER AS _file, coalesce(_line, rowid + 1) AS _ordinal, "
-                     f"* EXCLUDE (_line) FROM unit_{unit.number}")
+    spelled = [[heading.key(s) for s in words] for words in compiler.spellings(plan.dataset, source).values()]
+    for unit in readers.units(manifest, source, work / "scratch", spelled):
+        header = compiler.map_header(plan.dataset, source, unit.header, unit.name.capitalize())
+        table = f"unit_{unit.number}"
+        reading = readers.read(con, unit, partial(_select, plan, header.cells, header.op, as_of), table)
+        if reading.rejects:
+            con.execute("INSERT INTO unparsed SELECT $1, unnest($2::BIGINT[]), unnest($3::VARCHAR[])", [unit.number, *map(list, zip(*reading.rejects))])
+        parts += _keep(con, unit.number, table, reading.records)
+        units.append(_unit_facts(unit, reading, header))
     if not parts:
         raise WrongUse(f"{manifest.batch_id}: no file of this batch holds a table.")
-    con.execute(f"CREATE VIEW staged AS {' UNION ALL '.join(parts)}")
-    con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
-    if rejects:
-        con.execute("INSERT INTO unparsed SELECT unnest($1::INTEGER[]), unnest($2::BIGINT[]), unnest($3::VARCHAR[])", list(map(list, zip(*rejects))))
-    return totals | {"reading": by, "unmapped_columns": len(unread), "loss_budget": plan.dataset.loss_budget}
+    con.execute(f"CREATE VIEW staged AS {' UNION ALL '.join(dict.fromkeys(parts))}")
+    _check_row_counts(manifest, units)
+    totals = {k: sum(u[k] for u in units) for k in ("lines", "header", "trailer", "blank", "inner_line_ends", "unparseable", "records")}
+    return totals | {"units": units, "reading": "lines" if any(u["reading"] == "lines" for u in units) else "records",
+                     "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
+
+
+def _keep(con: duckdb.DuckDBPyConnection, number: int, table: str, records: int) -> list[str]:
+    """The SELECT over a unit's records with their addresses; small units share the table `pile`, because a table of its
+    own costs each some megabytes."""
+    rows = f"SELECT {number}::INTEGER AS _file, coalesce(_line, rowid + 1) AS _ordinal, * EXCLUDE (_line) FROM {table}"
+    if records >= ROW_GROUP:
+        return [rows]
+    con.execute(f"CREATE TABLE IF NOT EXISTS pile AS FROM ({rows}) LIMIT 0")
+    con.execute(f"INSERT INTO pile {rows}; DROP TABLE {table}")
+    return ["FROM pile"]
+
+
+def _unit_facts(unit: readers.Unit, reading: readers.Reading, header: compiler.HeaderMap) -> dict[str, Any]:
+    """What the ledger keeps of one file, member or sheet: numbers, column names of the contract, no submitted text."""
+    balance = {k: getattr(reading, k) for k in ("lines", "header", "trailer", "blank", "inner_line_ends", "unparseable", "records")}
+    return balance | {
+        "file": unit.number, "submitted": unit.file, "member": unit.member_number, "form": unit.form, "encoding": unit.encoding,
+        "evidence": unit.evidence, "header_row": unit.header_row, "width": len(unit.header), "unread": header.unread, "absent": header.absent,
+        "reading": reading.by, "repairs": unit.repairs, "damaged": unit.damaged, "found": reading.found}
+
+
+def _check_row_counts(manifest: Manifest, units: list[dict[str, Any]]) -> None:
+    """Refuse the batch when a file holds another number of records than its manifest declares."""
+    for file in manifest.files:
+        found = sum(u["found"] for u in units if u["submitted"] == file.number)
+        if file.rows is not None and file.rows != found:
+            raise readers.ReadRefused("row_count", f"File {file.number}: its manifest declares {file.rows:,} records, it holds {found:,}. "
+                                                   "Ask for the whole file, or for the right manifest.")
 
 
 def _select(plan: Plan, cells: dict[str, str], op: str | None, as_of: str, from_sql: str, ordinal: str | None = None) -> str:

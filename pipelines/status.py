@@ -10,7 +10,7 @@ from pipelines.batch import BatchId
 from pipelines.contract import dataset as read_dataset, datasets
 from pipelines.settings import WrongUse
 from pipelines.sql import connect
-from pipelines.steps import Desk
+from pipelines.steps import CLOSING, Desk
 
 REMEDY = {
     "received": "It waits. Run: python -m pipelines ingest {dataset}",
@@ -21,6 +21,7 @@ REMEDY = {
     "held": "Return it to {department} with the report {report}; take the corrected file in with: python -m pipelines receive "
             "{dataset} FILE --source {source} --batch-date {batch_date} --correct. If a threshold is wrong, change the contract or "
             "expectations/{rules}.yaml and run: python -m pipelines ingest {dataset}",
+    "closing": "As said above: re-open the month, or ask {department} to send it again under a batch date of the next one.",
     "refused": "The file does not fit the contract. Ask {department} for a readable file, or add the spelling to the contract; then: "
                "python -m pipelines receive {dataset} FILE --source {source} --batch-date {batch_date} --correct, "
                "or, after a change of the contract: python -m pipelines ingest {dataset}",
@@ -39,7 +40,14 @@ def status(desk: Desk | None = None) -> dict[str, Any]:
     seconds = _seconds(desk)
     return {"datasets": [_dataset_status(one.id, rows, seconds, pins.get(one.id)) for one in datasets(desk.project)],
             "release": newest[0] if newest else None, "database": str(desk.lake.database),
-            "reports": str(desk.lake.reports / "index.html")}
+            "reports": str(desk.lake.reports / "index.html"), "inbox": _inbox(desk)}
+
+
+def _inbox(desk: Desk) -> list[dict[str, Any]]:
+    """Per dataset and code, how many files are left in the inbox since somebody last looked."""
+    t = tables.inbox
+    return desk.ledger.rows(sa.select(t.c.dataset, t.c.code, sa.func.sum(t.c.files).label("files")).group_by(t.c.dataset, t.c.code).order_by(
+        t.c.dataset, t.c.code))
 
 
 def _seconds(desk: Desk) -> dict[str, float]:
@@ -85,10 +93,13 @@ def why(batch_id: str, desk: Desk | None = None) -> dict[str, Any]:
     failing = desk.ledger.rows(sa.select(rules).where(
         rules.c.batch_id == batch_id, rules.c.revision == batch["revision"], rules.c.failed > 0).order_by(rules.c.outcome, rules.c.failed.desc()))
     story = desk.ledger.rows(sa.select(log).where(log.c.subject == batch_id, log.c.revision == batch["revision"]).order_by(log.c.id))
+    files = desk.ledger.rows(sa.select(tables.files).where(
+        tables.files.c.batch_id == batch_id, tables.files.c.revision == batch["revision"]).order_by(tables.files.c.file))
     department = found.source(batch["source"]).department
     report = desk.lake.reports / found.id / f"{batch_id}-r{batch['revision']}.html"
-    remedy = REMEDY[batch["state"]].format(**batch, department=department, report=report, rules=found.id.replace(".", "/"))
-    return {"batch": batch, "name": found.name, "department": department, "failing": failing, "steps": story, "remedy": remedy}
+    case = CLOSING if (batch["state"], batch["decided_by"]) == ("held", CLOSING) else batch["state"]
+    remedy = REMEDY[case].format(**batch, department=department, report=report, rules=found.id.replace(".", "/"))
+    return {"batch": batch, "name": found.name, "department": department, "failing": failing, "files": files, "steps": story, "remedy": remedy}
 
 
 def query(sql: str, desk: Desk | None = None) -> dict[str, Any]:

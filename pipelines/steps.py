@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, compiler, current, gate, keys, landing, ledger as tables, pages, readers, scores, staging
+from pipelines import base, compiler, current, gate, inbox, keys, landing, ledger as tables, pages, receiving, scores, staging
 from pipelines.batch import BatchId, batch_date as resolve_date
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
@@ -30,6 +30,7 @@ from pipelines.version import code_version
 
 PENDING = ("received", "staged", "passed")
 FAILED = ("held", "refused")
+CLOSING = "closing"
 
 
 @dataclass(frozen=True)
@@ -74,31 +75,38 @@ def ingest(dataset_id: str, batch_date: str | None = None) -> dict[str, Any]:
     """All steps for one dataset: of one batch date, or of everything that waits.
 
     Returns:
-        {"keys": […], "accepted": […], "troubles": […]} of this call.
+        {"keys": […], "accepted": […], "troubles": […], "unsettled": […]} of this call.
     """
     received = receive(dataset_id, batch_date)
     accepted = judge(dataset_id, stage(dataset_id, received))
     counts = commit(dataset_id, accepted) if accepted else {}
-    return {"keys": received, "accepted": accepted, "counts": counts, "troubles": report(dataset_id, received)}
+    unsettled = [row["message"] for row in receiving.left(Desk.open(), dataset_id, batch_date) if row["code"] == receiving.UNSETTLED]
+    return {"keys": received, "accepted": accepted, "counts": counts, "troubles": report(dataset_id, received, batch_date=batch_date),
+            "unsettled": unsettled}
 
 
 def receive(dataset_id: str, batch_date: str | None = None, desk: Desk | None = None) -> list[str]:
-    """Take what lies in `inbox/<dataset>/<source>/<batch_date>/` into landing; returns the keys of all waiting batches.
+    """Take what may be taken from the inbox into landing; returns the keys of all waiting batches.
 
-    Waiting: received but not decided, or held or refused under a contract that has changed since.
+    Waiting: received but not decided, or held or refused under a contract that has changed since. What is left in the
+    inbox is entered in the ledger; nothing there stops the rest.
     """
     desk = desk or Desk.open()
     found = read_dataset(dataset_id, desk.project)
     wanted = resolve_date(batch_date) if batch_date else None
-    for source in found.sources:
-        folder = desk.lake.inbox / dataset_id / source.source
-        for dated in sorted(p for p in folder.glob("*") if p.is_dir() and wanted in (None, p.name)):
-            files = sorted(p for p in dated.iterdir() if p.is_file() and not p.name.startswith("."))
-            if files:
-                submit(dataset_id, files, source.source, dated.name, desk=desk)
-                for file in files:
-                    file.unlink()
+    receiving.take_in(desk, found, wanted)
     return _waiting(desk, found, wanted)
+
+
+def notice(dataset_id: str, desk: Desk | None = None) -> dict[str, Any]:
+    """What the inbox of a dataset holds that may be taken, and what has to stay; see `receiving.notice`."""
+    desk = desk or Desk.open()
+    return receiving.notice(desk, read_dataset(dataset_id, desk.project))
+
+
+def inbox_dates(desk: Desk, found: Dataset) -> set[str]:
+    """The batch dates that the inbox holds deliveries for that may be taken."""
+    return {one.batch_date for one in inbox.look(desk.lake, found).deliveries}
 
 
 def submit(dataset_id: str, files: Iterable[Path], source: str, batch_date: str, desk: Desk | None = None,
@@ -118,15 +126,8 @@ def submit(dataset_id: str, files: Iterable[Path], source: str, batch_date: str,
     desk = desk or Desk.open()
     found = read_dataset(dataset_id, desk.project)
     sender = found.source(source)
-    with writer(desk.lake, f"receive-{dataset_id}"), desk.ledger.step(dataset_id, "receive") as detail:
-        received = landing.receive(desk.lake, found, sender, list(files), resolve_date(batch_date), **options)
-        for one in received:
-            batch = BatchId.parse(one.batch_id)
-            desk.ledger.add_batch(
-                batch_id=one.batch_id, revision=one.revision, dataset=dataset_id, source=batch.source, part=batch.part,
-                batch_date=batch.batch_date, sequence=batch.sequence, files=one.files, bytes=one.bytes, lines=one.lines)
-        detail |= {"batches": len(received), "duplicates": sum(r.duplicate for r in received)}
-    return received
+    with writer(desk.lake, f"receive-{dataset_id}"):
+        return receiving.submit(desk, found, sender, list(files), resolve_date(batch_date), **options)
 
 
 def undecided(desk: Desk, found: Dataset) -> list[dict[str, Any]]:
@@ -177,6 +178,7 @@ def stage(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
 
 
 def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str, ids: dict[str, int], stamp: dict[str, str]) -> bool:
+    """Stage one batch. A file that cannot be read refuses it; a header that does not fit the contract holds it."""
     batch_id, revision = split_key(key)
     manifest = landing.read_manifest(landing.folder(desk.lake, batch_id, revision))
     source = plan.dataset.source(manifest.source)
@@ -185,15 +187,22 @@ def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str,
             found = staging.stage(con, desk.lake, plan, source, manifest, ids)
             counts = {k: v for k, v in found.counts.items() if k in tables.batches.c}
             detail |= counts
-    except (readers.ReadRefused, WrongUse) as error:
-        desk.ledger.update_batch(batch_id, revision, state="refused", reason=str(error), decided_at=now(), decided_by="stage", **stamp)
+    except WrongUse as error:
+        state = "held" if isinstance(error, compiler.HeaderMismatch) else "refused"
+        desk.ledger.replace_files(batch_id, revision, [])
+        desk.ledger.update_batch(batch_id, revision, state=state, reason=str(error), code=getattr(error, "code", None), decided_at=now(),
+                                 decided_by="stage", **stamp)
         return False
-    desk.ledger.update_batch(batch_id, revision, state="staged", reason=None, **counts, **stamp)
+    desk.ledger.replace_files(batch_id, revision, found.counts["units"])
+    desk.ledger.update_batch(batch_id, revision, state="staged", reason=None, code=None, **counts, **stamp)
     return True
 
 
 def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> list[str]:
-    """Let Great Expectations judge each staged batch; returns the keys that passed. The others are held."""
+    """Let Great Expectations judge each staged batch; returns the keys that passed.
+
+    The others are held, and so is every batch whose month is closed (decided by `closing`, which re-opening undoes).
+    """
     desk = desk or Desk.open()
     plan = desk.plan(dataset_id)
     passed = []
@@ -208,15 +217,25 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
 def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any]) -> bool:
     batch_id, revision = row["batch_id"], row["revision"]
     found = staging.read(desk.lake, batch_id, revision)
+    closing = desk.ledger.closing(row["dataset"], row["batch_date"][:7])
     with desk.ledger.step(batch_id, "judge", revision) as detail:
         verdict = gate.judge(desk.lake, found.folder, row)
-        detail |= {"outcome": verdict.outcome, "rules": len(verdict.results)}
+        detail |= {"outcome": verdict.outcome, "rules": len(verdict.results), "closed": bool(closing)}
     score = record_results(desk, batch_id, revision, verdict, found)
-    passed = verdict.outcome == "accept"
-    desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(verdict.reasons) or None,
-                             score=score, decided_at=now(), decided_by="gate")
+    reasons = [*verdict.reasons, *([_closed(row, closing)] if closing else [])]
+    passed = verdict.outcome == "accept" and not closing
+    desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(reasons) or None,
+                             score=score, decided_at=now(), decided_by=CLOSING if closing else "gate")
     pages.write(desk, plan.dataset, [(batch_id, revision)])
     return passed
+
+
+def _closed(row: dict[str, Any], closing: dict[str, Any]) -> str:
+    """Why a closed month holds a batch, and the two ways on."""
+    dataset_id, month = row["dataset"], closing["month"]
+    return (f"{row['batch_id']} r{row['revision']}: {month} of {dataset_id} is closed since {closing['closed_at']}. Batch held. To change {month}: "
+            f"python -m pipelines reopen {month} {dataset_id} --reason TEXT, then python -m pipelines ingest {dataset_id}. To count it in the "
+            "next month, the department sends it again under a batch date of that month.")
 
 
 def record_results(desk: Desk, batch_id: str, revision: int, verdict: gate.Verdict, found: staging.Staged) -> float | None:
@@ -283,8 +302,12 @@ def revision_of(version: base.Version) -> int:
     return int(Path(version.files[0]).parent.name.split("~r", 1)[1].partition("~")[0])
 
 
-def report(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> list[str]:
-    """One message per batch that was held or refused, and what to do about it."""
+def report(dataset_id: str, batch_keys: list[str], desk: Desk | None = None, batch_date: str | None = None) -> list[str]:
+    """One message per batch that was held or refused, then per place of the inbox that cannot be taken, and what to do.
+
+    Args:
+        batch_date: what is left in the inbox for other dates is not told.
+    """
     desk = desk or Desk.open()
     messages = []
     for key in batch_keys:
@@ -292,7 +315,7 @@ def report(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
         row = desk.ledger.batch(batch_id, revision)
         if row["state"] in FAILED:
             messages.append(f"{row['state']}: {row['reason']} See: python -m pipelines why {batch_id}")
-    return messages
+    return messages + [row["message"] for row in receiving.left(desk, dataset_id, batch_date) if row["code"] != receiving.UNSETTLED]
 
 
 def release(desk: Desk | None = None) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from datetime import date
@@ -14,6 +15,9 @@ from pipelines import landing, steps
 from pipelines.contract import datasets
 from pipelines.sample import generate
 from tests.support import desk
+
+# Tests drop complete files; those of the inbox itself set this themselves.
+os.environ.setdefault("LAKE_SETTLE_SECONDS", "0")
 
 PERSONS = 6_000
 BATCH_DATE = "2026-11-01"

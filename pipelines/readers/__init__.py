@@ -1,43 +1,69 @@
 """Reading landing: every file of a batch becomes units of VARCHAR columns whose lines are all accounted for.
 
-units() decodes text (`decode`) or extracts sheets (`office`) into scratch; read() runs the caller's SELECT over a unit
-by records (`delimited`) or, when the lines do not close, by lines (`lines`). Nothing is written outside scratch and the
-connection. What cannot be accounted for raises `ReadRefused` with a code and counts, never values.
+units() opens archives, tells each file's form by its content, decodes text (`decode`, `delimited`) or extracts sheets and
+records (`extracted`) into scratch; read() runs the caller's SELECT over a unit by records or, when the lines do not
+close, by lines (`lines`). Nothing is written outside scratch and the connection. What cannot be accounted for raises
+`ReadRefused` with a code and counts, never values.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 
 from pipelines.contract import Source
 from pipelines.landing import Manifest
-from pipelines.readers import delimited, lines, office
-from pipelines.readers.model import Reading, ReadRefused, Unit
+from pipelines.readers import archives, delimited, extracted, forms, lines
+from pipelines.readers.decode import decode, head
+from pipelines.readers.heading import Spelled
+from pipelines.readers.model import Member, Reading, ReadRefused, Unit
 
 __all__ = ["Reading", "ReadRefused", "Unit", "raw_rows", "read", "units"]
 
+_TEXT, _BOOK, _JSON = {"delimited"}, {"xlsx", "xls", "ods"}, {"json", "jsonl"}
+# What a declared format admits; `auto` admits every form.
+ADMITTED = {"csv": _TEXT, "txt": _TEXT, "fixed": {"fixed"}, "xlsx": _BOOK, "xls": _BOOK, "ods": _BOOK, "json": _JSON, "jsonl": _JSON,
+            "xml": {"xml"}, "dbf": {"dbf"}, "parquet": {"parquet"}}
 
-def units(manifest: Manifest, source: Source, scratch: Path) -> list[Unit]:
-    """The tables of a batch, numbered in the order of its files and sheets.
+
+def units(manifest: Manifest, source: Source, scratch: Path, spelled: Spelled = ()) -> list[Unit]:
+    """The tables of a batch, numbered in the order of its files, archive members and sheets.
 
     Args:
         manifest: the batch in landing.
         source: how its sender writes files.
         scratch: an existing folder for decoded copies; it must outlive the reading.
+        spelled: the accepted spellings of the contract's columns, by which a header is known.
 
     Raises:
-        ReadRefused: a file is empty, changed, not of the declared format, or has no usable header.
+        ReadRefused: a file is empty, changed, not of an admitted form, or has no usable header.
     """
     found: list[Unit] = []
     for file in manifest.files:
         path = manifest.folder / file.stored
-        if source.format == "xlsx":
-            found += office.units(len(found) + 1, file, path, source, scratch)
-        else:
-            found.append(delimited.unit(len(found) + 1, file, path, source, scratch))
+        for member in archives.members(file.number, path, file.sha256, file.counts, scratch):
+            found += _member_units(len(found) + 1, member, source, spelled, scratch)
     return found
+
+
+def _member_units(first: int, member: Member, source: Source, spelled: Spelled, scratch: Path) -> list[Unit]:
+    """The tables of one file, by its form."""
+    form = forms.binary(member.path)
+    if form is None:
+        form = "fixed" if source.widths else forms.of_text(head(member.path))
+    if form not in ADMITTED.get(source.format, {form}) or form == "html":
+        raise ReadRefused("form", f"{member.name} is {form}, which the contract does not admit: format {source.format}. "
+                                  "Declare format: auto to take every form, or ask for the declared one.")
+    if form in ("delimited", "fixed"):
+        copy = scratch / f"{first:04d}.txt"
+        return [delimited.unit(first, member, decode(member, source.encoding, copy, fill=form == "fixed"), source, spelled, copy)]
+    if form not in ("json", "jsonl", "xml"):
+        return extracted.units(first, member, form, member.path, source, spelled, scratch)
+    text = decode(member, source.encoding, scratch / f"{first:04d}.txt", lined=form == "jsonl")
+    return [replace(unit, encoding=text.encoding, repairs=text.repairs, damaged=text.damaged, evidence=f"{delimited.said(text)}; {unit.evidence}")
+            for unit in extracted.units(first, member, form, text.path, source, spelled, scratch)]
 
 
 def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str], table: str) -> Reading:
@@ -52,18 +78,22 @@ def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str],
         table: name of the table to create, quoted where needed.
 
     Raises:
-        ReadRefused: the lines close neither by records nor by lines.
+        ReadRefused: the lines close neither by records nor by lines, or the trailer counts other records.
     """
     before = con.execute("SELECT current_setting('preserve_insertion_order')").fetchone()[0]
     con.execute("SET preserve_insertion_order = true")
     try:
-        return (office if unit.office else delimited).read(con, unit, select, table)
+        reading = (delimited if unit.text else extracted).read(con, unit, select, table)
     finally:
         con.execute(f"SET preserve_insertion_order = {str(before).lower()}")
+    if unit.expected is not None and unit.expected != reading.found:
+        raise ReadRefused("row_count", f"{unit.name}: its trailer counts {unit.expected:,} records, it holds {reading.found:,}. "
+                                       "The file is incomplete, or was joined from several.")
+    return reading
 
 
 def raw_rows(con: duckdb.DuckDBPyConnection, manifest: Manifest, source: Source, addresses: Iterable[tuple[int, int]],
-             scratch: Path) -> str:
+             scratch: Path, spelled: Spelled = ()) -> str:
     """What a department submitted at some addresses, for the file that goes back to it.
 
     Args:
@@ -77,7 +107,7 @@ def raw_rows(con: duckdb.DuckDBPyConnection, manifest: Manifest, source: Source,
     for file, ordinal in addresses:
         wanted.setdefault(file, []).append(ordinal)
     con.execute("CREATE OR REPLACE TEMP TABLE _lake_raw(_file INTEGER, _ordinal BIGINT, cells VARCHAR[], problem VARCHAR)")
-    for unit in units(manifest, source, scratch):
+    for unit in units(manifest, source, scratch, spelled):
         if unit.number in wanted:
             _raw_unit(con, unit, wanted[unit.number])
     return "_lake_raw"
@@ -91,7 +121,7 @@ def _raw_unit(con: duckdb.DuckDBPyConnection, unit: Unit, ordinals: list[int]) -
                 "SEMI JOIN (SELECT unnest($ordinals::BIGINT[]) AS o) ON o = coalesce(_line, rowid + 1)",
                 {"unit": unit.number, "ordinals": ordinals})
     con.execute("DROP TABLE _lake_cells_read")
-    if reading.rejects and not unit.office:
+    if reading.rejects and unit.text:
         with lines.records(con, unit) as found:
             con.execute(f"INSERT INTO _lake_raw SELECT $unit, ordinal, [text], reason FROM {found} "
                         "WHERE reason <> 'blank' AND ordinal IN (SELECT unnest($ordinals::BIGINT[]))",

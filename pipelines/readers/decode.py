@@ -1,86 +1,115 @@
 """Bytes to UTF-8: the one decoder. Already readable UTF-8 is used in place; anything else goes to scratch, in streams.
 
-The encoding is decided per file, never per row: a BOM, then strict UTF-8, then GB 18030, with the declared encoding
-breaking ties (`_decide`). Bytes that are no character become DAMAGE, so that only their lines are lost. Two-byte codes
-which Python's codec maps to private use are mapped as GB 18030-2022 does, and counted as repairs. In a copy, mixed line
-ends become LF, also inside quoted values.
+The encoding is decided per file, never per row: a byte order mark or the NULs of UTF-16, then strict UTF-8, then
+GB 18030, with the declared encoding breaking ties (`_decide`); Big5 only when it is declared. Text that was once decoded
+with the wrong codec is encoded back and decoded rightly (`mojibake`). Bytes that are no character become DAMAGE, so that
+only their lines are lost. Characters that old systems keep in private use are mapped as GB 18030-2022 does, and counted
+as repairs. In a copy, mixed line ends become LF, also inside quoted values.
 """
 from __future__ import annotations
 
 import codecs
-import hashlib
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from pathlib import Path
 
-from pipelines.counts import Counts
-from pipelines.readers.model import MAX_LINE, ReadRefused
+from pipelines.counts import Counter, Counts
+from pipelines.readers import iconv, mojibake
+from pipelines.readers.marks import DAMAGE, FILLER, SEPARATOR, private_use
+from pipelines.readers.model import MAX_LINE, Member, ReadRefused
+from pipelines.sql import threads
 
-DAMAGE = "\U0010ffff"      # noncharacters: Unicode bars them from interchange, so no submitted text needs them
-SEPARATOR = "\U0010fffe"   # a delimiter that no line holds
 BLOCK = 1 << 20
-_RESERVED = (DAMAGE.encode(), SEPARATOR.encode())
-_PRIVATE = b"\xee"         # first byte of U+E000..U+EFFF in UTF-8
-
-# GB 18030-2022: 25 two-byte codes that Python's codec (GB 18030-2000) decodes to the private-use character on the left.
-# A6D9-A6DF, A6EC-A6ED, A6F3: vertical forms; A8BC: ḿ; FE51…FEA0: Han characters.
-GB18030_2022 = {
-    0xE78D: 0xFE10, 0xE78E: 0xFE12, 0xE78F: 0xFE11, 0xE790: 0xFE13, 0xE791: 0xFE14, 0xE792: 0xFE15, 0xE793: 0xFE16,
-    0xE794: 0xFE17, 0xE795: 0xFE18, 0xE796: 0xFE19, 0xE7C7: 0x1E3F,
-    0xE816: 0x20087, 0xE817: 0x20089, 0xE818: 0x200CC, 0xE81E: 0x9FB4, 0xE826: 0x9FB5, 0xE82B: 0x9FB6, 0xE82C: 0x9FB7,
-    0xE831: 0x215D7, 0xE832: 0x9FB8, 0xE83B: 0x2298F, 0xE843: 0x9FB9, 0xE854: 0x9FBA, 0xE855: 0x241FE, 0xE864: 0x9FBB,
-}
-
-
-def _mark(error: UnicodeError) -> tuple[str, int]:
-    """Codec error handler: one DAMAGE per byte, so that a line end is never swallowed."""
-    return DAMAGE, error.start + 1
-
-
-codecs.register_error("lake.mark", _mark)
+HEAD = 1 << 16
+CODECS = {"gb18030": "gb18030", "big5": "big5hkscs"}
+_SAFE = (b" ", b",", b'"', b"/")
+_RESERVED = tuple(c.encode() for c in (DAMAGE, SEPARATOR, FILLER))
+_PRIVATE = (b"\xee\x9e", b"\xee\x9f", b"\xee\xa0", b"\xee\xa1")     # U+E780..U+E87F in UTF-8
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """UTF-8 text on disk and what it took to get there."""
+    """UTF-8 text on disk and what it took to get there.
+
+    `counts` are of its lines: for UTF-16 those of the copy, because a byte 0x0A is no line end there.
+    """
 
     path: Path
     encoding: str
+    counts: Counts
     line_end: str
     repairs: int
     damaged: int
+    mojibake: str | None = None
 
 
-def decode(path: Path, sha256: str, counts: Counts, declared: str, scratch: Path, what: str) -> Decoded:
-    """Give a landing file as UTF-8 text.
+@dataclass(frozen=True)
+class _Way:
+    """How blocks of a file become UTF-8."""
+
+    encoding: str
+    mixed: bool = False
+    mojibake: str | None = None
+    fill: bool = False
+
+
+def head(path: Path) -> str:
+    """The first characters of a text file, roughly: enough to see whether it is a table, JSON or a marked-up document."""
+    with open(path, "rb") as file:
+        raw = file.read(HEAD)
+    codec = _utf16(raw, "auto") or "gb18030"
+    try:
+        return codecs.getincrementaldecoder("utf-8" if codec == "gb18030" else codec)().decode(raw).removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        return raw.decode(codec, "ignore")
+
+
+def decode(member: Member, declared: str, scratch: Path, fill: bool = False, lined: bool = True) -> Decoded:
+    """Give a file as UTF-8 text.
 
     Args:
-        path: the landing file.
-        sha256: its hash in the manifest.
-        counts: its counts in the manifest.
-        declared: the contract's encoding: gb18030, utf-8 or auto.
+        member: the file; its bytes are known to be what was received.
+        declared: the contract's encoding: gb18030, utf-8, utf-16, big5 or auto.
         scratch: where a copy may be written.
-        what: how messages call the file.
+        fill: follow every character of n > 1 bytes with n - 1 FILLER, so that positions in bytes are positions in
+            characters (fixed width).
+        lined: whether its lines are records; else they may be of any length and are left as they are.
 
     Raises:
-        ReadRefused: changed, empty, encoding (UTF-16), binary, line_size.
+        ReadRefused: binary, line_size.
     """
-    _refuse(path, sha256, counts, what)
-    encoding, damaged, reserved = _decide(path, declared)
-    mixed = counts.line_end is None
-    if encoding == "utf-8" and not (damaged or mixed or counts.substitute or reserved):
-        return Decoded(path, "utf-8", counts.line_end or "\n", 0, 0)
-    repairs, damaged = _copy(path, encoding, mixed, counts.substitute, scratch)
-    return Decoded(scratch, encoding, "\n" if mixed else counts.line_end or "\n", repairs, damaged)
+    path, counts, encoding = member.path, member.counts, None
+    with open(path, "rb") as file:
+        wide = _utf16(file.read(HEAD), declared)
+    if wide:
+        path = scratch.with_suffix(".utf16")
+        counts = _transcode(member.path, wide, path)
+        encoding = wide
+    _refuse(member.name, counts, lined)
+    found, damaged, foreign = _decide(path, "utf-8" if wide else declared)
+    way = _Way(found, lined and counts.line_end is None, mojibake.kind(_sample(path, found)), fill)
+    if found == "utf-8" and not (damaged or foreign or way.mixed or way.mojibake or fill or counts.substitute):
+        return Decoded(path, encoding or "utf-8", counts, counts.line_end or "\n", 0, 0)
+    repairs, damaged = _copy(path, way, counts.substitute, scratch)
+    return Decoded(scratch, encoding or found, counts, "\n" if way.mixed else counts.line_end or "\n", repairs, damaged, way.mojibake)
 
 
-def blocks(path: Path) -> Iterator[bytes]:
-    """The file in blocks of whole lines; no character and no CRLF is cut."""
-    rest = b""
+def blocks(path: Path, end: int | None = None) -> Iterator[bytes]:
+    """The bytes of a file up to `end` in blocks of whole lines; no character and no CRLF is cut.
+
+    Lines longer than records may be are cut where no character can be: behind a byte below 0x30.
+    """
+    rest, left = b"", path.stat().st_size if end is None else end
     with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(BLOCK):
+        while chunk := file.read(min(BLOCK, left)):
+            left -= len(chunk)
             chunk = rest + chunk
             cut = chunk.rfind(b"\n") + 1 or chunk.rfind(b"\r", 0, len(chunk) - 1) + 1
+            if not cut and len(chunk) > 2 * MAX_LINE:
+                cut = max(map(chunk.rfind, _SAFE)) + 1 or len(chunk)
             rest = chunk[cut:]
             if cut:
                 yield chunk[:cut]
@@ -88,52 +117,89 @@ def blocks(path: Path) -> Iterator[bytes]:
         yield rest
 
 
-def _refuse(path: Path, sha256: str, counts: Counts, what: str) -> None:
-    if not counts.bytes:
-        raise ReadRefused("empty", f"{what} is empty (0 bytes). Ask the department to send it again.")
-    if counts.longest > MAX_LINE:
+def _refuse(what: str, counts: Counts, lined: bool) -> None:
+    if lined and counts.longest > MAX_LINE:
         raise ReadRefused("line_size", f"{what} has a line of about {counts.longest:,} bytes; the limit is {MAX_LINE:,}. "
                                        "The file has no line ends, or it is not text.")
-    with open(path, "rb") as file:
-        head = file.read(4)
-        file.seek(0)
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise ReadRefused("changed", f"{what} in landing is not the file that was received: its hash differs.")
-    if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        raise ReadRefused("encoding", f"{what} is UTF-16. Save it as UTF-8 or GB18030 text.")
-    if head in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
-        raise ReadRefused("binary", f"{what} is a spreadsheet or an archive, not text. Declare format: xlsx, or ask for text.")
     if counts.nuls > 100 and counts.nuls * 20 > counts.bytes:
         raise ReadRefused("binary", f"{what} holds {counts.nuls:,} NUL bytes among {counts.bytes:,}: it is not text.")
 
 
+def _utf16(raw: bytes, declared: str) -> str | None:
+    """The UTF-16 codec of a file that begins so: by its mark, by the contract, or because every second byte is often NUL."""
+    for mark, codec in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
+        if raw.startswith(mark):
+            return codec
+    even, odd = raw[::2].count(0), raw[1::2].count(0)
+    enough = len(raw) // (100 if declared == "utf-16" else 8)
+    if odd > enough and even * 20 < odd:
+        return "utf-16-le"
+    if even > enough and odd * 20 < even:
+        return "utf-16-be"
+    return "utf-16-le" if declared == "utf-16" and not _is_utf8(raw) else None
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether a file's beginning, which may end inside a character, is UTF-8."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _transcode(path: Path, codec: str, out: Path) -> Counts:
+    """Write UTF-16 as UTF-8 without its mark; returns the counts of what was written."""
+    decoder, counter = codecs.getincrementaldecoder(codec)("lake.mark16"), Counter()
+    with open(path, "rb") as read, open(out, "wb") as write:
+        first, last = True, False
+        while not last:
+            chunk = read.read(BLOCK)
+            last = not chunk
+            text = decoder.decode(chunk, last)
+            if first and text:
+                text, first = text.removeprefix("\ufeff"), False
+            written = text.encode("utf-8")
+            counter.update(written)
+            write.write(written)
+    return counter.result()
+
+
 def _decide(path: Path, declared: str) -> tuple[str, int, bool]:
-    """(encoding, bytes that are no UTF-8, holds reserved characters).
+    """(encoding, bytes that are no UTF-8, holds reserved or private-use characters).
 
     GB 18030 text read as UTF-8 has about 170 faults and 1 valid three-byte character per 100 Han characters, damaged
     UTF-8 the opposite; so 10 valid characters per fault tell them apart, and nothing between occurs. A declared
     gb18030 gives way only to three such characters, a declared utf-8 only when faults prevail.
     """
     faults = wide = 0
-    plain, reserved = True, False
+    plain, foreign = True, False
     for number, block in enumerate(blocks(path)):
         if not number and block.startswith(codecs.BOM_UTF8):
             declared = "utf-8"
+        if declared == "big5":
+            return "big5", 0, False
         if block.isascii():
             continue
         plain = False
-        reserved = reserved or any(r in block for r in _RESERVED)
+        foreign = foreign or _foreign(block)
         try:
             block.decode("utf-8")
             wide += 0 if wide > 100 else _wide(block)
         except UnicodeDecodeError:
-            known = block.decode("utf-8", "lake.mark").replace(DAMAGE, "").encode()
-            faults += len(block) - len(known)
-            wide += _wide(known)
-        if faults > 10 + wide:
-            return "gb18030", 0, False
+            for at in range(0, len(block), HEAD):      # text of another encoding shows itself at once
+                found = block[at:at + HEAD + 3].decode("utf-8", "lake.mark")
+                faults += found.count(DAMAGE)
+                wide += _wide(found.replace(DAMAGE, "").encode())
+                if faults > 10 + wide:
+                    return "gb18030", 0, False
     enough = {"utf-8": wide >= faults, "auto": wide >= 10 * faults, "gb18030": wide >= 10 * faults and wide > 2}
-    return ("utf-8", faults, reserved) if plain or enough[declared] else ("gb18030", 0, False)
+    return ("utf-8", faults, foreign) if plain or enough.get(declared, enough["auto"]) else ("gb18030", 0, False)
+
+
+def _foreign(block: bytes) -> bool:
+    """Whether UTF-8 text holds characters that reading uses itself, or private-use ones that are mapped."""
+    return any(r in block for r in _RESERVED) or (b"\xee" in block and any(p in block for p in _PRIVATE))
 
 
 def _wide(block: bytes) -> int:
@@ -144,20 +210,56 @@ def _wide(block: bytes) -> int:
 _LEADS = tuple(bytes([b]) for b in range(0xE0, 0xF0))
 
 
-def _copy(path: Path, encoding: str, mixed: bool, substitute: bool, scratch: Path) -> tuple[int, int]:
-    """Write the UTF-8 copy; returns (repairs, damaged bytes)."""
+def _sample(path: Path, encoding: str) -> str:
+    """The beginning of the first lines that are not plain ASCII, decoded."""
+    for block in blocks(path):
+        if not block.isascii():
+            return block[:HEAD].decode(CODECS.get(encoding, encoding), "ignore")
+    return ""
+
+
+def _copy(path: Path, way: _Way, substitute: bool, scratch: Path) -> tuple[int, int]:
+    """Write the UTF-8 copy; returns (repairs, damaged bytes). Blocks are converted by as many threads as there are cores."""
     repairs = damaged = 0
-    with open(scratch, "wb") as out:
-        held = b""
-        for block in blocks(path):
-            out.write(held)
-            if mixed:
-                block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            text = block.decode(encoding, "lake.mark").replace(SEPARATOR, DAMAGE)
-            held = text.encode("utf-8", "lake.mark")
-            if encoding == "gb18030" and _PRIVATE in held:
-                repairs += sum(text.count(chr(private)) for private in GB18030_2022)
-                held = text.translate(GB18030_2022).encode("utf-8", "lake.mark")
-            damaged += held.count(_RESERVED[0])
-        out.write(held[:-1] if substitute else held)
+    with open(scratch, "wb") as out, ThreadPoolExecutor(threads()) as pool:
+        waiting: deque[Future[tuple[bytes, int, int]]] = deque()
+        for block in chain(blocks(path, path.stat().st_size - substitute), repeat(None, 2 * threads())):
+            if block is not None:
+                waiting.append(pool.submit(_convert, block, way))
+            if waiting and (block is None or len(waiting) == 2 * threads()):
+                done, repaired, lost = waiting.popleft().result()
+                repairs += repaired
+                damaged += lost
+                out.write(done)
     return repairs, damaged
+
+
+def _convert(block: bytes, way: _Way) -> tuple[bytes, int, int]:
+    """(UTF-8, repairs, damaged bytes) of a block of whole lines."""
+    if way.mixed:
+        block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if way.encoding == "gb18030" and not (way.mojibake or way.fill):
+        fast = iconv.utf8(block)
+        if fast is not None and not _foreign(fast):
+            return fast, 0, 0
+    codec = CODECS.get(way.encoding, way.encoding)
+    text = block.decode(codec, "lake.mark").replace(SEPARATOR, DAMAGE).replace(FILLER, DAMAGE)
+    if way.mojibake:
+        text = mojibake.repair(text, way.mojibake)
+    text, repairs = private_use(text, way.encoding)
+    return (mojibake.fill(text, codec) if way.fill else text).encode("utf-8", "lake.mark"), repairs, text.count(DAMAGE)
+
+
+def without_last_line(decoded: Decoded, at: int, scratch: Path) -> Decoded:
+    """The text cut at byte `at`; the landing file itself is never touched."""
+    path = decoded.path
+    if path != scratch:
+        with open(path, "rb") as read, open(scratch, "wb") as write:
+            left = at
+            while left and (chunk := read.read(min(BLOCK, left))):
+                write.write(chunk)
+                left -= len(chunk)
+    else:
+        with open(path, "r+b") as file:
+            file.truncate(at)
+    return replace(decoded, path=scratch)

@@ -1,60 +1,118 @@
-"""Delimited text: the header, the strict read by records, and the balance that decides whether it may be trusted.
+"""Text of one record a line: the unit, the strict read by records, and the balance that decides whether it may be trusted.
 
 DuckDB's strict reader loses rows without a word when a quote is not closed, so its result counts only when the lines
 counted from the bytes close: lines = header + trailer + blank + records + line ends inside values, with nothing
-rejected. Anything else is read again by lines (`lines.py`).
+rejected. Anything else is read again by lines (`lines.py`), as are fixed widths and backslash escapes.
 """
 from __future__ import annotations
 
-import csv
 import io
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipelines.readers import lines
-from pipelines.readers.decode import SEPARATOR, decode
-from pipelines.readers.model import MAX_COLUMNS, MAX_LINE, Reading, ReadRefused, Unit
+from pipelines.readers import dialect, heading, lines
+from pipelines.readers.decode import Decoded, without_last_line
+from pipelines.readers.heading import Spelled
+from pipelines.readers.marks import FILLER
+from pipelines.readers.model import MAX_LINE, Member, Reading, ReadRefused, Unit
 from pipelines.sql import text, texts
 
-HEADER_BYTES = 1 << 20
-HEADER_LINES = 20
+HEAD_BYTES = 1 << 20
+TAIL_BYTES = 1 << 16
 
 
-def unit(number: int, file: Any, path: Path, source: Any, scratch: Path) -> Unit:
-    """Decode one landing file and read its header.
+def unit(number: int, member: Member, decoded: Decoded, source: Any, spelled: Spelled, scratch: Path) -> Unit:
+    """What is known about a text file before its rows are read.
 
     Args:
         number: the unit's number in the batch.
-        file: its `landing.File`.
-        path: where it lies.
+        member: the file.
+        decoded: its text.
         source: the `contract.Source` that sent it.
-        scratch: folder for a decoded copy.
+        spelled: the accepted spellings of the contract's columns.
+        scratch: where a copy without the trailer may be written.
 
     Raises:
-        ReadRefused: see `decode.decode`; header, columns, delimiter.
+        ReadRefused: header, columns, delimiter, trailer.
     """
-    what = f"File {file.number}"
-    if not 0 < len(source.delimiter.encode()) <= 4 or len(source.quote) > 1 or source.quote == source.delimiter:
-        raise ReadRefused("delimiter", f"{what}: a delimiter has 1 to 4 bytes, a quote at most 1 character, and they differ.")
-    found = decode(path, file.sha256, file.counts, source.encoding, scratch / f"{number:04d}.txt", what)
-    cells, records, physical, empty = _header(found.path, source.delimiter, source.quote, what)
-    counts = file.counts
-    return Unit(
-        number=number, file=file.number, header=cells, path=found.path, lines=counts.lines, blank=counts.blank,
-        header_lines=physical - empty, header_blank=empty, skip=records, trailer=int(counts.substitute),
-        delimiter=source.delimiter, quote=source.quote, line_end=found.line_end,
-        quotes=counts.quotes if source.quote == '"' else counts.bytes if source.quote else 0,
-        ended=counts.ended or counts.substitute, encoding=found.encoding, repairs=found.repairs,
-        damaged=found.damaged, nuls=counts.nuls)
+    head, whole = _head(decoded.path)
+    if not whole and len(head) < heading.ROWS:
+        raise ReadRefused("columns", f"{member.name}: the first lines are longer than 1 MB. Is it a table?")
+    found = (_fixed if source.widths else dialect.find)(head, source, spelled, member.name)
+    counts, written = decoded.counts, found.dialect
+    made = Unit(
+        number=number, file=member.file, member_number=member.number, form="fixed" if source.widths else "delimited",
+        header=found.header, path=decoded.path, lines=counts.lines, blank=counts.blank,
+        header_lines=found.physical - found.empty, header_blank=found.empty, header_row=found.records, skip=found.records,
+        trailer=int(counts.substitute), delimiter=written.delimiter, quote=written.quote, escape=written.escape, widths=source.widths,
+        line_end=decoded.line_end, quotes=counts.quotes if written.quote == '"' else counts.bytes if written.quote else 0,
+        ended=counts.ended or counts.substitute, encoding=decoded.encoding, repairs=decoded.repairs,
+        damaged=decoded.damaged, nuls=counts.nuls, evidence=f"{said(decoded)}; {found.evidence}")
+    return _cut_trailer(made, decoded, source.trailer, scratch) if source.trailer else made
+
+
+def said(decoded: Decoded) -> str:
+    """What a file's bytes were, in words."""
+    return decoded.encoding + (f", once read as {decoded.mojibake} and repaired" if decoded.mojibake else "")
+
+
+def _head(path: Path) -> tuple[list[str], bool]:
+    """The first physical lines with their ends, and whether all of them are whole."""
+    with open(path, "rb") as file:
+        head = file.read(HEAD_BYTES + 1)
+    found = list(islice(io.StringIO(head[:HEAD_BYTES].decode("utf-8-sig", "ignore"), newline=""), dialect.SAMPLE_LINES))
+    cut = len(head) > HEAD_BYTES and len(found) < dialect.SAMPLE_LINES
+    return (found[:-1] if cut else found), not cut
+
+
+def _fixed(head: list[str], source: Any, spelled: Spelled, what: str) -> dialect.Found:
+    """The header of a fixed-width file: the contract's, or the line that names the most columns."""
+    plain = dialect.Dialect("", "", "")
+    said = f"fixed width, {len(source.widths)} columns"
+    if source.header:
+        return dialect.Found(plain, source.header, 0, 0, 0, f"{said}; the contract gives the header")
+    rows = [[line.rstrip("\r\n")[a:b].replace(FILLER, "").strip() for a, b in bounds(source.widths)] for line in head[:heading.ROWS]]
+    found = heading.find(rows, spelled)
+    if found is None or (spelled and not found.known):
+        raise ReadRefused("header", f"{what}: no header of the declared widths among the first lines. Declare header: when there is none.")
+    empty = sum(not line.strip("\r\n") for line in head[:found.row + 1])
+    return dialect.Found(plain, found.cells, found.row + 1, found.row + 1, empty,
+                         f"{said}; header in row {found.row + 1} names {found.known} columns of the contract")
+
+
+def bounds(widths: tuple[int, ...]) -> list[tuple[int, int]]:
+    """(start, end) of fixed-width cells, from 0."""
+    ends = [sum(widths[:i + 1]) for i in range(len(widths))]
+    return [(end - width, end) for end, width in zip(ends, widths)]
+
+
+def _cut_trailer(made: Unit, decoded: Decoded, pattern: str, scratch: Path) -> Unit:
+    """The unit without its last row, which says how many records there are."""
+    size = decoded.path.stat().st_size
+    with open(decoded.path, "rb") as file:
+        file.seek(max(0, size - TAIL_BYTES))
+        tail = file.read()
+    body = tail.rstrip(b"\r\n\x1a")
+    start = max(body.rfind(b"\n"), body.rfind(b"\r")) + 1
+    found = re.search(pattern, body[start:].decode("utf-8", "ignore").replace(FILLER, ""))
+    if found is None or not (found[1] or "").strip().isdecimal():
+        raise ReadRefused("trailer", f"File {made.file}: its last row is not the declared trailer; the file is cut, or was written otherwise.")
+    after = len(re.findall(rb"\r\n|\r|\n", tail[len(body):].rstrip(b"\x1a")))      # the trailer's own line end, then blank lines
+    blank = max(0, after - 1)
+    kept = without_last_line(decoded, size - len(tail) + start, scratch)
+    return replace(made, path=kept.path, trailer=made.trailer + 1 + blank, blank=made.blank - blank, expected=int(found[1]), ended=True,
+                   evidence=f"{made.evidence}; the last row counts {int(found[1]):,} records")
 
 
 def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str], table: str) -> Reading:
     """Create `table` from `unit` by records, or by lines when that cannot be trusted; see `readers.read`."""
-    if not (unit.damaged or unit.nuls or len(unit.header) == 1):
+    if not (unit.damaged or unit.nuls or unit.widths or len(unit.header) == 1 or unit.escape != unit.quote):
         try:
             con.execute(f"CREATE TABLE {table} AS {select(_scan(unit))}")
         except duckdb.InvalidInputException:      # its text quotes the line; the read by lines says what is wrong
@@ -103,30 +161,3 @@ def _inner_lines(unit: Unit) -> str:
             coalesce(sum(length(v) - length(regexp_replace(v, '\n\n+', chr(10), 'g'))), 0)::BIGINT,
             count(*) FILTER (len(pieces) > {lines.MAX_JOINED} OR {lines.rows_inside("pieces[2:-2]", unit)})
         FROM split"""
-
-
-def _header(path: Path, delimiter: str, quote: str, what: str) -> tuple[tuple[str, ...], int, int, int]:
-    """(cells, records to skip, physical lines to skip, empty lines among these)."""
-    with open(path, "rb") as file:
-        head = file.read(HEADER_BYTES + 1)
-    physical = list(islice(io.StringIO(head[:HEADER_BYTES].decode("utf-8-sig", "ignore"), newline=""), HEADER_LINES))
-    reader = csv.reader((line.replace(delimiter, SEPARATOR) for line in physical), delimiter=SEPARATOR, strict=True,
-                        quotechar=quote or None, quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE)
-    cells: list[str] = []
-    records = 0
-    try:
-        for cells in reader:
-            records += 1
-            if cells:
-                break
-    except csv.Error:
-        raise ReadRefused("header", f"{what}: the header cannot be parsed: a quote in it is not closed, or is followed "
-                                    "by text.") from None
-    used = physical[:reader.line_num]
-    if not cells:
-        raise ReadRefused("header", f"{what}: no header among the first {len(used)} lines.")
-    if len(cells) > MAX_COLUMNS or (len(head) > HEADER_BYTES and len(used) == len(physical) < HEADER_LINES):
-        raise ReadRefused("columns", f"{what}: the header is wider than {MAX_COLUMNS:,} columns or longer than 1 MB. "
-                                     "Is the delimiter right?")
-    empty = sum(not line.strip("\r\n") for line in used)
-    return tuple(c.replace(SEPARATOR, delimiter) for c in cells), records, len(used), empty

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 
 import duckdb
 
-from pipelines.readers.decode import DAMAGE, SEPARATOR
+from pipelines.readers.dialect import ESCAPE
+from pipelines.readers.marks import DAMAGE, FILLER, SEPARATOR
 from pipelines.readers.model import MAX_LINE, MAX_REJECTS, Reading, ReadRefused, Unit
 from pipelines.sql import text
 
 MAX_JOINED = 100       # physical lines of one record
 _TABLES = ("_lake_record", "_lake_joined", "_lake_line")
-_MACROS = ("_lake_cells", "_lake_fits", "_lake_field")
+_MACROS = ("_lake_cells", "_lake_fits", "_lake_field", "_lake_bare")
 
 
 def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str], table: str) -> Reading:
@@ -94,7 +95,7 @@ def _statements(unit: Unit) -> list[str]:
         CREATE TEMP TABLE _lake_joined AS
         WITH odd AS (
             SELECT rowid AS line, text FROM _lake_line WHERE rowid >= {begin} AND {quoted.replace("line", "text")}
-                AND (length(text) - length(replace(text, {quote}, ''))) % 2 = 1),
+                AND (length(_lake_bare(text)) - length(replace(_lake_bare(text), {quote}, ''))) % 2 = 1),
         pair AS (
             SELECT line AS first, next AS last FROM (SELECT *, lead(line) OVER (ORDER BY line) AS next FROM odd)
             WHERE next - line < {MAX_JOINED} AND _lake_cells(text) IS NULL),
@@ -124,7 +125,7 @@ def _statements(unit: Unit) -> list[str]:
                 WHEN contains(text, {text(DAMAGE)}) THEN 'encoding'
                 WHEN coalesce(_lake_fits(cells), false) THEN NULL
                 WHEN last = {unit.lines - unit.trailer - 1} AND NOT {str(unit.ended).lower()} THEN 'cut'
-                WHEN cells IS NULL THEN 'quote'
+                WHEN cells IS NULL THEN '{"width" if unit.widths else "quote"}'
                 ELSE 'width' END AS reason
             FROM split)
         SELECT first - {begin} + 1 AS ordinal, first + 1 AS first_line, last + 1 AS last_line, text,
@@ -134,31 +135,69 @@ def _statements(unit: Unit) -> list[str]:
 
 
 def _macros(unit: Unit, quoted: str) -> list[str]:
-    """Macros that split one line (RFC 4180, blanks around quoted fields allowed) and judge its width.
+    """Macros that split one line and judge its width.
 
     `_lake_cells(line)` is NULL when the quotes are wrong; a delimiter of several characters becomes one first.
-    Empty cells beyond the header are no cells: DuckDB's strict reader takes them so too.
+    `_lake_bare(line)` is the line without escaped characters, for counting its quotes.
     """
-    several = len(unit.delimiter) > 1
-    mark = SEPARATOR if several else unit.delimiter
-    one = f"replace(line, {text(unit.delimiter)}, {text(mark)})" if several else "line"
-    back = f"replace(value, {text(mark)}, {text(unit.delimiter)})" if several else "value"
-    width, quote = len(unit.header), unit.quote
-    if not quote:
-        return [f"CREATE OR REPLACE TEMP MACRO _lake_cells(line) AS string_split(line, {text(unit.delimiter)})",
-                _fits(width)]
+    escaped = unit.escape == ESCAPE
+    bare = f"regexp_replace(line, {text('(?s)' + ESCAPE * 2 + '.')}, '', 'g')" if escaped else "line"
+    cells = _fixed(unit.widths) if unit.widths else _escaped(unit) if escaped else _quoted(unit, quoted) if unit.quote else [
+        f"CREATE OR REPLACE TEMP MACRO _lake_cells(line) AS string_split(line, {text(unit.delimiter)})"]
+    return [f"CREATE OR REPLACE TEMP MACRO _lake_bare(line) AS {bare}", *cells, _fits(len(unit.header))]
+
+
+def _fixed(widths: tuple[int, ...]) -> list[str]:
+    """Cells at fixed positions; only the last one may be short. A FILLER at a cell's start means that a character was cut."""
+    total, start, pieces = sum(widths), 1, []
+    for width in widths:
+        pieces.append(f"substr(line, {start}, {width})")
+        start += width
+    return [f"""CREATE OR REPLACE TEMP MACRO _lake_cells(line) AS
+        CASE WHEN length(line) > {total - widths[-1]} AND trim(substr(line, {total + 1})) = ''
+            AND NOT list_bool_or(list_transform([{", ".join(pieces)}], lambda p: starts_with(p, {text(FILLER)})))
+        THEN list_transform([{", ".join(pieces)}], lambda p: trim(replace(p, {text(FILLER)}, ''), ' ')) END"""]
+
+
+def _quoted(unit: Unit, quoted: str) -> list[str]:
+    """RFC 4180, blanks around quoted fields allowed."""
+    quote, one, back, mark = unit.quote, *_single(unit)
     d, q = _class(mark), _class(quote)
     field = f"[{d}](?: *[{q}](?:[^{q}]|[{q}][{q}])*[{q}] *| *[^ {d}{q}][^{d}]*| *)"
     return [
         f"""CREATE OR REPLACE TEMP MACRO _lake_field(value) AS
             CASE WHEN starts_with(ltrim(value), {text(quote)})
                 THEN replace(trim(value)[2:-2], {text(quote * 2)}, {text(quote)}) ELSE value END""",
-        f"""CREATE OR REPLACE TEMP MACRO _lake_cells(line) AS
-            CASE WHEN NOT {quoted} THEN string_split(line, {text(unit.delimiter)})
-                WHEN array_to_string(regexp_extract_all({text(mark)} || {one}, {text(field)}), '') = {text(mark)} || {one}
-                THEN list_transform(regexp_extract_all({text(mark)} || {one}, {text(field)}),
-                    lambda f: {back.replace('value', '_lake_field(substr(f, 2))')}) END""",
-        _fits(width)]
+        _split(field, mark, one, back, f"NOT {quoted}", unit)]
+
+
+def _escaped(unit: Unit) -> list[str]:
+    """A backslash takes the meaning from the character after it, inside quotes and outside; a cell `\\N` stays as it is."""
+    quote, one, back, mark = unit.quote, *_single(unit)
+    d, e = _class(mark), ESCAPE * 2
+    q = _class(quote) if quote else ""
+    inside = f" *[{q}](?:[^{q}{e}]|{e}.)*[{q}] *|" if quote else ""
+    blank = f" *(?:[^ {d}{q}{e}]|{e}.)(?:[^{d}{e}]|{e}.)*| *" if quote else f"(?:[^{d}{e}]|{e}.)*"
+    opened = f"CASE WHEN starts_with(ltrim(value), {text(quote)}) THEN trim(value)[2:-2] ELSE value END" if quote else "value"
+    return [
+        f"""CREATE OR REPLACE TEMP MACRO _lake_field(value) AS
+            CASE WHEN value = {text(ESCAPE + 'N')} THEN value ELSE regexp_replace({opened}, {text(f'(?s){e}(.)')}, {text(ESCAPE + '1')}, 'g') END""",
+        _split(f"(?s)[{d}](?:{inside}{blank})", mark, one, back, "false", unit)]
+
+
+def _single(unit: Unit) -> tuple[str, str, str]:
+    """SQL of a line whose delimiter is one character, of a field with its own delimiter again, and that character."""
+    if len(unit.delimiter) == 1:
+        return "line", "value", unit.delimiter
+    return (f"replace(line, {text(unit.delimiter)}, {text(SEPARATOR)})", f"replace(value, {text(SEPARATOR)}, {text(unit.delimiter)})", SEPARATOR)
+
+
+def _split(field: str, mark: str, one: str, back: str, plain: str, unit: Unit) -> str:
+    found = f"regexp_extract_all({text(mark)} || {one}, {text(field)})"
+    return f"""CREATE OR REPLACE TEMP MACRO _lake_cells(line) AS
+        CASE WHEN {plain} THEN string_split(line, {text(unit.delimiter)})
+            WHEN array_to_string({found}, '') = {text(mark)} || {one}
+            THEN list_transform({found}, lambda f: {back.replace('value', '_lake_field(substr(f, 2))')}) END"""
 
 
 def _fits(width: int) -> str:

@@ -1,164 +1,150 @@
-"""The program that extracts sheets; `office.py` runs it in a child process. Imports nothing of the project.
+"""Sheets of xlsx, xls and ods workbooks. Part of the extractor (see `spool`).
 
-Its one argument is JSON: path, sheet, out, memory_mb, seconds. It writes out/<n>.parquet (c0…, _line) per sheet and
-out/answer.json, whole, at the end: {"sheets": […]} or {"refused": code}.
+The sheet to read is the declared one, else the visible one whose header names the most columns of the contract; later visible
+sheets with that header go on where it ends. The rows up to the header belong to it. A record's line is its sheet row less
+those rows, so that a department finds it again.
 """
 from __future__ import annotations
 
-import json
-import os
-import resource
-import sys
+import io
+import re
+import zipfile
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from itertools import chain
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-BATCH = 20_000
-MAX_COLUMNS = 10_000
-MAX_REJECTS = 200_000
-_DIGITS = 10**15        # a spreadsheet keeps 15 digits and shows longer numbers rounded
+import heading
+from cells import cell, filled
+from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
+from sheet_parts import Parts, Unusual
+from spool import Refused, Spool
+
+Rows = Iterator[tuple[int, list[str]]]      # (row of the sheet from 1, its cells); rows without cells are left out
 
 
-class Refused(Exception):
-    """Its text is the code."""
+@dataclass(frozen=True)
+class Sheet:
+    """A sheet that is read: its place in the workbook from 1, its header, and the row in which that stands (0: nowhere)."""
+
+    place: int
+    name: str
+    header: tuple[str, ...]
+    row: int
+    known: int
 
 
-def cell(value: Any) -> str:
-    """A cell as text: what the sheet shows, dates in ISO form, no thousands separators."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, (int, float)):
-        return number(float(value))
-    if isinstance(value, datetime):
-        return value.isoformat(" ", "seconds")
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, time):
-        return value.isoformat("seconds")
-    if isinstance(value, timedelta):
-        minutes, seconds = divmod(round(value.total_seconds()), 60)
-        return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
-    return ""
+class Whole:
+    """A workbook that calamine holds in memory."""
+
+    def __init__(self, path: str, form: str) -> None:
+        # Opened by its path, calamine would believe the name's ending.
+        self._book = CalamineWorkbook.from_filelike((_with_breaks(path) if form == "ods" else None) or open(path, "rb"))
+        self.sheets = [(s.name, s.visible == SheetVisibleEnum.Visible) for s in self._book.sheets_metadata
+                       if s.typ in (SheetTypeEnum.WorkSheet, SheetTypeEnum.MacroSheet)]
+
+    def rows(self, name: str) -> Rows:
+        """The rows of one sheet."""
+        sheet = self._book.get_sheet_by_name(name)
+        left = [""] * (sheet.start[1] if sheet.start else 0)
+        for number, row in enumerate(sheet.iter_rows(), 1):
+            yield number, left + [cell(value) for value in row]
 
 
-def number(value: float) -> str:
-    """A number as a sheet shows it: at most 15 digits; longer ones as 1.10105E+17, which no identifier check accepts."""
-    if abs(value) >= _DIGITS:
-        mantissa, exponent = f"{value:.5E}".split("E")
-        return f"{mantissa.rstrip('0').rstrip('.')}E{exponent}"
-    shown = format(Decimal(f"{value:.15g}"), "f")
-    return "0" if shown == "-0" else shown
-
-
-def tables(path: str, wanted: str | None) -> Iterator[tuple[str, list[str], int, Iterator[list[str]]]]:
-    """(sheet name, header, rows up to the header, rows after it) of every sheet to read.
-
-    Leading rows of a single cell above a wider row are titles and belong to the header.
-    """
-    from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetVisibleEnum
-
+def extract(order: dict[str, Any], out: Path) -> list[dict[str, Any]]:
+    """Write the sheets of `order['path']`; see `extractor`. An xlsx is read in parts, unless it is written in an unusual way."""
     try:
-        book = CalamineWorkbook.from_path(path)
-        first: list[str] | None = None
-        for sheet in book.sheets_metadata:
-            if sheet.name == wanted or (wanted is None and sheet.visible == SheetVisibleEnum.Visible):
-                rows = ([cell(v) for v in row] for row in book.get_sheet_by_name(sheet.name).iter_rows())
-                header, used, rest = _header(rows)
-                if header and first in (None, header):
-                    first = header
-                    yield sheet.name, header, used, rest
+        if order["form"] == "xlsx":
+            try:
+                with Parts(order["path"], out) as book:
+                    return _tables(book, order, out)
+            except Unusual:
+                pass
+        return _tables(Whole(order["path"], order["form"]), order, out)
     except PasswordError:
         raise Refused("password") from None
-    except CalamineError:
+    except (CalamineError, OverflowError, zipfile.BadZipFile, zipfile.zlib.error, KeyError, EOFError, RuntimeError):
         raise Refused("office") from None
 
 
-def _header(rows: Iterator[list[str]]) -> tuple[list[str], int, Iterator[list[str]]]:
-    """(header cells, rows up to and with it, the rows after it)."""
-    title: list[str] = []
-    held: list[list[str]] = []
-    for used, row in enumerate(rows, 1):
-        row = _cut(row)
-        filled = sum(map(bool, row))
-        if filled > 1:
-            return row, used, rows
-        held.append(row)
-        title = title or row
-        if used > 20:
-            break
-    at = next((i for i, row in enumerate(held) if row), len(held))
-    return title, at + 1, chain(held[at + 1:], rows)
+def _with_breaks(path: str) -> io.BytesIO | None:
+    """An ods workbook in which tabs and line breaks inside a paragraph are characters: calamine drops their elements."""
+    with zipfile.ZipFile(path) as book:
+        content = book.read("content.xml")
+        broken = re.sub(rb"<text:(tab|line-break)\b[^>]*/>", lambda m: b"&#9;" if m[1] == b"tab" else b"&#10;", content)
+        if broken == content:
+            return None
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w") as made:
+            for name in {"mimetype", "META-INF/manifest.xml"} & set(book.namelist()):
+                made.writestr(name, book.read(name))
+            made.writestr("content.xml", broken)
+    out.seek(0)
+    return out
 
 
-def _cut(row: list[str]) -> list[str]:
-    """The row without empty cells at its end."""
-    width = len(row)
-    while width and not row[width - 1].strip():
-        width -= 1
-    return row[:width]
+def _tables(book: Any, order: dict[str, Any], out: Path) -> list[dict[str, Any]]:
+    sheets, others = _choose(book, order)
+    if not sheets:
+        raise Refused("sheet")
+    found = [_write(book.rows(sheet.name), sheet, order["trailer"], out / f"{index}.parquet") for index, sheet in enumerate(sheets)]
+    for sheet, table in zip(sheets, found):
+        where = f"header in row {sheet.row} names {sheet.known} columns of the contract" if sheet.row else "the contract gives the header"
+        left = f"; {others} other visible sheets with text are not read" if others else ""
+        table |= {"name": sheet.name, "header_row": sheet.row, "evidence": f"sheet {sheet.place} of {len(book.sheets)}{left}; {where}"}
+    return found
 
 
-def write(out: Path, index: int, header: list[str], rows: Iterator[list[str]]) -> dict[str, Any]:
-    """Write one sheet's records; returns its counts. Empty rows are blank, rows wider than the header are rejects."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _choose(book: Any, order: dict[str, Any]) -> tuple[list[Sheet], int]:
+    """(the sheets to read, how many others are visible and not empty)."""
+    found = [_sheet(book, place, name, order) for place, (name, visible) in enumerate(book.sheets, 1)
+             if (visible if order["sheet"] is None else name == order["sheet"])]
+    found = [sheet for sheet in found if sheet]
+    if not found or order["header"]:
+        return found, 0
+    best = max(found, key=lambda s: s.known)
+    kept = [s for s in found if s.place >= best.place and (_alike(s, best) or s.known == best.known > 0)]
+    return kept, len(found) - len(kept)
 
-    width, path = len(header), out / f"{index}.parquet"
-    if width > MAX_COLUMNS:
-        raise Refused("columns")
-    schema = pa.schema([(f"c{i}", pa.string()) for i in range(width)] + [("_line", pa.int64())])
-    blank, rejects, total = 0, [], 0
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        records: list[tuple[str, ...]] = []
-        lines: list[int] = []
 
-        def flush() -> None:
-            columns = zip(*records) if records else [()] * width
-            writer.write_batch(pa.record_batch([pa.array(c, pa.string()) for c in columns] + [pa.array(lines, pa.int64())], schema))
-            records.clear()
-            lines.clear()
+def _alike(one: Sheet, other: Sheet) -> bool:
+    return list(map(heading.key, one.header)) == list(map(heading.key, other.header))
 
-        for total, row in enumerate(rows, 1):
-            kept = _cut(row)
+
+def _sheet(book: Any, place: int, name: str, order: dict[str, Any]) -> Sheet | None:
+    """The sheet with its header; None when it is empty."""
+    rows = book.rows(name)
+    if order["header"]:
+        return Sheet(place, name, tuple(order["header"]), 0, 0) if any(filled(row) for _, row in rows) else None
+    first: list[list[str]] = [[] for _ in range(heading.ROWS)]
+    for number, row in takewhile(lambda r: r[0] <= heading.ROWS, rows):
+        first[number - 1] = row
+    width = max(map(len, first))
+    found = heading.find([row + [""] * (width - len(row)) for row in first], order["spelled"])
+    return Sheet(place, name, tuple(filled(list(found.cells))), found.row + 1, found.known) if found else None
+
+
+def _write(rows: Rows, sheet: Sheet, trailer: str | None, path: Path) -> dict[str, Any]:
+    """Write one sheet's records. Empty rows are blank; rows wider than the header, and the header again, are rejects."""
+    header, last, held = list(sheet.header), sheet.row, None
+    with Spool(path, header) as spool:
+        for number, row in rows:
+            kept = filled(row) if number > sheet.row else []
             if not kept:
-                blank += 1
-            elif len(kept) > width:
-                rejects.append((total, "width"))
-                if len(rejects) > MAX_REJECTS:
-                    raise Refused("unparseable")
-            else:
-                records.append(tuple((row + [""] * width)[:width]))
-                lines.append(total)
-            if len(records) == BATCH:
-                flush()
-        flush()
-    return {"path": str(path), "header": header, "after": total, "blank": blank, "rejects": rejects}
-
-
-def main(order: dict[str, Any]) -> None:
-    """Extract and write the answer."""
-    memory = order["memory_mb"] << 20
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (order["seconds"], order["seconds"]))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    out = Path(order["out"])
-    try:
-        sheets = []
-        for index, (name, header, used, rest) in enumerate(tables(order["path"], order["sheet"])):
-            found = write(out, index, header, rest)
-            sheets.append(found | {"name": name, "header_rows": used, "rows": used + found.pop("after")})
-        answer: dict[str, Any] = {"sheets": sheets} if sheets else {"refused": "sheet"}
-    except Refused as refused:
-        answer = {"refused": str(refused)}
-    beside = out / "answer.part"
-    beside.write_text(json.dumps(answer, ensure_ascii=False), encoding="utf-8")
-    os.replace(beside, out / "answer.json")
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+                continue
+            last = number
+            if trailer:
+                held, kept, number = (kept, number), *(held or ([], 0))
+            if kept == header and len(header) > 1:
+                spool.reject(number - sheet.row, "repeat")
+            elif kept:
+                spool.take(number - sheet.row, kept)
+        counted = re.search(trailer, ",".join(held[0])) if held else None
+        if held and not (counted and (counted[1] or "").strip().isdecimal()):
+            spool.take(held[1] - sheet.row, held[0])
+            counted = None
+    facts = spool.facts
+    taken = facts["records"] + len(facts["rejects"]) + (counted is not None)
+    return facts | {"lines": last, "header_lines": sheet.row, "blank": last - sheet.row - taken,
+                    "counted": int(counted[1]) if counted else None}

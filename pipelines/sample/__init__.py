@@ -20,6 +20,7 @@ import yaml
 
 from pipelines import sql
 from pipelines.contract import Dataset, datasets
+from pipelines.folders import DONE
 from pipelines.sample import truth as truths
 from pipelines.sample.faults import spoil
 from pipelines.sample.submission import QUERIES, Submission, build
@@ -54,7 +55,7 @@ def generate(out: Path, persons: int, seed: int, batch_date: date, months: int =
     """Write the submissions of `months` monthly batch dates, the last being `batch_date`, and their truth.
 
     Args:
-        out: the inbox; files go to `<out>/<dataset>/<source>/<batch date>/<file>`.
+        out: the inbox; files go to `<out>/<dataset>/<source>/<batch date>/<file>`, with a `.done` beside them.
         persons: size of the population; the other tables follow (a tenth as many enterprises, …).
         truth: folder of the truth files; default `<out>/../sample_truth`.
         dirt: factor on every defect rate; 0 writes clean submissions.
@@ -121,7 +122,7 @@ def _other_texts(con: duckdb.DuckDBPyConnection, project: Project) -> None:
 
 
 def _write(con: duckdb.DuckDBPyConnection, made: Submission, out: Path, truth: Path, faults: bool) -> dict[str, int]:
-    """Write the files of one submission and record their truth; the clean table is dropped afterwards."""
+    """Write the files of one submission, their mark last, and record their truth; the clean table is dropped afterwards."""
     if not made.parts:
         return {}
     folder = out / made.dataset.id / made.source.source / str(made.batch_date)
@@ -146,6 +147,7 @@ def _write(con: duckdb.DuckDBPyConnection, made: Submission, out: Path, truth: P
             for rule, ordinal in spoil(con, folder / name, name).items():
                 truths.record_fault(con, made, name, ordinal, rule)
                 defects += 1
+    (folder / DONE).touch()
     rows = con.execute(f"SELECT count(*) FROM {made.table}").fetchone()[0]
     con.execute(f"DROP VIEW placed; DROP TABLE {made.table}")
     return {"files": len(names), "rows": rows, "defects": defects}

@@ -47,8 +47,9 @@ def write(con: duckdb.DuckDBPyConnection, select: str, columns: list[str], heade
         return _workbook(con, select, columns, header, source.sheet or "Sheet1", path)
     beside = path.with_name(path.name + ".part")
     named = ", ".join(f"{sql.name(c)} AS {sql.name(h)}" for c, h in zip(columns, header))
-    con.execute(f"COPY (SELECT {named} FROM ({select})) TO {sql.text(beside)} (FORMAT csv, HEADER true, DELIMITER "
-                f"{sql.text(source.delimiter)}, QUOTE {sql.text(source.quote)}, NEW_LINE {sql.text(line_end.encode('unicode_escape').decode())})")
+    delimiter, quote, end = (sql.text(o) for o in (source.delimiter or ",", source.quote or '"', line_end.encode("unicode_escape").decode()))
+    con.execute(f"COPY (SELECT {named} FROM ({select})) TO {sql.text(beside)} (FORMAT csv, HEADER true, DELIMITER {delimiter}, "
+                f"QUOTE {quote}, NEW_LINE {end})")
     _encode(beside, path, encoding)
     beside.unlink()
 

@@ -15,6 +15,12 @@ def _task(task) -> dict:
             "trigger": str(task.trigger_rule.value), "outlets": [a.uri for a in task.outlets], "priority": task.priority_weight}
 
 
+def _assets(dag) -> list:
+    """The assets that fire a DAG."""
+    condition = dag.timetable.asset_condition
+    return list(getattr(condition, "objects", [condition]))
+
+
 folder, want = sys.argv[1], sys.argv[2:]
 if want:
     os.environ["_AIRFLOW_PARSING_CONTEXT_DAG_ID"] = want[0]
@@ -31,5 +37,7 @@ print(json.dumps({
     "hashes": {i: SerializedDagModel.hash(DagSerialization.to_dict(d)) for i, d in sorted(bag.dags.items())},
     "titles": {i: d.dag_display_name for i, d in bag.dags.items()},
     "runs": {i: d.max_active_runs for i, d in bag.dags.items()},
+    "schedules": {i: sorted(a.uri for a in _assets(d)) for i, d in bag.dags.items()},
+    "watchers": {i: found for i, d in bag.dags.items() if (found := {w.name: w.trigger.serialize()[0] for a in _assets(d) for w in a.watchers})},
     "tasks": {i: {t.task_id: _task(t) for t in d.tasks} for i, d in bag.dags.items()},
 }))

@@ -10,8 +10,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from pipelines.contract import datasets
 from pipelines.settings import Project, WrongUse
@@ -54,7 +56,7 @@ def lake(home):
 def test_every_contract_has_its_dag_and_one_dag_publishes(parsed):
     ids = [d.id for d in datasets(Project(REPOSITORY))]
     assert parsed["errors"] == {}
-    assert sorted(parsed["tasks"]) == sorted([*(f"ingest.{i}" for i in ids), "release"])
+    assert sorted(parsed["tasks"]) == sorted([*(f"ingest.{i}" for i in ids), "inbox", "release"])
     assert parsed["titles"]["ingest.population.person"] == "人口基础信息 population.person"
 
 
@@ -66,9 +68,18 @@ def test_steps_follow_each_other_and_only_commit_announces(parsed):
     assert tasks["verdict"]["trigger"] == "none_failed", "the verdict is given also when nothing was committed"
 
 
+def test_the_inbox_is_watched_and_fires_every_dataset_by_an_asset_of_its_own(parsed):
+    announce = parsed["tasks"]["inbox"]["announce"]
+    assert announce["pool"] == "default_pool" and announce["downstream"] == ["left"]
+    assert sorted(announce["outlets"]) == sorted(f"lake://inbox/{d.id}" for d in datasets(Project(REPOSITORY)))
+    assert parsed["schedules"]["inbox"] == ["lake://inbox/"]
+    assert parsed["schedules"]["ingest.population.person"] == ["lake://inbox/population.person"]
+    assert parsed["watchers"] == {"inbox": {"arrivals": "pipelines.arrivals.Arrivals"}}
+
+
 def test_only_steps_that_a_retry_can_help_are_retried(parsed):
     retries = {(name, t["retries"]) for tasks in parsed["tasks"].values() for name, t in tasks.items()}
-    assert retries == {("receive", 2), ("stage", 2), ("judge", 0), ("commit", 2), ("verdict", 0), ("publish", 2)}
+    assert retries == {("announce", 2), ("left", 0), ("receive", 2), ("stage", 2), ("judge", 0), ("commit", 2), ("verdict", 0), ("publish", 2)}
 
 
 def test_one_run_per_dataset_and_one_publisher_that_waits_for_the_engines(parsed):
@@ -91,20 +102,21 @@ def test_two_hundred_contracts_parse_within_a_second(home, tmp_path):
     person = (REPOSITORY / "warehouse" / "contracts" / "population" / "person.yaml").read_text("utf-8")
     many = {f"population__d{i:03}": person.replace("population.person", f"population.d{i:03}") for i in range(200)}
     found = _parse(home, project(tmp_path, **many).root)
-    assert len(found["tasks"]) == 201
+    assert len(found["tasks"]) == 202
     assert found["seconds"] < 1.0
 
 
 def test_a_task_builds_its_own_dag_only(home):
     assert list(_parse(home, REPOSITORY, "ingest.credit.abnormal_list")["tasks"]) == ["ingest.credit.abnormal_list"]
     assert list(_parse(home, REPOSITORY, "release")["tasks"]) == ["release"]
+    assert list(_parse(home, REPOSITORY, "inbox")["tasks"]) == ["inbox"]
 
 
 def test_a_wrong_contract_stops_no_other_dataset(home, tmp_path):
     broken = {"population__broken": "id: [", "population__residence": RESIDENCE}
     found = _parse(home, project(tmp_path, **broken).root)
     assert found["errors"] == {}
-    assert sorted(found["tasks"]) == ["ingest.population.broken", "ingest.population.residence", "release"]
+    assert sorted(found["tasks"]) == ["inbox", "ingest.population.broken", "ingest.population.residence", "release"]
 
 
 @pytest.mark.parametrize("error, raised, text", [
@@ -131,9 +143,45 @@ def test_a_run_without_a_batch_date_is_refused(lake):
 
 
 def test_a_held_batch_fails_the_run_and_says_what_to_do(lake, monkeypatch):
-    monkeypatch.setattr("pipelines.steps.report", lambda dataset, keys: ["held: 5 of 10 rows. See: python -m pipelines why k"])
+    monkeypatch.setattr("pipelines.steps.report", lambda *_: ["held: 5 of 10 rows. See: python -m pipelines why k"])
     with pytest.raises(Exception, match="python -m pipelines why k"):
         lake.verdict.function("population.person", ["k"])
+
+
+@pytest.mark.parametrize("keys, stuck, goes_on", [(["k"], [], {"keys": ["k"]}), ([], ["not taken: …"], {"keys": []}), ([], [], {})])
+def test_a_run_goes_on_for_new_batches_and_to_say_what_must_stay(lake, monkeypatch, keys, stuck, goes_on):
+    monkeypatch.setattr("pipelines.steps.receive", lambda *_: keys)
+    monkeypatch.setattr("pipelines.steps.report", lambda dataset, keys, desk, day: {"2026-11-01": stuck}[day])
+    assert lake.receive.function("population.person", partition_key="2026-11-01") == goes_on
+    if not keys:
+        with pytest.raises(Exception, match="no batch") as caught:
+            lake.stage.function("population.person", keys)
+        assert type(caught.value).__name__ == "AirflowSkipException"
+
+
+PERSON, DEATH = "population.person", "population.death"
+BOTH = [["2026-11-01", "not taken: one of November"], ["", "not taken: no date"]]
+
+
+@pytest.mark.parametrize("changes, emitted, said", [
+    ([{"arrived": [[PERSON, "2026-11-01"], [PERSON, "2026-12-01"]], "troubled": []}], {PERSON: {"2026-11-01", "2026-12-01"}}, []),
+    ([{"arrived": [[PERSON, "2026-11-01"]], "troubled": [[PERSON, "2026-11-01"]]}], {PERSON: {"2026-11-01"}}, []),
+    ([{"arrived": [[DEATH, "2026-11-01"]], "troubled": []}, {"arrived": [], "troubled": [[PERSON, ""]]}], {DEATH: {"2026-11-01"}}, ["not taken: no date"]),
+    ([{"arrived": [["no.such", "2026-11-01"]], "troubled": [["no.such", ""]]}], {}, []),
+    ([], {PERSON: {"2026-10-01"}, DEATH: {"2026-10-01"}}, [m for _, m in BOTH] * 2),
+], ids=["arrived", "its run tells", "another", "no contract", "by hand"])
+def test_arrivals_become_events_by_dataset_and_date_and_nothing_else(lake, monkeypatch, changes, emitted, said):
+    monkeypatch.setattr("pipelines.steps.notice", lambda dataset: {"dates": ["2026-10-01"], "left": BOTH})
+    events = {"inbox": [SimpleNamespace(extra={"from_trigger": True, "payload": c}) for c in changes]} if changes else {}
+    outlets, task = OutletEventAccessors(), SimpleNamespace(outlets=["all"])
+    assert lake.announce.function([PERSON, DEATH], events, outlets, task) == said
+    assert {key.name.removeprefix("inbox/"): found.partition_keys for key, found in outlets._dict.items()} == emitted
+    assert {a.name.removeprefix("inbox/") for a in task.outlets} == set(emitted)
+
+
+def test_what_must_stay_in_the_inbox_fails_its_run(lake):
+    with pytest.raises(Exception, match="not taken: no date"):
+        lake.left.function(["not taken: no date"])
 
 
 def test_nothing_accepted_announces_nothing(lake):

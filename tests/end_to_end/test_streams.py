@@ -1,14 +1,23 @@
 """Streams and time: cities and sources live side by side, and the order in which batches arrive leaves no trace."""
 from __future__ import annotations
 
-import itertools
+import contextlib
+import os
+import random
+import re
+import shutil
+from dataclasses import dataclass
 
 import duckdb
 import pytest
+import sqlalchemy as sa
+from pyiceberg.exceptions import NoSuchTableError
 
-from pipelines import steps
+from pipelines import base, ledger as tables, pages, published, steps
+from pipelines.current import Current
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
 
+DATASET = "population.residence"
 NAMES = ["赵一", "钱二", "孙三", "李四", "周五", "吴六", "郑七", "王八"]
 
 
@@ -28,17 +37,17 @@ def snapshot(tmp_path):
 
 def _send(at, tmp_path, date: str, rows: list[tuple], part: str = "640100", source: str = "police", **options) -> list[str]:
     file = write_csv(tmp_path / "out" / f"{part}-{date}-{len(rows)}-{abs(hash(str(rows)))}.csv", HEADER, rows)
-    steps.submit("population.residence", [file], source, date, desk=at, **options)
-    keys = steps.receive("population.residence", desk=at)
-    accepted = steps.judge("population.residence", steps.stage("population.residence", keys, at), at)
+    steps.submit(DATASET, [file], source, date, desk=at, **options)
+    keys = steps.receive(DATASET, desk=at)
+    accepted = steps.judge(DATASET, steps.stage(DATASET, keys, at), at)
     if accepted:
-        steps.commit("population.residence", accepted, at)
-    assert not (troubles := steps.report("population.residence", keys, at)), troubles
+        steps.commit(DATASET, accepted, at)
+    assert not (troubles := steps.report(DATASET, keys, at)), troubles
     return accepted
 
 
 def _current(at) -> list[tuple]:
-    state = steps.derive(at, at.plan("population.residence"))
+    state = steps.derive(at, at.plan(DATASET))
     return duckdb.sql(f"SELECT id_number, name, status, _source, _batch, _file, _ordinal, _stale_since::VARCHAR "
                       f"FROM '{state.rows}' ORDER BY ALL").fetchall()
 
@@ -50,30 +59,188 @@ def test_two_cities_and_two_sources_live_side_by_side(snapshot, tmp_path):
     _send(snapshot, tmp_path, "2026-11-01", [_row(1)], part="640100")
     found = {r[0]: (r[2], r[3]) for r in _current(snapshot)}
     assert found == {resident_id(1): ("有效", "police"), resident_id(3): ("有效", "police"), resident_id(4): ("有效", "grid")}
-    facts = steps.derive(snapshot, snapshot.plan("population.residence")).facts
+    facts = steps.derive(snapshot, snapshot.plan(DATASET)).facts
     assert facts["disagreements"] == {"status": 1}
 
 
-def test_five_batches_in_every_order_end_alike(tmp_path):
-    """Late, corrected, deleting, re-run and duplicate batches: 120 orders would take minutes, so one of every first arrival is run."""
-    batches = [
-        ("2026-09-01", [_row(1, "甲"), _row(2, "甲"), _row(3, "甲")], {"sequence": 1, "revision": 1}),
-        ("2026-10-01", [_row(1, "乙"), _row(4, "乙")], {"sequence": 1, "revision": 1}),
-        ("2026-10-01", [_row(1, "丙"), _row(5, "丙")], {"sequence": 1, "revision": 2}),
-        ("2026-11-01", [_row(2, "", "D"), _row(3, "丁")], {"sequence": 1, "revision": 1}),
-        ("2026-09-01", [_row(1, "甲"), _row(2, "甲"), _row(3, "甲")], {"sequence": 1, "revision": 1}),
-    ]
-    results = set()
-    for n, order in enumerate(itertools.islice(itertools.permutations(range(5)), 0, None, 24)):
-        root = tmp_path / str(n)
-        at = desk(root, project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+@dataclass(frozen=True)
+class Sent:
+    """One of the ten batches. Rows: (number, status, operation); status `?` makes the row's name unreadable, so it is rejected."""
+
+    date: str
+    rows: tuple[tuple[int, str, str], ...]
+    sequence: int = 1
+    revision: int = 1
+    part: str = "640100"
+    source: str = "police"
+
+    @property
+    def batch_id(self) -> str:
+        return f"{DATASET}~{self.source}~{self.part}~{self.date}~{self.sequence}"
+
+    @property
+    def key(self) -> str:
+        return f"{self.batch_id}~r{self.revision}"
+
+    def lines(self) -> list[tuple]:
+        return [_row(n, status, op, name="张??" if status == "?" else None) for n, status, op in self.rows]
+
+
+def _sent(date: str, rows: str, **more) -> Sent:
+    """`1甲 2乙D`: number, status and, where it deletes, D."""
+    return Sent(date, tuple((int(n), status, op) for n, status, op in re.findall(r"(\d+)(\D)(D?)", rows)), **more)
+
+
+TEN = (
+    _sent("2026-09-01", "1甲 2甲 3甲 4甲 5甲"),
+    _sent("2026-10-01", "1乙 4乙 6乙"),
+    _sent("2026-10-01", "1丙 5丙 6丙 4? 7丙", revision=2),     # corrects the one before; 4 is rejected
+    _sent("2026-10-01", "7丁 8丁 1丁", sequence=2),
+    _sent("2026-11-01", "2甲D 3戊 8戊"),                       # deletes
+    _sent("2026-09-01", "1甲 2甲 3甲 4甲 5甲"),                 # the first one again
+    _sent("2026-10-15", "1己 9己 2己", source="grid"),         # another source, of less authority
+    _sent("2026-10-01", "11庚 5庚 6庚 7庚", part="640200"),     # another part: 6 stands on the line it has in the correction
+    _sent("2027-06-01", "3辛 5辛 8? 10辛 1辛D"),                # early; a snapshot restates, 8 is rejected
+    _sent("2026-12-01", "11壬", part="640200"),                # far less than before
+)
+
+
+def _orders() -> list[list[int]]:
+    """By date of dispatch, its reverse, each batch first, each last, and 40 more."""
+    rng, all_ = random.Random(20261101), list(range(10))
+    found = [all_, all_[::-1]]
+    for i in all_:
+        rest = rng.sample([n for n in all_ if n != i], 9)
+        found += [[i, *rest], [*rest[::-1], i]]
+    return found + [rng.sample(all_, 10) for _ in range(40)]
+
+
+def _expected(load: str, arrived: list[Sent]) -> list[tuple]:
+    """What `current` must hold, from the rows that were sent: (id_number, status, source, batch, ordinal, stale since)."""
+    valid = {b.batch_id: b for b in sorted(arrived, key=lambda b: b.revision)}.values()
+    newest = {(b.source, b.part): (b.date, b.sequence) for b in sorted(valid, key=lambda b: (b.date, b.sequence))}
+    rows, rejected = [], []
+    for b in valid:
+        for ordinal, (n, status, op) in enumerate(b.rows, 1):
+            line = (b.date, b.sequence, ordinal, b.part, b.source, n, status, op, b.batch_id)
+            (rejected if status == "?" else rows).append(line)
+    if load == "snapshot":
+        whole = [r for r in rows if newest[r[4], r[3]] == r[:2]]
+        unclear = {(r[4], r[3], r[5]) for r in rejected if newest[r[4], r[3]] == r[:2]} - {(r[4], r[3], r[5]) for r in whole}
+        rows = whole + [r for r in rows if (r[4], r[3], r[5]) in unclear]
+    best = {(r[4], r[5]): r for r in sorted(rows)}
+    winner = {}
+    for source in ("grid", "police"):
+        for (sender, n), (date, sequence, ordinal, _, _, _, status, op, batch) in best.items():
+            if sender == source and op != "D":
+                since = min((r[0] for r in rejected if (r[4], r[5]) == (source, n) and r[:2] > (date, sequence)), default=None)
+                winner[n] = (resident_id(n), status, source, batch, ordinal, since)
+    return sorted(winner.values())
+
+
+class Replays:
+    """One lake in which the ten batches were staged and judged once; each order of arrival begins in an empty ledger."""
+
+    def __init__(self, root):
+        self.desks = {}
+        for load in ("upsert", "snapshot"):
+            made = project(root / load, population__residence=RESIDENCE.replace("LOAD", load))
+            self.desks[load] = desk(root, made)
+        self.at, self.root = self.desks["upsert"], root
+        self.files = {b: write_csv(root / f"out/{n}/{b.part}.csv", HEADER, b.lines()) for n, b in enumerate(TEN)}
+        for b in dict.fromkeys(TEN):
+            self.submit(self.at, b)
+        keys = list(dict.fromkeys(b.key for b in TEN))
+        assert steps.judge(DATASET, steps.stage(DATASET, keys, self.at), self.at) == keys
+        self.rows = {key: self.at.ledger.batch(*steps.split_key(key)) for key in keys}
+        for key in keys:
+            shutil.copytree(self.at.lake.staging / key / "accepted", root / "base" / key)
+            shutil.move(self.at.lake.staging / key, root / "store" / key)
+
+    def submit(self, at, b: Sent) -> None:
+        steps.submit(DATASET, [self.files[b]], b.source, b.date, desk=at, sequence=b.sequence, revision=b.revision)
+
+    def begin(self) -> None:
+        """Forget every batch."""
+        lake = self.at.lake
+        with self.at.ledger.transaction() as con:
+            for table in tables.TABLES.values():
+                con.execute(table.delete())
+        with contextlib.suppress(NoSuchTableError):
+            base.catalog(lake).drop_table(("population", "residence"))
+        for folder in (lake.landing, lake.staging, lake.base, lake.quarantine, lake.releases):
+            for path in folder.iterdir():
+                shutil.rmtree(path)
+
+    def arrive(self, at, b: Sent) -> None:
+        """Receive, and commit what waits as it was staged and judged before."""
+        self.submit(at, b)
+        keys = steps.receive(DATASET, desk=at)
+        for key in keys:
+            shutil.copytree(self.root / "store" / key, at.lake.staging / key)
+            at.ledger.update_batch(*steps.split_key(key), state="passed", **{k: self.rows[key][k] for k in ("records", "accepted", "quarantined")})
+        steps.commit(DATASET, keys, at)
+
+    def states(self) -> list[tuple]:
+        t = tables.batches
+        return [tuple(r.values()) for r in self.at.ledger.rows(sa.select(t.c.batch_id, t.c.revision, t.c.state).order_by(t.c.batch_id, t.c.revision))]
+
+
+@pytest.fixture(scope="module")
+def replays(tmp_path_factory):
+    return Replays(tmp_path_factory.mktemp("replays"))
+
+
+def _found(at) -> list[tuple]:
+    return [(r[0], *r[2:5], r[6], r[7]) for r in _current(at)]
+
+
+def test_ten_batches_in_sampled_orders_end_alike(replays, monkeypatch):
+    """62 orders through the real receipt and the real bookkeeping. Only base is a dictionary here: accepting replaces a batch's files."""
+    held = {}
+
+    def accept(_lake, _plan, batch_id, _revision, folder):
+        held[batch_id] = base.Version(batch_id, (str(replays.root / "base" / folder.name / "rows.parquet"),), 0)
+
+    derive = steps.derive
+    monkeypatch.setattr(base, "accept", accept)
+    monkeypatch.setattr(base, "versions", lambda *_: held)
+    monkeypatch.setattr(base, "sweep", lambda *_: 0)
+    monkeypatch.setattr(pages, "write", lambda *_: None)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    orders, ends = _orders(), []
+    assert {o[0] for o in orders} == {o[-1] for o in orders} == set(range(10)) and len(orders) >= 60
+    for n, order in enumerate(orders):
+        held.clear()
+        replays.begin()
+        if n % 6 == 0:
+            shutil.rmtree(replays.at.lake.current / DATASET, ignore_errors=True)
+        monkeypatch.setattr(steps, "derive", lambda *_: Current(replays.root, {"rows": 0}))
         for i in order:
-            date, rows, options = batches[i]
-            _send(at, root, date, rows, **options)
-        results.add(tuple(_current(at)))
-    assert len(results) == 1
-    assert [(r[0], r[2]) for r in results.pop()] == [
-        (resident_id(1), "丙"), (resident_id(3), "丁"), (resident_id(5), "丙")]
+            replays.arrive(replays.at, TEN[i])
+        monkeypatch.setattr(steps, "derive", derive)
+        ends.append((replays.states(), {load: (steps.derive(at, at.plan(DATASET)).facts, _found(at)) for load, at in replays.desks.items()}))
+    assert all(end == ends[0] for end in ends), [n for n, end in enumerate(ends) if end != ends[0]]
+    assert [state for _, _, state in ends[0][0]].count("superseded") == 1
+    assert {load: rows for load, (_, rows) in ends[0][1].items()} == {load: _expected(load, list(TEN)) for load in replays.desks}
+
+
+@pytest.mark.parametrize("load", ["upsert", "snapshot"])
+def test_every_step_on_the_way_is_what_the_rows_say(replays, load, monkeypatch):
+    """The whole way, Iceberg included, held against a second implementation after every arrival; then published."""
+    monkeypatch.setattr(pages, "write", lambda *_: None)
+    at, orders, published_files = replays.desks[load], _orders(), []
+    engine = published.Engine(at.lake, at.project)
+    for order in (orders[1], orders[-1]):
+        replays.begin()
+        for done, i in enumerate(order, 1):
+            replays.arrive(at, TEN[i])
+            assert _found(at) == _expected(load, [TEN[j] for j in order[:done]]), order[:done]
+        plan = at.plan(DATASET)
+        entry = published.dataset(engine, plan, steps.derive(at, plan))
+        published_files.append({k: v for k, v in entry.items() if k != "files"} | {"sha256": entry["files"][0]["sha256"]})
+    engine.close()
+    assert published_files[0] == published_files[1] and published_files[0]["rows"] == len(_expected(load, list(TEN)))
 
 
 @pytest.mark.parametrize("broken", [
@@ -121,8 +288,8 @@ def test_a_column_the_contract_gains_is_empty_in_what_was_accepted_before(upsert
     assert steps.release(upsert)["release_id"] == 1
     header = (*HEADER, "房主")
     file = write_csv(tmp_path / "new/640100.csv", header, [(*_row(2), "某公司")])
-    steps.submit("population.residence", [file], "police", "2026-11-01", desk=upsert)
-    keys = steps.receive("population.residence", desk=upsert)
-    steps.commit("population.residence", steps.judge("population.residence", steps.stage("population.residence", keys, upsert), upsert), upsert)
-    rows = steps.derive(upsert, upsert.plan("population.residence")).rows
+    steps.submit(DATASET, [file], "police", "2026-11-01", desk=upsert)
+    keys = steps.receive(DATASET, desk=upsert)
+    steps.commit(DATASET, steps.judge(DATASET, steps.stage(DATASET, keys, upsert), upsert), upsert)
+    rows = steps.derive(upsert, upsert.plan(DATASET)).rows
     assert duckdb.sql(f"SELECT landlord FROM '{rows}' ORDER BY id_number").fetchall() == [(None,), ("某公司",)]

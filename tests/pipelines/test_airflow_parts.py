@@ -44,6 +44,16 @@ def test_an_api_server_waits_briefly_for_the_database_and_the_rest_long(part, se
     assert float(done.stdout) == seconds
 
 
+def test_only_who_asks_for_it_gets_the_part_that_notices_arrivals(lake, monkeypatch):
+    started = []
+    monkeypatch.setattr(Parts, "_start", lambda self, part, *_: started.append(part))
+    monkeypatch.setattr(Parts, "_migrate", lambda self: None)
+    for triggerer in (False, True):
+        with Parts(lake, Project(REPOSITORY), triggerer=triggerer):
+            pass
+    assert started.count("scheduler") == 2 and started.count("triggerer") == 1
+
+
 def test_a_second_airflow_over_one_lake_is_refused(lake):
     held = (lake.locks / "airflow").open("w")
     held.write("123 456")

@@ -23,7 +23,9 @@ BASE = {
                  "customProperties": [{"property": "department", "value": "试验局"}, {"property": "uscc", "value": "11640000MB1Y00011H"},
                                       {"property": "not_sent", "value": []}, {"property": "ignore", "value": []}, {"property": "constants", "value": {}},
                                       {"property": "aliases", "value": {}}, {"property": "part_pattern", "value": "(64)"},
-                                      {"property": "quote", "value": '"'}, {"property": "sheet", "value": "表"}]}],
+                                      {"property": "quote", "value": '"'}, {"property": "sheet", "value": "表"}, {"property": "escape", "value": '"'},
+                                      {"property": "header", "value": []}, {"property": "record_path", "value": "data"}, {"property": "trailer", "value": "(.)"},
+                                      {"property": "widths", "value": []}, {"property": "date_pattern", "value": "_(\\d{8})"}]}],
     "schema": [{"name": "pet", "businessName": "宠物", "description": "一行",
                 "customProperties": [{"property": "load", "value": "upsert"}, {"property": "latest_by", "value": "seen"}, {"property": "identity", "value": ["note"]},
                                      {"property": "region", "value": "county"}, {"property": "op", "value": ["op"]}, {"property": "loss_budget", "value": 0.1},
@@ -53,6 +55,8 @@ CASES = {
     "server.not_sent": ((*S, *C, 2), "value", ["note"]), "server.ignore": ((*S, *C, 3), "value", ["extra"]),
     "server.constants": ((*S, *C, 4), "value", {"note": "常"}), "server.aliases": ((*S, *C, 5), "value", {"seen": ["extra"]}),
     "server.part_pattern": ((*S, *C, 6), "value", "(65)"), "server.quote": ((*S, *C, 7), "value", "'"), "server.sheet": ((*S, *C, 8), "value", "另"),
+    "server.escape": ((*S, *C, 9), "value", "\\"), "server.header": ((*S, *C, 10), "value", ["a"]), "server.record_path": ((*S, *C, 11), "value", "rows"),
+    "server.trailer": ((*S, *C, 12), "value", "(\\d)"), "server.widths": ((*S, *C, 13), "value", [18]), "server.date_pattern": ((*S, *C, 14), "value", "-(\\d{8})"),
     "schema.businessName": (T, "businessName", "x"), "schema.description": (T, "description", "x"),
     "schema.load": ((*T, *C, 0), "value", "snapshot"), "schema.latest_by": ((*T, *C, 1), "value", "note"), "schema.identity": ((*T, *C, 2), "value", ["seen"]),
     "schema.region": ((*T, *C, 3), "value", "note"), "schema.op": ((*T, *C, 4), "value", ["op2"]), "schema.loss_budget": ((*T, *C, 5), "value", 0.2),
@@ -68,8 +72,9 @@ CASES = {
 # Keys whose one allowed value the reader enforces (test_contract.py), and those read through another key's name.
 FIXED = {"contract.apiVersion", "contract.kind", "contract.id", "contract.domain", "server.type", "server.path", "schema.name"}
 # What only an engine's call sees: the engine that reads the attribute of Source or Dataset.
-READ_BY = {"status": "steps.py", "encoding": "readers/delimited.py", "delimiter": "readers/delimited.py", "quote": "readers/delimited.py",
-           "sheet": "readers/office.py", "part_pattern": "landing.py", "latest_by": "staging.py", "loss_budget": "staging.py",
+READ_BY = {"status": "steps.py", "encoding": "readers/__init__.py", "delimiter": "readers/dialect.py", "quote": "readers/dialect.py",
+           "escape": "readers/dialect.py", "header": "readers/dialect.py", "widths": "readers/delimited.py", "trailer": "readers/delimited.py",
+           "record_path": "readers/extracted.py", "sheet": "readers/extracted.py", "part_pattern": "landing.py", "date_pattern": "deliveries.py", "latest_by": "staging.py", "loss_budget": "staging.py",
            "publish_when": "published.py", "grain": "published.py", "table_zh": "published.py", "format": "readers/__init__.py"}
 
 
@@ -99,10 +104,10 @@ def _effects(tmp_path, declared: dict) -> str:
     path.write_text(yaml.safe_dump(declared, allow_unicode=True), encoding="utf-8")
     found = datasets(Project(tmp_path))[0]
     plan = compiler.plan(found, rules.rules(found, Project(tmp_path)))
-    cells, op, unread = compiler.cells(found, found.sources[0], HEADER)
-    sql = compiler.judge(plan, compiler.standardise(plan, cells, op, "file", "DATE '2026-11-01'", "NULL"))
+    header = compiler.map_header(found, found.sources[0], HEADER, "File 1")
+    sql = compiler.judge(plan, compiler.standardise(plan, header.cells, header.op, "file", "DATE '2026-11-01'", "NULL"))
     relation = dict.fromkeys(("contract_hash", "version", "as_of", "rows", "withheld_rows", "stale_rows", "disagreements"))
-    engines = [sql, unread, [r.public() for r in plan.rules], plan.physical(), masks.published(plan), governance._dataset(plan, relation),
+    engines = [sql, header.unread, [r.public() for r in plan.rules], plan.physical(), masks.published(plan), governance._dataset(plan, relation),
                governance._dataset_columns(plan, {}), current._version(plan, {})]
     attributes = {a: getattr(found.sources[0] if hasattr(found.sources[0], a) else found, a) for a in READ_BY}
     return repr(engines) + repr(attributes)
@@ -119,6 +124,8 @@ def test_changing_the_key_changes_what_engines_make(tmp_path, key):
     at[name] = value
     if key == "server.server":
         changed["servers"][0]["path"] = "inbox/population.pet/other"
+    if key == "server.widths":
+        changed["servers"][0]["format"] = "fixed"
     if key == "property.name":
         changed["schema"][0]["customProperties"][2]["value"] = ["remark"]
     if key == "contract.slaProperties.property":

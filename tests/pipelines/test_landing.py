@@ -12,8 +12,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines import landing
+from pipelines import copying, landing
 from pipelines.contract import Source
+from pipelines.copying import NotTaken, Stated
 from pipelines.counts import Counter
 from pipelines.settings import Lake, WrongUse
 
@@ -68,6 +69,42 @@ def test_same_bytes_are_the_same_batch(lake, send):
     [other] = send(b"a\n2\n")
     assert other.batch_id.endswith("~2") and not other.duplicate
     assert places(lake) == [(1, 1, False), (2, 1, False)]
+
+
+def test_every_form_keeps_its_extension(send):
+    assert [p.name for p in send(b"x", name="a_640100.PARQUET")[0].folder.iterdir() if p.stem == "0001"] == ["0001.parquet"]
+    assert {".json", ".jsonl", ".ndjson", ".xml", ".dbf", ".zip", ".gz", ".tgz", ".tar", ".7z", ".xlsb", ".prn"} <= set(copying.KEPT_EXTENSIONS)
+
+
+def test_what_the_sender_stated_is_kept_and_is_no_part_of_the_identity(lake, tmp_path):
+    file = tmp_path / "a_640100.csv"
+    file.write_bytes(b"a\n1\n")
+    digest = hashlib.sha256(b"a\n1\n").hexdigest()
+    stated = {file: Stated(rows=1, bytes=4, sha256=digest, kept=((".sha256", digest.encode()),))}
+    [got] = landing.receive(lake, DATASET, POLICE, [file], DAY, stated=stated, manifest=b"{}")
+    assert sorted(p.name for p in got.folder.iterdir()) == ["0001.csv", "0001.sha256", "manifest.json", "submitted-manifest.json"]
+    assert (got.folder / "0001.sha256").read_bytes() == digest.encode()
+    assert landing.read_manifest(got.folder).files[0].rows == 1
+    assert landing.receive(lake, DATASET, POLICE, [file], DAY)[0].duplicate
+    with pytest.raises(NotTaken) as refused:
+        landing.receive(lake, DATASET, POLICE, [file], DAY, stated={file: Stated(sha256="0" * 64)})
+    assert refused.value.code == "sha256"
+
+
+def test_another_number_of_rows_for_the_same_bytes_is_a_correction(lake, tmp_path):
+    file = tmp_path / "a_640100.csv"
+    file.write_bytes(b"a\n1\n")
+    got = [landing.receive(lake, DATASET, POLICE, [file], DAY, stated={file: Stated(rows=n)})[0] for n in (2, 2, 1, None, 1)]
+    assert [(r.revision, r.duplicate) for r in got] == [(1, False), (1, True), (2, False), (2, True), (2, True)]
+
+
+def test_a_manifest_of_an_older_lake_is_read(lake, send):
+    [got] = send(b"a\n1\n")
+    path = got.folder / "manifest.json"
+    old = json.loads(path.read_text("utf-8"))
+    del old["files"][0]["rows"]
+    path.write_text(json.dumps(old), "utf-8")
+    assert landing.read_manifest(got.folder).files[0].rows is None
 
 
 def test_several_files_are_identified_by_their_content_not_their_names(send):
@@ -167,7 +204,7 @@ def test_a_file_that_is_still_written_is_refused(lake, tmp_path, monkeypatch):
             with open(path, "ab") as more:
                 more.write(b"2\n" if path.stat().st_size < 20 else b"")
 
-    monkeypatch.setattr(landing, "Counter", Growing)
+    monkeypatch.setattr(copying, "Counter", Growing)
     with pytest.raises(WrongUse, match="changed while"):
         landing.receive(lake, DATASET, POLICE, [path], DAY)
 

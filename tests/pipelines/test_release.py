@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import yaml
 
-from pipelines import compiler, database, masks, release
+from pipelines import compiler, database, ledger as tables, masks, release
 from pipelines.contract import dataset
 from pipelines.database import BrokenView
 from pipelines.settings import WrongUse
@@ -345,6 +345,19 @@ def test_old_releases_and_their_files_are_swept(world, monkeypatch):
     assert len(list((world.lake.releases / "data" / "population.resident").iterdir())) == 2
     assert len(list((world.lake.releases / "data" / "credit.notice").iterdir())) == 1
     assert world.rows("SELECT state FROM governance.releases ORDER BY release_id") == [("removed",), ("kept",), ("kept",), ("published",)]
+
+
+def test_the_release_of_a_closing_is_kept_with_its_files(world, monkeypatch):
+    monkeypatch.setattr(release, "KEEP", 1)
+    world.publish()
+    with world.desk.ledger.transaction() as con:
+        con.execute(tables.closings.insert().values(dataset="population.resident", month="2026-11", release_id=1, closed_at="2026-12-05T00:00:00Z", reason="月报"))
+    for version in ("v2", "v3"):
+        world.change(version)
+        world.publish()
+    assert [m["release_id"] for m in release.kept(world.lake)] == [1, 3]
+    assert release.rollback(world.lake, world.desk.project, world.desk.ledger, 1)["release_id"] == 1
+    assert world.rows("SELECT state FROM governance.releases ORDER BY release_id") == [("published",)]
 
 
 def test_folders_tell_two_audiences_apart(world):

@@ -14,6 +14,7 @@ from python_calamine import CalamineWorkbook
 
 from pipelines import compiler
 from pipelines.contract import dataset, datasets
+from pipelines.folders import DONE
 from pipelines.rules import rules
 from pipelines.sample import Summary, generate
 from pipelines.settings import Project, WrongUse
@@ -51,7 +52,7 @@ def records(path: Path) -> list[list[str]]:
 
 def tree(folder: str) -> dict[str, str]:
     root = Path(folder)
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob("*") if p.is_file()}
+    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in root.rglob("*") if p.is_file() and p.name != DONE}
 
 
 def accepted_headers(dataset_id: str, column: str) -> set[str]:
@@ -68,8 +69,8 @@ def test_same_seed_same_bytes_other_seed_other_bytes(tmp_path):
 def test_every_dataset_and_source_of_the_contracts_is_written(made):
     for one in datasets():
         for source in one.sources:
-            files = list((Path(made.out) / one.id / source.source / str(DAY)).iterdir())
-            assert files and {f.suffix for f in files} == {"." + source.format}
+            names = {p.name for p in (Path(made.out) / one.id / source.source / str(DAY)).iterdir()}
+            assert DONE in names and {Path(n).suffix for n in names - {DONE}} == {"." + source.format}
     assert made.datasets["population.person"]["files"] == 5
     assert made.datasets["population.person"]["rows"] >= PERSONS
 
@@ -92,7 +93,7 @@ def test_clean_rows_stand_at_their_addresses(made):
     folder = Path(made.out) / "population.person" / "public_security" / str(DAY)
     clean = duckdb.sql(f"FROM '{made.truth}/clean/population.person~public_security~{DAY}.parquet'")
     found = clean.filter("_defect IS NULL").project("_file, _ordinal, id_number, birth_date").fetchall()
-    files = {p.name: records(p) for p in folder.iterdir()}
+    files = {p.name: records(p) for p in folder.iterdir() if p.name != DONE}
     assert sum(len(rows) - 1 for rows in files.values()) == clean.count("*").fetchone()[0]
     for file, ordinal, id_number, born in found:
         cells = files[file][ordinal]

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.airflow_session import Run
-from pipelines.scheduler import conclude, waiting
+from pipelines.scheduler import conclude, left, main, waiting
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
 
 
@@ -28,9 +28,36 @@ def test_each_dataset_and_date_is_one_run_oldest_first(at):
     assert waiting(at) == [("population.residence", "2026-10-01"), ("population.residence", "2026-11-01")]
 
 
-def test_a_file_that_is_still_being_written_is_left_alone(at):
-    _put(at, "police", "2026-11-01", ".640100.csv")
+@pytest.mark.parametrize("name, seconds", [(".640100.csv", "0"), ("640100.csv.part", "0"), ("640100.csv", "60")])
+def test_a_file_that_is_still_being_written_is_left_alone(at, monkeypatch, name, seconds):
+    monkeypatch.setenv("LAKE_SETTLE_SECONDS", seconds)
+    _put(at, "police", "2026-11-01", name)
     assert waiting(at) == []
+
+
+def test_a_draft_is_not_run(at):
+    _put(at, "police", "2026-11-01", "640100.csv")
+    path = at.project.contracts / "population" / "residence.yaml"
+    path.write_text(path.read_text().replace("status: active", "status: draft"))
+    assert waiting(at) == []
+
+
+@pytest.mark.parametrize("told, said", [([], 1), ([("population.residence", "2026-11-01")], 0)])
+def test_what_must_stay_is_told_once_and_what_is_incomplete_is_no_fault(at, monkeypatch, told, said):
+    _put(at, "police", "2026-11-01", "no part.csv")
+    _put(at, "police", "2026-11-01", "640100.csv.part")
+    stuck, unsettled = left(at, told)
+    assert (len(stuck), len(unsettled)) == (said, 1)
+
+
+def test_a_run_with_nothing_to_take_in_tells_what_must_stay(at, monkeypatch, capsys):
+    _put(at, "police", "2026-11-01", "no part.csv")
+    monkeypatch.setenv("LAKE_HOME", str(at.lake.home))
+    monkeypatch.setenv("LAKE_PROJECT", str(at.project.root))
+    monkeypatch.setattr("sys.argv", ["scheduler", "run"])
+    assert main() == 1
+    said = capsys.readouterr().out
+    assert "Nothing in the inbox may be taken" in said and "[part]" in said and "no part.csv" not in said
 
 
 def test_a_batch_that_an_interrupted_run_left_is_taken_up_again(at):

@@ -45,7 +45,8 @@ class Bench:
         return landing.read_manifest(got.folder), source, folder / "scratch"
 
     def read_all(self, *contents: bytes, **options) -> list[Read]:
-        return [self.read_unit(unit) for unit in readers.units(*self.land(*contents, **options))]
+        spelled = options.pop("spelled", ())
+        return [self.read_unit(unit) for unit in readers.units(*self.land(*contents, **options), spelled)]
 
     def read(self, content: bytes, **options) -> Read:
         [one] = self.read_all(content, **options)

@@ -1,0 +1,62 @@
+"""Text that was once decoded with the wrong codec: recognised and repaired for a whole file, never for a cell.
+
+Two accidents are known (each proves itself by the way back: encode with the wrong codec, decode with the right one):
+GB 18030 read as Latin-1 or Windows-1252 (银川市 → Òø´¨ÊÐ), and UTF-8 read as GBK (银川市 → 閾跺窛甯…), which loses the last
+byte of every odd run; what was lost becomes DAMAGE, so that its rows go to quarantine.
+"""
+from __future__ import annotations
+
+import re
+
+from pipelines.readers.marks import DAMAGE, FILLER
+
+LATIN, GBK = "latin-1", "gbk"
+_WINDOWS_1252 = {ord(bytes([b]).decode("cp1252")): b for b in range(0x80, 0xA0) if b not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
+_LOST = re.compile(f"([\ufffd{DAMAGE}€])")
+_HAN = re.compile("[\u3400-\u9fff]")
+_ENOUGH = 6      # Han characters that must come back; fewer prove nothing
+
+
+def kind(sample: str) -> str | None:
+    """How `sample` was decoded wrongly: LATIN, GBK, or None when it was not."""
+    wide = [c for c in sample if c > "\x7f"]
+    if len(wide) < _ENOUGH:
+        return None
+    if sum(ord(c) < 0x100 or ord(c) in _WINDOWS_1252 or c in DAMAGE for c in wide) == len(wide) and _holds(sample, LATIN, 10):
+        return LATIN
+    return GBK if _holds(sample, GBK, 1) else None
+
+
+def _holds(sample: str, wrong: str, times: int) -> bool:
+    """Whether the way back gives Han characters, more than `times` as many as it gives DAMAGE."""
+    back = repair(sample, wrong)
+    return len(_HAN.findall(back)) > max(_ENOUGH - 1, times * back.count(DAMAGE))
+
+
+def repair(text: str, wrong: str) -> str:
+    """`text`, decoded with the codec `wrong`, as it was meant."""
+    if wrong == LATIN:
+        return text.translate(_WINDOWS_1252).encode("latin-1", "lake.lost").decode("gb18030", "lake.mark")
+    parts = (b"\x80" if part == "€" else b"\xff" if _LOST.fullmatch(part) else part.encode("gb18030") for part in _LOST.split(text))
+    return b"".join(parts).decode("utf-8", "lake.mark")
+
+
+class _Filled(dict[int, str]):
+    """Code point → the character and a FILLER for every further byte of `codec`; DAMAGE stands for one byte."""
+
+    def __init__(self, codec: str) -> None:
+        super().__init__({ord(DAMAGE): DAMAGE})
+        self._codec = codec
+
+    def __missing__(self, point: int) -> str:
+        character = chr(point)
+        self[point] = character + FILLER * (len(character.encode(self._codec)) - 1)
+        return self[point]
+
+
+_filled: dict[str, _Filled] = {}
+
+
+def fill(text: str, codec: str) -> str:
+    """`text` with FILLER after every character of several bytes."""
+    return text.translate(_filled.setdefault(codec, _Filled(codec)))

@@ -1,0 +1,102 @@
+"""Inbox to landing to ledger: what `steps.receive`, `submit` and `notice` do. Nothing in the inbox stops the rest of it.
+
+A delivery is copied into landing, entered in the ledger, and only then removed from the inbox; a kill between any two of
+these is mended by doing it again, because the same bytes are the same batch. What stays in the inbox is in the ledger.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from pipelines import inbox, landing, ledger as tables
+from pipelines.batch import BatchId
+from pipelines.contract import Dataset, Source
+from pipelines.copying import NotTaken
+from pipelines.deliveries import Delivery, Trouble, trouble
+from pipelines.ledger import now
+from pipelines.locks import writer
+from pipelines.settings import WrongUse
+
+if TYPE_CHECKING:
+    from pipelines.steps import Desk
+
+UNSETTLED = "unsettled"
+_TRIED = ("sha256", "unreadable", "correction", "refused")     # what only taking a delivery can tell
+
+
+def submit(desk: Desk, found: Dataset, sender: Source, files: list[Path], batch_date: str, **options: Any) -> list[landing.Received]:
+    """Copy files into landing and enter them in the ledger; the caller holds the lock `receive-<dataset>`.
+
+    Raises:
+        WrongUse: a file, part, sequence or revision cannot be taken.
+    """
+    with desk.ledger.step(found.id, "receive") as detail:
+        received = landing.receive(desk.lake, found, sender, files, batch_date, **options)
+        for one in received:
+            batch = BatchId.parse(one.batch_id)
+            desk.ledger.add_batch(
+                batch_id=one.batch_id, revision=one.revision, dataset=found.id, source=batch.source, part=batch.part,
+                batch_date=batch.batch_date, sequence=batch.sequence, files=one.files, bytes=one.bytes, lines=one.lines)
+        detail |= {"batches": len(received), "duplicates": sum(r.duplicate for r in received)}
+    return received
+
+
+def take_in(desk: Desk, found: Dataset, wanted: str | None) -> None:
+    """Take what may be taken from the inbox, of one batch date or of all, and enter what is left in the ledger."""
+    with writer(desk.lake, f"receive-{found.id}"):
+        inbox.restore(desk.lake, found)
+        there, left = inbox.look(desk.lake, found), []
+        for one in there.deliveries:
+            if wanted in (None, one.batch_date):
+                left += _take(desk, found, one)
+        _note(desk, found, [*there.troubles, *left], [one for one in there.deliveries if wanted not in (None, one.batch_date)])
+
+
+def _take(desk: Desk, found: Dataset, one: Delivery) -> list[Trouble]:
+    """Take one delivery, or say why it stays."""
+    try:
+        submit(desk, found, found.source(one.source), list(one.stated), one.batch_date, part=one.part, correct=one.correct,
+               stated=one.stated, manifest=one.manifest)
+        inbox.empty(one)
+    except WrongUse as error:
+        code = error.code if isinstance(error, NotTaken) else "refused"
+        part = f" of part {one.part}" if one.part != "all" else ""
+        what = f"{len(one.files)} files{part} ({str(error).rstrip('.')})"
+        return [trouble(found.id, one.source, one.batch_date, code, len(one.files), what)]
+    return []
+
+
+def _note(desk: Desk, found: Dataset, troubles: Iterable[Trouble], untried: Iterable[Delivery]) -> None:
+    """Enter what is left; what an earlier try said of deliveries that were not tried now still holds."""
+    t, waiting = tables.inbox, {(one.source, one.batch_date) for one in untried}
+    earlier = desk.ledger.rows(sa.select(t).where(t.c.dataset == found.id, t.c.code.in_(_TRIED)))
+    rows = {(r["source"], r["batch_date"], r["code"]): r for r in earlier if (r["source"], r["batch_date"]) in waiting}
+    for one in inbox.merged(troubles):
+        rows[one.source, one.batch_date, one.code] = {
+            "dataset": found.id, "source": one.source, "batch_date": one.batch_date, "code": one.code, "files": one.files,
+            "message": one.message, "seen_at": now()}
+    desk.ledger.replace_inbox(found.id, list(rows.values()))
+
+
+def notice(desk: Desk, found: Dataset) -> dict[str, Any]:
+    """Look at a dataset's inbox, take nothing, and enter what has to stay.
+
+    Returns:
+        {"dates": the batch dates of what may be taken, "left": [(batch date or "", message), …], "unsettled": [message, …]}.
+    """
+    there = inbox.look(desk.lake, found)
+    _note(desk, found, there.troubles, there.deliveries)
+    rows = left(desk, found.id)
+    return {"dates": sorted({one.batch_date for one in there.deliveries}),
+            "left": [(r["batch_date"], r["message"]) for r in rows if r["code"] != UNSETTLED],
+            "unsettled": [r["message"] for r in rows if r["code"] == UNSETTLED]}
+
+
+def left(desk: Desk, dataset_id: str, batch_date: str | None = None) -> list[dict[str, Any]]:
+    """Ledger rows of what stays in the inbox: of one batch date, or of all and of none."""
+    t = tables.inbox
+    query = sa.select(t).where(t.c.dataset == dataset_id).order_by(t.c.batch_date, t.c.source, t.c.code)
+    return desk.ledger.rows(query.where(t.c.batch_date == batch_date) if batch_date else query)
