@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 PERSONS ?= 20000
 SEED ?= 1
 PORT ?= 8080
+WORKERS ?= 2
 LAKE := $(or $(LAKE_HOME),lake)
 LAKE_PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
@@ -26,7 +27,7 @@ run: $(INSTALLED) $(SAMPLE)
 	done; exit $$status
 
 test: $(INSTALLED)
-	$(LAKE_PYTHON) -m pytest $(ARGS)
+	$(LAKE_PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 # REAL names the folder with real public data, which is never part of this repository.
 test-real: $(INSTALLED)

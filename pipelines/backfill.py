@@ -12,10 +12,11 @@ import sqlalchemy as sa
 from pipelines import ledger as tables, steps
 from pipelines.batch import batch_date
 from pipelines.compiler import Plan
+from pipelines.desk import Desk
 from pipelines.locks import writer
 from pipelines.rebuild import replay
 from pipelines.settings import WrongUse
-from pipelines.steps import FAILED, PENDING, Desk
+from pipelines.steps import FAILED, PENDING
 
 TROUBLES = ("kept", *FAILED)
 

@@ -17,8 +17,7 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, 
 from pyiceberg.expressions import EqualTo, In
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
-from pyiceberg.table import Table
-from pyiceberg.table.update.schema import UpdateSchema
+from pyiceberg.table import Table, Transaction
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
     BooleanType,
@@ -63,18 +62,18 @@ def catalog(lake: Lake) -> SqlCatalog:
 
 
 def table(lake: Lake, plan: Plan) -> Table:
-    """The dataset's Iceberg table, created or widened to today's contract.
+    """The dataset's Iceberg table, created or changed to today's contract.
 
     Raises:
-        WrongUse: the contract gives a column another type than the table has; `rebuild` is the way.
+        WrongUse: the contract gives a column another type than the table's rows have; `rebuild` is the way.
     """
     known, have, want = _known(lake, plan)
-    changed = [f"{n} ({have[n]} → {t})" for n, t in want.items() if n in have and have[n] != t]
-    if changed:
+    changed = [f"{n} ({have[n]} → {want[n]})" for n in _retyped(have, want)]
+    if changed and any(known.scan().plan_files()):
         raise WrongUse(f"{plan.dataset.id}: the contract changes the type of {', '.join(changed)}. Run: python -m pipelines rebuild {plan.dataset.id}")
-    if want.keys() - have.keys():
-        with known.update_schema() as update:
-            _widen(update, have, want)
+    if changed or want.keys() - have.keys():
+        with known.transaction() as change:
+            _reshape(change, have, want)
         known = catalog(lake).load_table(known.name())
     return known
 
@@ -89,10 +88,21 @@ def _known(lake: Lake, plan: Plan) -> tuple[Table, dict[str, IcebergType], dict[
     return known, {f.name: f.field_type for f in known.schema().fields}, {n: _iceberg_type(t) for n, t in plan.physical()}
 
 
-def _widen(update: UpdateSchema, have: dict[str, IcebergType], want: dict[str, IcebergType]) -> None:
-    for column, kind in want.items():
-        if column not in have:
-            update.add_column(column, kind)
+def _retyped(have: dict[str, IcebergType], want: dict[str, IcebergType]) -> list[str]:
+    return sorted(n for n, t in want.items() if n in have and have[n] != t)
+
+
+def _reshape(change: Transaction, have: dict[str, IcebergType], want: dict[str, IcebergType]) -> None:
+    """Add the columns that are new; a column of another type is a new one in place of the old."""
+    retyped = _retyped(have, want)
+    if retyped:
+        with change.update_schema(allow_incompatible_changes=True) as update:
+            for column in retyped:
+                update.delete_column(column)
+    with change.update_schema() as update:
+        for column, kind in want.items():
+            if column not in have or column in retyped:
+                update.add_column(column, kind)
 
 
 def _create(found: SqlCatalog, identifier: tuple[str, ...], plan: Plan, lake: Lake) -> Table:
@@ -142,18 +152,13 @@ class Replacement:
         known, have, want = _known(lake, plan)
         self._change = known.transaction()
         self._folder = lake.base / plan.dataset.id / "data"
-        self.retyped = sorted(n for n, t in want.items() if n in have and have[n] != t)
+        self.retyped = _retyped(have, want)
         others = {task.file.partition[0] for task in known.scan().plan_files()} - set(batch_ids)
         if self.retyped and others:
             raise WrongUse(f"{plan.dataset.id}: the contract changes the type of {', '.join(self.retyped)}, which needs every accepted batch; "
                            f"{len(others)} would be left out. Run: python -m pipelines rebuild {plan.dataset.id}")
-        if self.retyped:
-            with self._change.update_schema(allow_incompatible_changes=True) as update:
-                for column in self.retyped:
-                    update.delete_column(column)
-        if want.keys() - have.keys() or self.retyped:
-            with self._change.update_schema() as update:
-                _widen(update, {n: t for n, t in have.items() if n not in self.retyped}, want)
+        if self.retyped or want.keys() - have.keys():
+            _reshape(self._change, have, want)
         self.field_ids = {f.name: f.field_id for f in self._change.table_metadata.schema().fields}
 
     def commit(self, staged: dict[str, tuple[int, Path]], mark: str) -> None:

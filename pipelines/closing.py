@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from pipelines import inbox, ledger as tables, release as publication, steps
 from pipelines.batch import month as resolve_month
 from pipelines.contract import dataset as read_dataset, datasets
+from pipelines.desk import Desk
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
-from pipelines.steps import CLOSING, FAILED, PENDING, Desk
+from pipelines.steps import CLOSING, FAILED, PENDING
 
 
 def close(month: str, dataset_ids: Iterable[str] = (), reason: str = "", anyway: bool = False, desk: Desk | None = None) -> dict[str, Any]:

@@ -2,17 +2,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
 from pipelines import ledger as tables, reports
 from pipelines.batch import BatchId
 from pipelines.contract import Dataset, datasets
+from pipelines.desk import Desk
 from pipelines.locks import writer
-
-if TYPE_CHECKING:
-    from pipelines.steps import Desk
 
 
 def write(desk: Desk, found: Dataset, batches: Iterable[tuple[str, int]]) -> None:

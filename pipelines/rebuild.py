@@ -14,9 +14,10 @@ import sqlalchemy as sa
 
 from pipelines import base, gate, landing, ledger as tables, pages, staging
 from pipelines.compiler import Plan
+from pipelines.desk import Desk
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
-from pipelines.steps import Desk, derive, quarantine_file, record_results
+from pipelines.steps import derive, quarantine_file, record_results
 
 Replayed = dict[str, tuple[int, staging.Staged, gate.Verdict]]
 Troubles = dict[str, list[str]]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,12 +16,10 @@ from pipelines.batch import BatchId
 from pipelines.contract import Dataset, Source
 from pipelines.copying import NotTaken
 from pipelines.deliveries import Delivery, Trouble, trouble
+from pipelines.desk import Desk
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
-
-if TYPE_CHECKING:
-    from pipelines.steps import Desk
 
 UNSETTLED = "unsettled"
 _TRIED = ("sha256", "unreadable", "correction", "refused")     # what only taking a delivery can tell

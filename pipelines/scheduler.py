@@ -19,8 +19,8 @@ from pipelines.airflow_parts import AirflowFailed, Parts
 from pipelines.airflow_session import Run, Session
 from pipelines.contract import Dataset, datasets
 from pipelines.deliveries import poll_seconds, settle_seconds
+from pipelines.desk import Desk
 from pipelines.settings import Lake, Project, WrongUse
-from pipelines.steps import Desk
 
 
 def run(wanted: Sequence[tuple[str, str]], lake: Lake, project: Project, say: Callable[[str], None] = print) -> list[Run]:

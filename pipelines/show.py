@@ -5,7 +5,6 @@ import unicodedata
 from decimal import Decimal
 from typing import Any
 
-
 FILES_SHOWN = 20
 
 

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from pipelines import ledger as tables
 from pipelines.batch import BatchId
 from pipelines.contract import dataset as read_dataset, datasets
+from pipelines.desk import Desk
 from pipelines.settings import WrongUse
 from pipelines.sql import connect
-from pipelines.steps import CLOSING, Desk
+from pipelines.steps import CLOSING
 
 REMEDY = {
     "received": "It waits. Run: python -m pipelines ingest {dataset}",

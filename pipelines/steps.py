@@ -9,55 +9,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, compiler, current, gate, inbox, keys, landing, ledger as tables, pages, receiving, scores, staging
+from pipelines import base, compiler, current, gate, inbox, landing, ledger as tables, pages, receiving, scores, staging
 from pipelines.batch import BatchId, batch_date as resolve_date
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
-from pipelines.ledger import Ledger, now
+from pipelines.desk import Desk
+from pipelines.ledger import now
 from pipelines.locks import writer
-from pipelines.rules import declared_hash, rules
-from pipelines.semantics import reference
-from pipelines.settings import Lake, Project, WrongUse
-from pipelines.version import code_version
+from pipelines.rules import declared_hash
+from pipelines.settings import Lake, WrongUse
 
 PENDING = ("received", "staged", "passed")
 FAILED = ("held", "refused")
 CLOSING = "closing"
-
-
-@dataclass(frozen=True)
-class Desk:
-    """The project, the lake and the ledger a step works with."""
-
-    project: Project
-    lake: Lake
-
-    @classmethod
-    def open(cls) -> Desk:
-        """The desk named by LAKE_PROJECT and LAKE_HOME."""
-        return cls(Project.open(), Lake.open())
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        return Ledger(self.lake)
-
-    def plan(self, dataset_id: str) -> Plan:
-        """The compiled plan of one dataset."""
-        found = read_dataset(dataset_id, self.project)
-        return compiler.plan(found, rules(found, self.project))
-
-    def stamp(self, dataset: Dataset) -> dict[str, str]:
-        """What a batch is judged under: contract and rules, code lists, program, pseudonym key."""
-        return {"contract_hash": declared_hash(dataset, self.project), "code_version": code_version(),
-                "lists_hash": reference.versions_hash(self.project), "key_id": keys.key_id(self.lake)}
 
 
 def key_of(batch_id: str, revision: int) -> str:

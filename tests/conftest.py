@@ -13,6 +13,7 @@ import pytest
 
 from pipelines import landing, steps
 from pipelines.contract import datasets
+from pipelines.desk import Desk
 from pipelines.sample import generate
 from tests.support import desk
 
@@ -27,7 +28,7 @@ BATCH_DATE = "2026-11-01"
 class Run:
     """A lake after one sample run, and the truth about it."""
 
-    desk: steps.Desk
+    desk: Desk
     truth: Path
     outcomes: dict[str, dict]
     staged: Path
@@ -75,3 +76,9 @@ def run(tmp_path_factory) -> Run:
         outcomes[found.id] = {"keys": keys, "passed": passed, "troubles": steps.report(found.id, keys, at)}
     assert steps.release(at)
     return Run(at, Path(made.truth), outcomes, root / "staged")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers, tests of one file stay together, and so do all that look at the sample: it is made once."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("sample" if "run" in item.fixturenames else item.path.name))

@@ -4,8 +4,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from pipelines.desk import Desk
 from pipelines.settings import Lake, Project
-from pipelines.steps import Desk
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)

@@ -50,7 +50,7 @@ def units(manifest: Manifest, source: Source, scratch: Path, spelled: Spelled = 
 
 def _member_units(first: int, member: Member, source: Source, spelled: Spelled, scratch: Path) -> list[Unit]:
     """The tables of one file, by its form."""
-    form = forms.binary(member.path)
+    form = forms.binary(member.path, member.name)
     if form is None:
         form = "fixed" if source.widths else forms.of_text(head(member.path))
     if form not in ADMITTED.get(source.format, {form}) or form == "html":

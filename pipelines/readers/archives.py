@@ -10,10 +10,11 @@ import errno
 import gzip
 import hashlib
 import os
+import re
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -109,7 +110,7 @@ class _Box:
             raise ReadRefused("archive", f"{self.what} holds a link or a device (member {self.entries}). Ask for plain files.")
         slashed = name.replace("\\", "/")
         parts = PurePosixPath(slashed).parts
-        if slashed.startswith("/") or slashed[1:2] == ":" or ".." in parts:
+        if re.match(r"/|[A-Za-z]:", slashed) or ".." in parts:
             raise ReadRefused("archive", f"{self.what} holds a name that leads out of the archive (member {self.entries}).")
         return not (kind == stat.S_IFDIR or slashed.endswith("/") or "__MACOSX" in parts
                     or parts and (parts[-1] in _LITTER or parts[-1].startswith("._")))
@@ -215,7 +216,7 @@ def _read_tar(path: Path, box: _Box) -> None:
 
 
 def _read_7z(path: Path, box: _Box) -> None:
-    import py7zr      # half a second, and few files need it
+    import py7zr  # half a second, and few files need it
 
     with forms.wary(path) as file, py7zr.SevenZipFile(file) as archive:      # an open file is unpacked in one thread
         if archive.needs_password():

@@ -26,6 +26,8 @@ MAX_SECONDS = 1_800
 MIN_MB = 1_024              # address space, of which 345 MB are reserved before the first record
 # One allocator, few arenas: what Arrow's own reserves is 1 GB of address space.
 _CHILD = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
+# What DuckDB raises for reasons other than the file.
+_OURS = (duckdb.OutOfMemoryException, duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 _MESSAGES = {
     "password": "is protected by a password. Ask for it without one.",
     "office": "cannot be opened as a spreadsheet: it is broken or cut. Ask for it again.",
@@ -75,7 +77,7 @@ def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str],
     try:
         con.execute(f"CREATE TABLE {table} AS {select(rows, '_line')}")
     except duckdb.Error as error:      # its text may quote a value
-        if not parquet or isinstance(error, (duckdb.OutOfMemoryException, duckdb.BinderException)):
+        if not parquet or isinstance(error, _OURS):
             raise
         raise parquet_rows.broken(unit.name.capitalize()) from None
     records = con.execute(f"SELECT count(*) FROM {table}").fetchone()[0]

@@ -22,7 +22,7 @@ def main(order: dict[str, Any]) -> None:
     for limit, most in ((resource.RLIMIT_AS, order["memory_mb"] << 20), (resource.RLIMIT_CPU, order["seconds"]), (resource.RLIMIT_CORE, 0)):
         resource.setrlimit(limit, (most, most))
     out = Path(order["out"])
-    from spool import Refused      # loads pyarrow, which must be within the limits
+    from spool import Refused  # loads pyarrow, which must be within the limits
     try:
         answer: dict[str, Any] = {"tables": importlib.import_module(MODULES[order["form"]]).extract(order, out)}
     except Refused as refused:

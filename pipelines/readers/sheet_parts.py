@@ -11,6 +11,7 @@ import mmap
 import posixpath
 import re
 import zipfile
+import zlib
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,12 +33,13 @@ _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _DATA = re.compile(rb"<((?:[\w.-]+:)?)sheetData(?:\s[^>]*)?(/?)>")
 _SHEET = re.compile(rb"<((?:[\w.-]+:)?worksheet)\s")
+_ENCODING = re.compile(rb"""<\?xml[^>]*\sencoding\s*=\s*["']([\w-]+)""")
 _ROW = re.compile(rb"<(?:[\w.-]+:)?row(?=[\s/>])([^>]*)>")
 _ROW_NUMBER = re.compile(rb"""\sr\s*=\s*["'](\d+)["']""")
 _WIDE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{2,})\d""")      # a cell right of column Z
 _SHARED = (b't="s"', b"t='s'")
 _SPACED = re.compile(rb"\st(?:\s+=|=\s)")
-_INDEX = re.compile(rb"""(<(?:[\w.-]+:)?c\s(?:[^>]*\s)?t=["']s["'][^>]*(?<!/)>(?:<(?:[\w.-]+:)?f[\s>/][^<]*(?:</(?:[\w.-]+:)?f>)?)?<(?:[\w.-]+:)?v>)(\d+)""")
+_INDEX = re.compile(rb"""(<(?:[\w.-]+:)?c\s(?:[^>]*\s)?t=["']s["'][^>]*(?<!/)>\s*(?:<(?:[\w.-]+:)?f[\s>/][^<]*(?:</(?:[\w.-]+:)?f>\s*)?)?<(?:[\w.-]+:)?v>)(\d+)""")
 _STRING = re.compile(rb"<(?:[\w.-]+:)?si(?=[\s/>])")
 _STRINGS = re.compile(rb"<((?:[\w.-]+:)?sst)[\s>]")
 
@@ -54,7 +56,7 @@ class Parts:
             self._zip = zipfile.ZipFile(path)
             self._book()
             self._strings = _Strings(self._zip, self._shared, scratch) if self._shared else None
-        except (zipfile.BadZipFile, KeyError, ParseError, DefusedXmlException, ValueError, NotImplementedError, RuntimeError):
+        except (zipfile.BadZipFile, KeyError, ParseError, DefusedXmlException, ValueError, RuntimeError):
             raise Unusual from None
 
     def __enter__(self) -> Parts:
@@ -92,7 +94,7 @@ class Parts:
                 if numbers:
                     before = numbers[-1]
                     yield from self._read(head, rows, tail, numbers)
-        except (zipfile.BadZipFile, EOFError, zipfile.zlib.error, IndexError, RuntimeError):
+        except (zipfile.BadZipFile, EOFError, zlib.error, IndexError, RuntimeError):
             raise Refused("office") from None
 
     def _cuts(self, part: str) -> Iterator[tuple[bytes, bytes, bytes]]:
@@ -107,8 +109,8 @@ class Parts:
             head, prefix = buffer[:start.end()], start[1]
             if start[2]:
                 return
-            sheet = _SHEET.search(head)
-            if not sheet or head[:2] in (b"\xff\xfe", b"\xfe\xff") or not re.search(rb"encoding\s*=\s*[\"'](?i:utf-8|us-ascii)|^(?!.{0,200}encoding)", head, re.DOTALL):
+            sheet, encoding = _SHEET.search(head), _ENCODING.search(head)
+            if not sheet or (encoding and encoding[1].lower() not in (b"utf-8", b"us-ascii")):
                 raise Unusual
             end, close = b"</" + prefix + b"row>", b"</" + prefix + b"sheetData>"
             tail = close + b"</" + sheet[1] + b">"
@@ -123,6 +125,8 @@ class Parts:
                     raise Refused("office")
                 buffer += more
             yield head, buffer[:stop], tail
+            while file.read(PART):      # to its end, where the checksum is compared
+                pass
 
     def _read(self, head: bytes, rows: bytes, tail: bytes, numbers: list[int]) -> Iterator[tuple[int, list[str]]]:
         """What calamine reads in a part; one that spans too many cells is halved."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
@@ -38,9 +39,13 @@ class Sheet:
 class Whole:
     """A workbook that calamine holds in memory."""
 
-    def __init__(self, path: str, form: str) -> None:
-        # Opened by its path, calamine would believe the name's ending.
-        self._book = CalamineWorkbook.from_filelike((_with_breaks(path) if form == "ods" else None) or open(path, "rb"))
+    def __init__(self, path: str, form: str, scratch: Path) -> None:
+        if form == "xls":      # by its name's ending, which calamine believes: only then it tells that a password is missing
+            named = scratch / "book.xls"
+            named.symlink_to(path)
+            self._book = CalamineWorkbook.from_path(named)
+        else:
+            self._book = CalamineWorkbook.from_filelike((_with_breaks(path) if form == "ods" else None) or open(path, "rb"))
         self.sheets = [(s.name, s.visible == SheetVisibleEnum.Visible) for s in self._book.sheets_metadata
                        if s.typ in (SheetTypeEnum.WorkSheet, SheetTypeEnum.MacroSheet)]
 
@@ -61,10 +66,10 @@ def extract(order: dict[str, Any], out: Path) -> list[dict[str, Any]]:
                     return _tables(book, order, out)
             except Unusual:
                 pass
-        return _tables(Whole(order["path"], order["form"]), order, out)
+        return _tables(Whole(order["path"], order["form"], out), order, out)
     except PasswordError:
         raise Refused("password") from None
-    except (CalamineError, OverflowError, zipfile.BadZipFile, zipfile.zlib.error, KeyError, EOFError, RuntimeError):
+    except (CalamineError, OverflowError, zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError):
         raise Refused("office") from None
 
 

@@ -61,6 +61,14 @@ def test_a_changed_type_asks_for_a_rebuild_and_the_rebuild_gives_it(at, tmp_path
     assert steps.release(at)["release_id"] == 2
 
 
+def test_a_type_that_changes_before_anything_is_accepted_needs_no_rebuild(tmp_path):
+    made = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    assert base.field_ids(made.lake, made.plan(DATASET))["status"] == 5
+    _change(made, "description: State, semanticType: text", "description: State, semanticType: integer")
+    assert base.field_ids(made.lake, made.plan(DATASET))["status"] > 5
+    assert "status: optional long" in _schema(made)
+
+
 def test_a_new_rule_reaches_what_was_accepted_before(at):
     (at.project.expectations / "population").mkdir()
     (at.project.expectations / "population/residence.yaml").write_text(

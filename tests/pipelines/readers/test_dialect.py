@@ -52,7 +52,7 @@ def test_single_quotes_and_backslash_escapes_are_told(bench):
 
 
 def test_declared_escapes_work_without_quotes_too(bench):
-    got = bench.read("a,b\n1\\,2,x\\\\y\n\\N,z\n1,2,3\n".encode(), quote="", escape="\\")
+    got = bench.read(b"a,b\n1\\,2,x\\\\y\n\\N,z\n1,2,3\n", quote="", escape="\\")
     assert (got.cells, got.reading.rejects) == ([["1,2", "x\\y"], ["\\N", "z"]], [(3, "width")])
 
 

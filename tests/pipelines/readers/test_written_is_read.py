@@ -40,9 +40,9 @@ CELL = st.one_of(st.text(st.sampled_from(SIGNS), max_size=8), st.sampled_from(["
 
 
 @st.composite
-def tables(draw: Callable[..., Any], cell: st.SearchStrategy[str] = CELL, narrowest: int = 1) -> list[list[str]]:
+def tables(draw: Callable[..., Any], cell: st.SearchStrategy[str] = CELL, narrowest: int = 1, longest: int = 8) -> list[list[str]]:
     width = draw(st.integers(narrowest, 5))
-    return draw(st.lists(st.lists(cell, min_size=width, max_size=width), min_size=1, max_size=8))
+    return draw(st.lists(st.lists(cell, min_size=width, max_size=width), min_size=1, max_size=longest))
 
 
 NAMES = [f"h{i}" for i in range(5)]
@@ -143,12 +143,13 @@ def test_pandas(bench, rows, sep, quoting, end, codec):
     assert (got.cells, got.reading.rejects) == (as_read(rows, text), [])
 
 
-# XML cannot hold control characters, and reads CR as LF (XML 1.0 §2.2, §2.11).
-IN_SHEETS = CELL.map(lambda c: re.sub("[\r\x00-\x08\x0b\x0c\x0e-\x1f]", "", c))
+# XML cannot hold control characters, and reads CR as LF (XML 1.0 §2.2, §2.11); openpyxl does not mark text of blanks only
+# as significant, and then it is nothing, to Excel too.
+IN_SHEETS = CELL.map(lambda c: re.sub("[\r\x00-\x08\x0b\x0c\x0e-\x1f]", "", c)).map(lambda c: c if c.strip() else "")
 
 
-@profile(12)
-@given(rows=tables(IN_SHEETS))
+@profile(6)
+@given(rows=tables(IN_SHEETS, longest=40))
 def test_openpyxl(bench, rows):
     """Text cells; a row of blanks is an empty row of the sheet, so every row has something in its first cell."""
     rows = [[f"{n}{r[0]}", *r[1:]] for n, r in enumerate(rows)]
@@ -184,8 +185,8 @@ def test_by_hand(bench, rows, delimiter, quote, end, codec, choices):
     assert (got.cells, got.reading.rejects) == (as_read(rows, text), [])
 
 
-@profile(25)
-@given(rows=tables(), ascii_only=st.booleans(), codec=CODECS)
+@profile(6)
+@given(rows=tables(longest=40), ascii_only=st.booleans(), codec=CODECS)
 def test_json_lines(bench, rows, ascii_only, codec):
     text = "".join(json.dumps(dict(zip(header_of(rows), r)), ensure_ascii=ascii_only) + "\n" for r in rows)
     legal([["x"]], text, codec)
