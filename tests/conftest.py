@@ -21,6 +21,7 @@ from tests.support import desk
 os.environ.setdefault("LAKE_SETTLE_SECONDS", "0")
 
 PERSONS = 6_000
+SPREAD = ("test_corpus.py",)      # many equal tests: any worker takes any of them
 BATCH_DATE = "2026-11-01"
 
 
@@ -78,7 +79,11 @@ def run(tmp_path_factory) -> Run:
     return Run(at, Path(made.truth), outcomes, root / "staged")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers, tests of one file stay together, and so do all that look at the sample: it is made once."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("sample" if "run" in item.fixturenames else item.path.name))
+        if "run" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("sample"))
+        elif item.path.name not in SPREAD:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines import sidecars
 from pipelines.contract import Source, dataset
+from pipelines.deliveries import CODES
 from tests.corpus.bench import DATASET, Bench
 from tests.corpus.model import Case
 from tests.support import REPOSITORY, RESIDENCE, project
@@ -84,3 +86,13 @@ def test_the_tables_of_codes_are_those_of_the_source():
     listed = table("Files that are not read")
     assert (set(listed), len(listed)) == (codes, len(codes))
     assert sorted(table("Rows that cannot be read")) == ["cut", "encoding", "json", "nul", "quote", "repeat", "width"]
+
+
+def test_the_table_of_the_inbox_is_that_of_the_source():
+    assert table("Inbox") == list(CODES)
+
+
+def test_the_manifest_in_the_document_is_one():
+    [example] = re.findall(r"```json\n(\{\"batch_date\".*?)```", FILES, re.DOTALL)
+    [(name, stated)] = sidecars.manifest(example.encode()).items()
+    assert (name, stated.rows, stated.bytes, stated.batch_date, stated.part) == ("person_640100.csv", 1204, 88123, "2026-11-01", "640100")

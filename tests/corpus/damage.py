@@ -158,7 +158,7 @@ def header_again(d: Dialect) -> Case:
 EVERYWHERE: tuple[Fault, ...] = (cut_last_row, too_few_cells, too_many_cells, unclosed_quote)
 MOSTLY: tuple[Fault, ...] = (mixed_line_ends, blank_lines, nul_in_a_row, empty_cells_at_the_end, unescaped_quote, bad_rows_among_long_ones)
 SOMEWHERE: tuple[Fault, ...] = (no_final_line_end, cr_line_ends, end_mark, two_stray_quotes, header_again)
-_PLAIN = ("pipe", "semicolon", "ctrl_a")      # they differ from csv in the delimiter only
+_PLAIN = ("tsv", "pipe", "semicolon", "ctrl_a")      # they differ from csv in the delimiter only
 
 
 def cases() -> Iterator[Case]:

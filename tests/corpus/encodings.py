@@ -93,8 +93,12 @@ def _damaged() -> Iterator[Case]:
         content = _hurt(form.write(HEADER, rows), rows[3][0], name)
         yield loaded(form.name, "damaged_utf_8", {f"a{form.extension}": content}, good, bad, form.source(HEADER))
     yield refused("csv", "utf_32", _file(_text(HEADER, table()).encode("utf-32")), "binary")
-    odd = b"\xff\xfe" + _text(HEADER, table()).encode("utf-16-le")[:-1]
-    yield loaded("csv", "odd_utf_16", _file(odd), table(), [(7, ("line.encoding",))])
+    wide = b"\xff\xfe" + _text(HEADER, rows).encode("utf-16-le")
+    yield refused("csv", "utf_16_cut_in_a_character", _file(wide[:-1]), "encoding")
+    yield refused("csv", "utf_16_without_one_byte", _file(wide[:600] + wide[601:]), "encoding")      # all rows below it are shifted
+    few = [row(n, "钱二" if n == 1 else "JOHN SMITH", status="ok") for n in range(1, 7)]
+    content = _text(BIG5, few).encode().replace(b"ok,\r\n" + few[3][0].encode(), b"\xff,\r\n" + few[3][0].encode())
+    yield loaded("csv", "damaged_utf_8_of_few_han", _file(content), [*few[:2], *few[3:]], [(3, ("line.encoding",))])
 
 
 def _hurt(content: bytes, person: str, name: str) -> bytes:

@@ -21,22 +21,17 @@ MULTI = "|!|"
 
 @dataclass(frozen=True)
 class Form:
-    """One form. `rows_above`: it can carry titles above the header; `rare`: it can carry four-byte characters."""
+    """One form. `rare`: it can carry four-byte characters; `named`: the file itself names its columns; `wraps`: it is
+    another form with something around it."""
 
     name: str
     extension: str
     write: Callable[[Cells, Sequence[Cells]], bytes]
     source: Callable[[Cells], dict[str, Any]] = lambda header: {}
     fits: Callable[[str], bool] = lambda cell: True
-    rows_above: bool = True
     rare: bool = True
-    named: bool = True          # the file itself names its columns
-    free_names: bool = True     # any text can be a column's name
-
-    @property
-    def boxed(self) -> bool:
-        """Whether the table comes in an archive."""
-        return "." in self.name
+    named: bool = True
+    wraps: bool = False
 
     def file(self, header: Cells, rows: Sequence[Cells]) -> Callable[[], dict[str, bytes]]:
         """A batch of one file with this table."""
@@ -100,9 +95,9 @@ TEXT = (
     Form("single_quote", ".csv", encoded(delimited(quotechar="'", **QUOTED)), lambda h: {"quote": "'"}),
     Form("backslash", ".csv", encoded(delimited(escapechar="\\", doublequote=False, **QUOTED)), lambda h: {"escape": "\\"}),
     Form("no_quote", ".txt", encoded(by_hand("\t")), lambda h: {"quote": "", "delimiter": "\t"}, _one_line("\t")),
-    Form("headerless", ".csv", encoded(lambda h, r: delimited()((), r)), lambda h: {"header": tuple(h)}, rows_above=False, named=False),
+    Form("headerless", ".csv", encoded(lambda h, r: delimited()((), r)), lambda h: {"header": tuple(h)}, named=False),
     Form("fixed", ".txt", fixed, lambda h: {"format": "fixed", "widths": fixed_widths(h)}, _fits_fixed, rare=False),
-    Form("fixed_headerless", ".txt", lambda h, r: fixed(h, r, named=False), rows_above=False, rare=False, named=False, fits=_fits_fixed,
+    Form("fixed_headerless", ".txt", lambda h, r: fixed(h, r, named=False), rare=False, named=False, wraps=True, fits=_fits_fixed,
          source=lambda h: {"format": "fixed", "widths": fixed_widths(h), "header": tuple(h)}),
 )
 BOOKS = (
@@ -111,16 +106,16 @@ BOOKS = (
     Form("ods", ".ods", books.ods),
 )
 RECORDS = (
-    Form("jsonl", ".jsonl", documents.jsonl, rows_above=False),
-    Form("json", ".json", documents.json_array, rows_above=False),
-    Form("json_nested", ".json", documents.json_nested, lambda h: {"record_path": "data.records"}, rows_above=False),
-    Form("xml", ".xml", documents.xml, rows_above=False, free_names=False),
-    Form("dbf", ".dbf", documents.dbf, documents.dbf_source, _fits_fixed, rows_above=False, rare=False, free_names=False),
-    Form("parquet", ".parquet", documents.parquet, rows_above=False),
+    Form("jsonl", ".jsonl", documents.jsonl),
+    Form("json", ".json", documents.json_array),
+    Form("json_nested", ".json", documents.json_nested, lambda h: {"record_path": "data.records"}, wraps=True),
+    Form("xml", ".xml", documents.xml),
+    Form("dbf", ".dbf", documents.dbf, documents.dbf_source, _fits_fixed, rare=False),
+    Form("parquet", ".parquet", documents.parquet),
 )
 _CSV, _XLSX = TEXT[0], BOOKS[0]
 BOXED = tuple(
-    Form(f"{inner.name}.{kind}", f".{kind}", lambda h, r, inner=inner, box=box: box({f"数据/{SECRET}{inner.extension}": inner.write(h, r)}))
+    Form(f"{inner.name}.{kind}", f".{kind}", lambda h, r, inner=inner, box=box: box({f"数据/{SECRET}{inner.extension}": inner.write(h, r)}), wraps=True)
     for inner in (_CSV, _XLSX) for kind, box in boxes.BOXES.items())
 FORMS = {form.name: form for form in (*TEXT, *BOOKS, *RECORDS, *BOXED)}
-__all__ = ["BOOKS", "BOXED", "FORMS", "HEADER", "MULTI", "RECORDS", "TEXT", "Form", "by_hand", "delimited", "encoded", "fixed", "fixed_widths"]
+__all__ = ["BOOKS", "FORMS", "HEADER", "MULTI", "Form", "by_hand", "delimited", "encoded", "fixed", "fixed_widths"]

@@ -22,7 +22,6 @@ def _several_sheets() -> Iterator[Case]:
     first, second = ("一", [HEADER, *rows[:3]]), ("二", [HEADER, *rows[3:]])
     yield _book("sheets_go_on", [first, second], rows, records=6)
     yield _book("sheets_that_are_none", [("密", [HEADER, row(9)], "hidden"), ("空", []), first, ("说明", [["填表说明"], ["一人一行"]]), second], rows)
-    yield _book("sheet_declared", [("别的", [HEADER, row(9)]), ("人员", [HEADER, *rows])], rows, source={"sheet": "人员"})
     yield _book("hidden_sheet_declared", [("别的", [HEADER, row(9)]), ("人员", [HEADER, *rows], "hidden")], rows, source={"sheet": "人员"})
     yield refused("xlsx", "sheet_declared_missing", lambda: {"a.xlsx": book(first)}, "sheet", {"sheet": "人员"})
     yield refused("xlsx", "no_sheet_with_rows", lambda: {"a.xlsx": book(("空", []))}, "sheet")
@@ -32,8 +31,7 @@ def _rows() -> Iterator[Case]:
     rows = table()
     yield _book("empty_rows", [("一", [HEADER, *rows[:2], [], [], [" ", None, " "], *rows[2:]])], rows, blank=3)
     yield _book("wide_and_short_rows", [("一", [HEADER, *rows[:2], [*rows[2], "多"], rows[3][:4], *rows[4:]])], [*rows[:2], row(4, status=""), *rows[4:]], [(3, ("line.width",))])
-    yield _book("columns_to_the_right", [("一", [["", "", *HEADER], *[["", "", *r] for r in rows]])], rows)
-    yield _book("rows_further_down", [("一", [[], [], [], HEADER, *rows])], rows)
+    yield _book("further_down_and_right", [("一", [[], [], [], ["", "", *HEADER], *[["", "", *r] for r in rows]])], rows)
     yield _book("header_again", [("一", [HEADER, *rows[:3], HEADER, *rows[3:]])], rows, [(4, ("line.repeat",))])
     for form in BOOKS[1:]:
         sent = [*rows[:2], ("",) * 6, (*rows[2], "多"), *rows[3:]]

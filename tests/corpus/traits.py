@@ -107,19 +107,24 @@ def hostile_header(form: Form) -> Case:
 
 
 Trait = Callable[[Form], Case]
-CORE: tuple[Trait, ...] = (clean, no_rows, zero_bytes, bad_rows, awkward_values, drifted, missing_required, ambiguous)
-BOXED_CORE: tuple[Trait, ...] = (clean, bad_rows, missing_required)      # a box is opened before anything looks at the table in it
+CORE: tuple[Trait, ...] = (clean, no_rows, zero_bytes, bad_rows, awkward_values, drifted, missing_required)
+LITTLE: tuple[Trait, ...] = (clean, bad_rows, missing_required)
+_BOXED_BOOK: tuple[Trait, ...] = (clean,)      # a box and an extractor, each tried elsewhere
 _MORE: dict[str, tuple[Trait, ...]] = {
-    "csv": (one_row, operations, renamed_by_source, missing_optional, blanks_in_header, hostile_header),
-    "parquet": (one_row, operations, missing_optional, blanks_in_header, hostile_header), "jsonl": (one_row, operations, blanks_in_header, hostile_header),
-    "tsv": (one_row, hostile_header), "pipe": (one_row,), "multi": (one_row, operations, hostile_header), "headerless": (one_row, operations),
-    "fixed": (one_row, operations, missing_optional), "no_quote": (operations,), "single_quote": (hostile_header,), "backslash": (hostile_header,),
-    "xlsx": (operations, hostile_header, blanks_in_header), "xls": (hostile_header,), "dbf": (operations,),
+    "csv": (ambiguous, one_row, operations, renamed_by_source, missing_optional, blanks_in_header, hostile_header),
+    "parquet": (ambiguous, one_row, operations, blanks_in_header, hostile_header), "jsonl": (operations,), "tsv": (one_row, hostile_header),
+    "multi": (ambiguous, operations, hostile_header), "headerless": (ambiguous, one_row, operations), "fixed": (ambiguous, one_row, operations, missing_optional),
+    "no_quote": (operations,), "single_quote": (hostile_header,), "backslash": (hostile_header,),
+    "xlsx": (operations, hostile_header, blanks_in_header),
 }
+
+
+def core(form: Form) -> tuple[Trait, ...]:
+    """What every file of this form is tried with; little is left to try where another form's table is only wrapped."""
+    return CORE if not form.wraps else _BOXED_BOOK if form.name.startswith("xlsx") else LITTLE
 
 
 def cases() -> Iterator[Case]:
     """The core of every form, and some more where a form can carry it."""
     for form in FORMS.values():
-        for trait in BOXED_CORE if form.boxed else CORE + _MORE.get(form.name, ()):
-            yield trait(form)
+        yield from (trait(form) for trait in core(form) + _MORE.get(form.name, ()))

@@ -72,7 +72,7 @@ def test_nul_and_noncharacters_cost_their_lines_only(bench):
 
 @pytest.mark.parametrize("content, code", [
     (b"", "empty"),
-    (b"PK\x03\x04" + bytes(200), "binary"),
+    (b"PK\x03\x04" + bytes(200), "archive"),
     (b"\xd0\xcf\x11\xe0" + bytes(200), "binary"),
     (b"a,b\n" + b"\0" * 300, "binary"),
     (b"a,b\n" + b"x" * 3_000_000, "line_size"),
