@@ -79,12 +79,15 @@ def decode(member: Member, declared: str, scratch: Path, fill: bool = False, lin
         lined: whether its lines are records; else they may be of any length and are left as they are.
 
     Raises:
-        ReadRefused: binary, line_size.
+        ReadRefused: binary, encoding, line_size.
     """
     path, counts, encoding = member.path, member.counts, None
     with open(path, "rb") as file:
         wide = _utf16(file.read(HEAD), declared)
     if wide:
+        if member.counts.bytes % 2:
+            raise ReadRefused("encoding", f"{member.name} is UTF-16 of an odd number of bytes: some are lost, and characters below them are not "
+                                          "what they were. Ask for it again.")
         path = scratch.with_suffix(".utf16")
         counts = _transcode(member.path, wide, path)
         encoding = wide
@@ -169,8 +172,8 @@ def _decide(path: Path, declared: str) -> tuple[str, int, bool]:
     """(encoding, bytes that are no UTF-8, holds reserved or private-use characters).
 
     GB 18030 text read as UTF-8 has about 170 faults and 1 valid three-byte character per 100 Han characters, damaged
-    UTF-8 the opposite; so 10 valid characters per fault tell them apart, and nothing between occurs. A declared
-    gb18030 gives way only to three such characters, a declared utf-8 only when faults prevail.
+    UTF-8 the opposite, so what prevails tells them apart. A declared gb18030 gives way only to three such characters and
+    ten per fault, a declared utf-8 only when faults prevail.
     """
     faults = wide = 0
     plain, foreign = True, False
@@ -193,7 +196,7 @@ def _decide(path: Path, declared: str) -> tuple[str, int, bool]:
                 wide += _wide(found.replace(DAMAGE, "").encode())
                 if faults > 10 + wide:
                     return "gb18030", 0, False
-    enough = {"utf-8": wide >= faults, "auto": wide >= 10 * faults, "gb18030": wide >= 10 * faults and wide > 2}
+    enough = {"utf-8": wide >= faults, "auto": wide > faults or not faults, "gb18030": wide >= 10 * faults and wide > 2}
     return ("utf-8", faults, foreign) if plain or enough.get(declared, enough["auto"]) else ("gb18030", 0, False)
 
 

@@ -79,7 +79,7 @@ def _fixed(head: list[str], source: Any, spelled: Spelled, what: str) -> dialect
         return dialect.Found(plain, source.header, 0, 0, 0, f"{said}; the contract gives the header")
     rows = [[line.rstrip("\r\n")[a:b].replace(FILLER, "").strip() for a, b in bounds(source.widths)] for line in head[:heading.ROWS]]
     found = heading.find(rows, spelled)
-    if found is None or (spelled and not found.known):
+    if found is None or (spelled and not found.known) or found.doubtful is not None:
         raise ReadRefused("header", f"{what}: no header of the declared widths among the first lines. Declare header: when there is none.")
     empty = sum(not line.strip("\r\n") for line in head[:found.row + 1])
     return dialect.Found(plain, found.cells, found.row + 1, found.row + 1, empty,

@@ -73,6 +73,9 @@ def find(lines: Sequence[str], source: Any, spelled: Spelled, what: str) -> Foun
     found = heading.find([cells for cells, _ in rows], spelled)
     if found is None:
         raise ReadRefused("header", f"{what}: no header among the first {min(len(lines), heading.ROWS)} lines.")
+    if found.doubtful is not None:
+        raise ReadRefused("header", f"{what}: row {found.doubtful + 1} stands above the header in row {found.row + 1} and looks like a record. "
+                                    "Ask for the header in the first row, or declare header: and have it left out.")
     if _unclosed(lines[rows[found.row - 1][1] if found.row else 0:rows[found.row][1]], dialect):
         raise ReadRefused("header", f"{what}: the header cannot be parsed: a quote in it is not closed, or is followed by text.")
     if spelled and len(spelled) > 1 and len(found.cells) == 1 and source.delimiter is None:

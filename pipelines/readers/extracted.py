@@ -34,7 +34,7 @@ _MESSAGES = {
     "sheet": "has no sheet of the declared name that holds a table, or none at all.",
     "columns": "is wider than 10,000 columns, or their names are longer than 1 MB.",
     "unparseable": f"has more than {MAX_REJECTS:,} records that cannot be taken.",
-    "header": "names no columns.",
+    "header": "has no header where one can be: ask for it in the first row of the table.",
     "json": "is JSON that is broken, cut or nested too deeply. Ask for it again.",
     "xml": "is XML that is broken, cut or nested too deeply. Ask for it again.",
     "entity": "is XML with a document type or entities, which are not read. Ask for it without.",

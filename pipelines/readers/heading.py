@@ -6,7 +6,7 @@ vertically merged cell. So the header is the row that names the most columns of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ROWS = 20      # how far down a header is looked for
 
@@ -15,11 +15,15 @@ Spelled = Sequence[Sequence[str]]     # per column of the contract, the keys of 
 
 @dataclass(frozen=True)
 class Heading:
-    """The header: the 0-based row it stands in, its cells, and how many columns of the contract they name."""
+    """The header: the 0-based row it stands in, its cells, and how many columns of the contract they name.
+
+    `doubtful`: the 0-based row above it that looks like a record, and would be lost as part of the header.
+    """
 
     row: int
     cells: tuple[str, ...]
     known: int
+    doubtful: int | None = None
 
 
 def key(cell: str) -> str:
@@ -51,8 +55,19 @@ def find(rows: Sequence[Sequence[str]], spelled: Spelled) -> Heading | None:
                 best = Heading(number, cells, count)
         above = row
     if best:
-        return best
+        return replace(best, doubtful=_record_above(rows[:best.row], best, spelled))
     filled = [(number, row) for number, row in enumerate(rows[:ROWS]) if any(c.strip() for c in row)]
     wide = [(number, row) for number, row in filled if sum(bool(c.strip()) for c in row) > 1]
     first = (wide or filled)[:1]
     return Heading(first[0][0], tuple(first[0][1]), 0) if first else None
+
+
+def _record_above(rows: Sequence[Sequence[str]], found: Heading, spelled: Spelled) -> int | None:
+    """The first row above the header that is no title: it fills more than half as many cells, each with a text of its own,
+    and names no columns. Merged headings repeat their text or leave blanks."""
+    width = len({c for c in found.cells if c.strip()})
+    for number, row in enumerate(rows):
+        own = {c for c in row if c.strip()}
+        if len(own) > max(1, width / 2 if width > 3 else width - 1) and known(row, spelled) < 2:
+            return number
+    return None

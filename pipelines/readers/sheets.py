@@ -27,13 +27,17 @@ Rows = Iterator[tuple[int, list[str]]]      # (row of the sheet from 1, its cell
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet that is read: its place in the workbook from 1, its header, and the row in which that stands (0: nowhere)."""
+    """A sheet that is read: its place in the workbook from 1, its header, and the row in which that stands (0: nowhere).
+
+    `doubtful`: as in `heading.Heading`.
+    """
 
     place: int
     name: str
     header: tuple[str, ...]
     row: int
     known: int
+    doubtful: int | None = None
 
 
 class Whole:
@@ -110,6 +114,9 @@ def _choose(book: Any, order: dict[str, Any]) -> tuple[list[Sheet], int]:
         return found, 0
     best = max(found, key=lambda s: s.known)
     kept = [s for s in found if s.place >= best.place and (_alike(s, best) or s.known == best.known > 0)]
+    for sheet in kept:
+        if sheet.doubtful is not None:
+            raise Refused("header", f"Row {sheet.doubtful + 1} stands above the header in row {sheet.row} and looks like a record.")
     return kept, len(found) - len(kept)
 
 
@@ -127,7 +134,7 @@ def _sheet(book: Any, place: int, name: str, order: dict[str, Any]) -> Sheet | N
         first[number - 1] = row
     width = max(map(len, first))
     found = heading.find([row + [""] * (width - len(row)) for row in first], order["spelled"])
-    return Sheet(place, name, tuple(filled(list(found.cells))), found.row + 1, found.known) if found else None
+    return Sheet(place, name, tuple(filled(list(found.cells))), found.row + 1, found.known, found.doubtful) if found else None
 
 
 def _write(rows: Rows, sheet: Sheet, trailer: str | None, path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from tests.corpus.forms import FORMS, HEADER, WIDTHS, Form, by_hand, delimited, fixed
 from tests.corpus.model import SECRET, Case, Row, loaded, refused, row, table
 
-TITLED = ("csv", "multi", "fixed", "xlsx", "xls", "ods", "csv.zip")
+TITLED = ("csv", "multi", "fixed", "xlsx", "xls", "ods")
 GROUPS = ("人员", "", "", "居住", "", "")
 TRAILER = r"^合计[:：]?(\d+)"
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import SimpleQueue
-from typing import Any
 
 import duckdb
 import pytest
@@ -18,21 +17,13 @@ import pytest
 from pipelines import steps
 from tests.corpus import Case, cases
 from tests.corpus.bench import DATASET, Bench, Outcome, write
+from tests.corpus.extracting import warm
 from tests.corpus.forms import FORMS
 from tests.corpus.model import SECRET
 from tests.corpus.traits import core
 from tests.support import REPOSITORY, RESIDENCE, desk, project
 
 CASES = cases()
-# Cases whose outcome is not yet the expected one, each with its cause.
-OPEN = {
-    "csv-rows_above_header": "rows above the header count as header lines: good rows vanish",
-    "xlsx-rows_above_header": "the same in sheets",
-    "csv-header_below_all_rows": "the same: nothing is loaded, nothing is said",
-    "csv-utf_16_cut_in_a_character": "an odd number of bytes in UTF-16",
-    "csv-utf_16_without_one_byte": "everything below a lost byte becomes one bad line, however many rows it was",
-    "csv-damaged_utf_8_of_few_han": "one damaged byte makes a file of few Han characters GB 18030, and its other rows mojibake",
-}
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +31,7 @@ def outcomes(request, tmp_path_factory) -> Iterator[dict[str, Future]]:
     """Case id → what came of it, for the cases that pytest selected."""
     wanted = [item.callspec.params["case"] for item in request.session.items if "case" in getattr(getattr(item, "callspec", None), "params", {})]
     with ExitStack() as stack:
+        stack.enter_context(warm(2))
         benches: SimpleQueue[Bench] = SimpleQueue()
         for n in range(2):
             benches.put(Bench(tmp_path_factory.mktemp(f"corpus{n}"), stack))
@@ -56,11 +48,7 @@ def outcomes(request, tmp_path_factory) -> Iterator[dict[str, Future]]:
         pool.shutdown(cancel_futures=True)
 
 
-def _marked(case: Case) -> Any:
-    return pytest.param(case, id=case.id, marks=[pytest.mark.xfail(reason=OPEN[case.id], strict=True)] if case.id in OPEN else [])
-
-
-@pytest.mark.parametrize("case", map(_marked, CASES))
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_every_file_ends_as_expected(outcomes, case):
     got = outcomes[case.id].result()
     assert (got.outcome, got.code) == (case.outcome, case.code), got.message or got.bad
@@ -90,7 +78,7 @@ def test_every_reason_code_is_reached():
     source = "".join(p.read_text(encoding="utf-8") for p in sorted((REPOSITORY / "pipelines").rglob("*.py")))
     codes = set(re.findall(r'Refused\(\s*"(\w+)"', source)) | {"missing_column", "ambiguous_column"}
     assert len(codes) >= 24
-    assert codes - ELSEWHERE == {c.code for c in CASES if c.code and c.id not in OPEN}
+    assert codes - ELSEWHERE == {c.code for c in CASES if c.code}
     reasons = {rule.removeprefix("line.") for c in CASES for _, rules in c.bad for rule in rules if rule.startswith("line.")}
     assert reasons == {"width", "quote", "encoding", "nul", "cut", "json", "repeat"}
 
