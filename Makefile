@@ -27,7 +27,7 @@ run: $(INSTALLED) $(SAMPLE)
 	done; exit $$status
 
 test: $(INSTALLED)
-	$(LAKE_PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(LAKE_PYTHON) -m pytest -n $(WORKERS) --no-loadscope-reorder $(ARGS)
 
 # REAL names the folder with real public data, which is never part of this repository.
 test-real: $(INSTALLED)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from pipelines import landing, steps
 from pipelines.contract import datasets
@@ -21,7 +22,7 @@ from tests.support import desk
 os.environ.setdefault("LAKE_SETTLE_SECONDS", "0")
 
 PERSONS = 6_000
-SPREAD = ("test_corpus.py",)      # many equal tests: any worker takes any of them
+LOOK_AT_SAMPLE = ("test_docs.py", "test_engines.py", "test_leaks.py", "test_truth.py")
 BATCH_DATE = "2026-11-01"
 
 
@@ -79,11 +80,14 @@ def run(tmp_path_factory) -> Run:
     return Run(at, Path(made.truth), outcomes, root / "staged")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers, tests of one file stay together, and so do all that look at the sample: it is made once."""
-    for item in items:
-        if "run" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("sample"))
-        elif item.path.name not in SPREAD:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+class Sharing(LoadScopeScheduling):
+    """Tests of one file stay together, and so do all files that look at the sample: it is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = nodeid.partition("::")[0].rpartition("/")[2]
+        return "sample" if name in LOOK_AT_SAMPLE else name
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Sharing:
+    """How tests go to workers."""
+    return Sharing(config, log)

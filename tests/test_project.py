@@ -14,6 +14,7 @@ from pipelines import compiler, masks, steps
 from pipelines.check import check
 from pipelines.contract import datasets
 from pipelines.settings import Project, WrongUse
+from tests.conftest import LOOK_AT_SAMPLE
 from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
 
 
@@ -138,3 +139,8 @@ def test_contracts_stay_short():
     for found in datasets(Project(REPOSITORY)):
         lines = len([line for line in found.path.read_text().splitlines() if line.strip()])
         assert lines <= 28 + 12 * len(found.sources) + len(found.columns), (found.id, lines)
+
+
+def test_files_that_look_at_the_sample_share_a_worker(request):
+    looking = {item.path.name for item in request.session.items if "run" in item.fixturenames}
+    assert looking <= set(LOOK_AT_SAMPLE)

@@ -236,8 +236,8 @@ def written(draw: Callable[..., Any]) -> Written:
     width = draw(st.integers(2, 5))
     rows = draw(st.lists(st.lists(REAL, min_size=width - 1, max_size=width - 1), min_size=3, max_size=14))
     rows = [[f"{n}", *r] for n, r in enumerate(rows)]
-    end, codec = draw(st.sampled_from(["\n", "\r\n"])), draw(st.sampled_from(["utf-8", "gb18030"]))
-    declared = draw(st.booleans())
+    end, declared = draw(st.sampled_from(["\n", "\r\n"])), draw(st.booleans())
+    codec = draw(st.sampled_from(["utf-8", "gb18030", "utf-16-le"] if form in ("csv", "all") else ["utf-8", "gb18030"]))
     return _FORMS[form](rows, end, codec, declared)
 
 
@@ -248,7 +248,8 @@ def _delimited(rows: list[list[str]], end: str, codec: str, declared: bool, **di
         return out.getvalue().encode(codec)
 
     options = {"delimiter": dialect.get("delimiter", ","), "quote": '"'} | ({"escape": "\\"} if "escapechar" in dialect else {}) if declared or "escapechar" in dialect else {}
-    return Written([line(header_of(rows)), *map(line, rows)], rows, options | {"encoding": codec if declared or codec == "gb18030" else "auto"})
+    options["encoding"] = codec if declared and codec != "utf-16-le" or codec == "gb18030" else "auto"
+    return Written([line(header_of(rows)), *map(line, rows)], rows, options, b"\xff\xfe" if codec == "utf-16-le" else b"")
 
 
 def _by_hand(rows: list[list[str]], end: str, codec: str, declared: bool) -> Written:
@@ -288,9 +289,9 @@ def edited(file: Written, kind: str, at: float, byte: int) -> tuple[bytes, int]:
 
 def touched(file: Written, place: int) -> set[int]:
     """Rows (-1: the header) that hold the byte or stand next to it: an edit of a line end joins two."""
-    found, start = set(), len(file.mark)
+    found, start, near = set(), len(file.mark), 2 if file.mark else 1
     for number, part in enumerate(file.parts, -1):
-        if start - 1 <= place <= start + len(part):
+        if start - near <= place <= start + len(part):
             found.add(number)
         start += len(part)
     return found
@@ -330,7 +331,7 @@ def test_one_changed_byte_costs_no_other_row(bench, file, kind, at, byte):
 
 def check(file: Written, content: bytes, hurt: set[int], got: Any) -> None:
     """Every row that the change did not touch is read unchanged or listed, and nothing else came up."""
-    text = content.decode("latin-1")
+    text = content.decode("utf-16-le" if file.mark else "latin-1", "replace")
     width = len(file.rows[0])
     whole = [(n, r) for n, r in enumerate(as_read(file.rows, text)) if n not in hurt]
     found = in_order(got)
