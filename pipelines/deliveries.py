@@ -257,4 +257,3 @@ def _numbers(numbers: list[int], of: int) -> str:
         return "files that have not come"
     more = f" and {len(numbers) - _LISTED} more" if len(numbers) > _LISTED else ""
     return f"file {', '.join(map(str, numbers[:_LISTED]))}{more} of {of} by name order"
-

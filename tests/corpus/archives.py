@@ -93,5 +93,3 @@ def cases() -> Iterator[Case]:
     yield from _good()
     yield from _broken()
     yield from _hostile()
-
-

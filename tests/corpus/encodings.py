@@ -112,4 +112,3 @@ def cases() -> Iterator[Case]:
     yield from _misread_files()
     yield from _private_use()
     yield from _damaged()
-

@@ -122,5 +122,3 @@ def cases() -> Iterator[Case]:
     yield from _trailers()
     yield from _dialects()
     yield from _fixed_width()
-
-

@@ -98,5 +98,3 @@ def cases() -> Iterator[Case]:
     yield from _xml()
     yield from _dbf()
     yield from _parquet()
-
-
