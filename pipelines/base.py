@@ -33,6 +33,7 @@ from pyiceberg.types import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from pipelines import catalogue
 from pipelines.compiler import Plan
 from pipelines.settings import Lake, WrongUse
 
@@ -56,11 +57,6 @@ def _iceberg_type(physical: str) -> IcebergType:
     return _TYPES[physical]
 
 
-def catalog(lake: Lake) -> SqlCatalog:
-    """The Iceberg catalogue of the lake."""
-    return SqlCatalog("lake", uri=f"sqlite:///{lake.catalog}", warehouse=f"file://{lake.base}")
-
-
 def table(lake: Lake, plan: Plan) -> Table:
     """The dataset's Iceberg table, created or changed to today's contract.
 
@@ -74,13 +70,13 @@ def table(lake: Lake, plan: Plan) -> Table:
     if changed or want.keys() - have.keys():
         with known.transaction() as change:
             _reshape(change, have, want)
-        known = catalog(lake).load_table(known.name())
+        known = catalogue.iceberg(lake).load_table(known.name())
     return known
 
 
 def _known(lake: Lake, plan: Plan) -> tuple[Table, dict[str, IcebergType], dict[str, IcebergType]]:
     """The table, the column types it has and those the contract wants."""
-    found, identifier = catalog(lake), tuple(plan.dataset.id.split("."))
+    found, identifier = catalogue.iceberg(lake), tuple(plan.dataset.id.split("."))
     try:
         known = found.load_table(identifier)
     except NoSuchTableError:

@@ -1,4 +1,4 @@
-"""台账: what happened to every batch, as SQL tables beside the Iceberg catalogue (`catalog.db`).
+"""台账: what happened to every batch, as SQL tables beside the Iceberg catalogue (`pipelines.catalogue`).
 
 Rows hold ids, counts, rule ids and times; never a value, a file name or a person. The ledger is exported to
 Parquet at every release as `governance.*`. One row of `batches` per (batch_id, revision); a state only moves
@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipelines import catalogue
 from pipelines.settings import Lake
 
 meta = sa.MetaData()
@@ -99,11 +100,8 @@ def now() -> str:
 
 
 @lru_cache(maxsize=8)
-def _engine(path: str) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
-    with engine.begin() as con:
-        con.exec_driver_sql("PRAGMA journal_mode=WAL")
-    meta.create_all(engine)
+def _prepared(engine: sa.Engine) -> sa.Engine:
+    catalogue.create(engine, meta)
     _add_columns(engine)
     return engine
 
@@ -115,15 +113,16 @@ def _add_columns(engine: sa.Engine) -> None:
         held = {c["name"] for c in inspector.get_columns(table.name)}
         for column in table.c:
             if column.name not in held:
+                quoted = engine.dialect.identifier_preparer.format_column(column)
                 with engine.begin() as con:
-                    con.execute(sa.DDL(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {column.type.compile(engine.dialect)}"))
+                    con.execute(sa.DDL(f"ALTER TABLE {table.name} ADD COLUMN {quoted} {column.type.compile(engine.dialect)}"))
 
 
 class Ledger:
     """Reads and writes the tables above."""
 
     def __init__(self, lake: Lake):
-        self.engine = _engine(str(lake.catalog))
+        self.engine = _prepared(catalogue.engine(lake))
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:

@@ -1,39 +1,92 @@
-"""One writer per dataset: an OS lock on `locks/<name>.lock`, held by command line and task alike.
+"""One writer per dataset, held by command line and task alike; a process that dies frees what it held.
 
-A process that dies frees its lock. Locks are advisory and local: they order the writers of one machine.
+With a SQLite catalogue, one machine writes: an OS lock on `locks/<name>.lock`. With PostgreSQL, several may: a
+session's advisory lock there, on a connection of its own (no transaction pooler between). A lock lost with its
+connection is noticed by `confirm`, before anything is made visible.
 """
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipelines.settings import Lake, WrongUse
+import sqlalchemy as sa
+
+from pipelines import catalogue
+from pipelines.settings import SQLITE, Lake, WrongUse
 
 WAIT_SECONDS = 600
 _POLL_SECONDS = 0.2
+_held: dict[tuple[str, str], sa.Connection] = {}
+
+
+class LockLost(Exception):
+    """The database ended the connection that held a writer's lock: another writer may be at work."""
 
 
 @contextmanager
-def writer(lake: Lake, name: str, wait: float = WAIT_SECONDS) -> Iterator[None]:
+def writer(lake: Lake, name: str, wait: float | None = None) -> Iterator[None]:
     """Hold the writer's lock called `name`.
 
     Args:
-        wait: seconds to wait for another writer.
+        wait: seconds to wait for another writer (default WAIT_SECONDS).
 
     Raises:
         WrongUse: another writer still holds it after `wait` seconds.
     """
-    path = lake.locks / f"{name}.lock"
+    held = _file(lake, name) if lake.catalogue == SQLITE else _session(lake, name)
+    with _patiently(held, name, WAIT_SECONDS if wait is None else wait):
+        yield
+
+
+def confirm(lake: Lake) -> None:
+    """Raise LockLost when a lock that this process holds over the lake is gone; OS locks are never lost."""
+    for (home, name), con in list(_held.items()):
+        if home == str(lake.home):
+            try:
+                con.execute(sa.text("SELECT 1"))
+            except sa.exc.DBAPIError:
+                raise LockLost(f"The connection that held the writer's lock {name} was ended. Nothing was made visible. Run the command again.") from None
+
+
+@contextmanager
+def _patiently(attempts: Iterator[bool], name: str, wait: float) -> Iterator[None]:
+    """Take the lock that `attempts` tries for, and let it go at the end."""
     end = time.monotonic() + wait
-    with open(path, "w") as file:
+    try:
+        while not next(attempts):
+            if time.monotonic() > end:
+                raise WrongUse(f"{name}: another process has been writing for {wait:.0f} s. Wait for it, or stop it.")
+            time.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        attempts.close()
+
+
+def _file(lake: Lake, name: str) -> Iterator[bool]:
+    """Try for the OS lock, again at every step; closing frees it."""
+    with open(lake.locks / f"{name}.lock", "w") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
             except BlockingIOError:
-                if time.monotonic() > end:
-                    raise WrongUse(f"{name}: another process has been writing for {wait:.0f} s. Wait for it, or stop it.") from None
-                time.sleep(_POLL_SECONDS)
-        yield
+                yield False
+            else:
+                yield True
+
+
+def _session(lake: Lake, name: str) -> Iterator[bool]:
+    """Try for the advisory lock, again at every step; closing frees it."""
+    key = int.from_bytes(hashlib.sha256(f"{lake.schema}/{name}".encode()).digest()[:8], "big", signed=True)
+    con = catalogue.engine(lake).execution_options(isolation_level="AUTOCOMMIT").connect()
+    con.detach()     # never back into the pool: closing it ends the session and its lock
+    try:
+        while not con.execute(sa.select(sa.func.pg_try_advisory_lock(key))).scalar_one():
+            yield False
+        _held[str(lake.home), name] = con
+        yield True
+    finally:
+        _held.pop((str(lake.home), name), None)
+        con.close()

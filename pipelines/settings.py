@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PRIVATE = ("landing", "staging", "base", "current", "quarantine", "keys", "locks")
 SHARED = ("inbox", "releases", "reports", "outbox")
 FORMAT = 1
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 
 class WrongUse(Exception):
@@ -80,6 +84,8 @@ class Lake:
         made = json.loads(mark.read_text())
         if made["format"] > FORMAT:
             raise WrongUse(f"{root} has lake format {made['format']}; this program knows {FORMAT}. Upgrade the program.")
+        if "id" not in made:      # made before lakes had one
+            lake.mark(id=secrets.token_hex(6))
         if made["home"] != str(root):
             raise WrongUse(
                 f"This lake was made at {made['home']} and its tables hold that path. "
@@ -93,14 +99,41 @@ class Lake:
             (self.home / name).mkdir(exist_ok=True)
         for name in PRIVATE:
             (self.home / name).chmod(0o700)
-        beside = mark.with_suffix(f".{os.getpid()}")
-        beside.write_text(json.dumps({"format": FORMAT, "home": str(self.home)}))
-        os.replace(beside, mark)
+        kind = POSTGRESQL if os.environ.get("LAKE_CATALOG") else SQLITE
+        beside = self._beside(format=FORMAT, home=str(self.home), id=secrets.token_hex(6), catalogue=kind)
+        with suppress(FileExistsError):     # another process made the lake at this moment
+            os.link(beside, mark)
+        beside.unlink()
+
+    def mark(self, **values: Any) -> None:
+        """Change what `lake.json` says of the lake."""
+        os.replace(self._beside(**self._marked() | values), self.home / "lake.json")
+
+    def _beside(self, **values: Any) -> Path:
+        beside = self.home / f"lake.{os.getpid()}"
+        with open(beside, "w") as out:
+            json.dump(values, out)
+            out.flush()
+            os.fsync(out.fileno())
+        return beside
 
     def __getattr__(self, name: str) -> Path:
         if name in PRIVATE + SHARED:
             return self.home / name
         raise AttributeError(name)
+
+    def _marked(self) -> dict[str, Any]:
+        return json.loads((self.home / "lake.json").read_text())
+
+    @property
+    def catalogue(self) -> str:
+        """Which database holds the catalogue and the ledger: `sqlite` or `postgresql`."""
+        return self._marked().get("catalogue", SQLITE)
+
+    @property
+    def schema(self) -> str:
+        """The lake's own schema in a PostgreSQL catalogue."""
+        return f"lake_{self._marked()['id']}"
 
     @property
     def catalog(self) -> Path:

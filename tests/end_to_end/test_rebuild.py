@@ -4,7 +4,7 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from pipelines import base, steps
+from pipelines import base, catalogue, steps
 from pipelines.rebuild import rebuild
 from pipelines.settings import WrongUse
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
@@ -44,7 +44,7 @@ def _statuses(made) -> list[tuple]:
 
 
 def _schema(made) -> str:
-    return str(base.catalog(made.lake).load_table(("population", "residence")).schema())
+    return str(catalogue.iceberg(made.lake).load_table(("population", "residence")).schema())
 
 
 def test_a_changed_type_asks_for_a_rebuild_and_the_rebuild_gives_it(at, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from pyiceberg.exceptions import NoSuchTableError
 
-from pipelines import base, ledger as tables, pages, published, steps
+from pipelines import base, catalogue, ledger as tables, pages, published, steps
 from pipelines.current import Current
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
 
@@ -167,7 +167,7 @@ class Replays:
             for table in tables.TABLES.values():
                 con.execute(table.delete())
         with contextlib.suppress(NoSuchTableError):
-            base.catalog(lake).drop_table(("population", "residence"))
+            catalogue.iceberg(lake).drop_table(("population", "residence"))
         for folder in (lake.landing, lake.staging, lake.base, lake.quarantine, lake.releases):
             for path in folder.iterdir():
                 shutil.rmtree(path)
