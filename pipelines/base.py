@@ -1,20 +1,23 @@
-"""基础库: accepted row versions, append-only; one Iceberg table per dataset, identity partition `_batch`.
+"""基础库: accepted row versions, append-only; one Iceberg table per dataset, identity partition `_segment`.
 
-Files live under base/<dataset>/<batch_id>~r<revision>/. Accepting a batch moves its staged files there and commits
-them in one transaction that also drops what an earlier revision left, so a re-run ends in the same rows. A kill
-before the commit leaves files no snapshot names; the next accept of that batch replaces them.
+A segment is one batch, base/<dataset>/data/<batch_id>~r<revision>/, or the baseline that old batches were folded into,
+…/baseline~<day>~<mark>/. Accepting a batch moves its staged files there and commits them in one transaction that also
+drops what an earlier revision left, so a re-run ends in the same rows. A kill before the commit leaves files no
+snapshot names; `sweep` removes what neither the table nor a kept release names.
 """
 from __future__ import annotations
 
-import os
+import json
+import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
-from pyiceberg.expressions import EqualTo, In
+from pyiceberg.expressions import In
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table, Transaction
@@ -33,21 +36,45 @@ from pyiceberg.types import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from pipelines import catalogue
-from pipelines.compiler import Plan
+from pipelines import catalogue, durable, locks
+from pipelines.compiler import SEGMENT, Plan
 from pipelines.settings import Lake, WrongUse
 
+BASELINE, FOLDED = "baseline~", "lake_folded"     # name of a baseline's segment; key of what its file says it folded
 _TYPES = {"VARCHAR": StringType(), "DATE": DateType(), "BOOLEAN": BooleanType(), "INTEGER": IntegerType(),
           "SMALLINT": IntegerType(), "BIGINT": LongType(), "DOUBLE": DoubleType(), "TIMESTAMP": TimestampType()}
 
 
 @dataclass(frozen=True)
 class Version:
-    """The files of one accepted batch."""
+    """The files of one segment and the (batch_id, revision)s whose rows it holds or held.
 
-    batch_id: str
+    `before`: of a baseline, the first batch date that is not folded.
+    """
+
+    segment: str
     files: tuple[str, ...]
     rows: int
+    batches: tuple[tuple[str, int], ...]
+    before: str | None = None
+
+
+@dataclass(frozen=True)
+class State:
+    """What the table holds: its snapshot (None: nothing was ever committed) and its segments by name."""
+
+    snapshot: int | None
+    segments: dict[str, Version]
+
+    @property
+    def batches(self) -> dict[str, int]:
+        """batch_id → revision of every accepted batch."""
+        return dict(b for v in self.segments.values() for b in v.batches)
+
+    @property
+    def before(self) -> str:
+        """Batches dated before this day are folded; "" when none is."""
+        return max((v.before for v in self.segments.values() if v.before), default="")
 
 
 def _iceberg_type(physical: str) -> IcebergType:
@@ -81,7 +108,7 @@ def _known(lake: Lake, plan: Plan) -> tuple[Table, dict[str, IcebergType], dict[
         known = found.load_table(identifier)
     except NoSuchTableError:
         known = _create(found, identifier, plan, lake)
-    return known, {f.name: f.field_type for f in known.schema().fields}, {n: _iceberg_type(t) for n, t in plan.physical()}
+    return known, {f.name: f.field_type for f in known.schema().fields}, {n: _iceberg_type(t) for n, t in plan.stored()}
 
 
 def _retyped(have: dict[str, IcebergType], want: dict[str, IcebergType]) -> list[str]:
@@ -102,9 +129,9 @@ def _reshape(change: Transaction, have: dict[str, IcebergType], want: dict[str, 
 
 
 def _create(found: SqlCatalog, identifier: tuple[str, ...], plan: Plan, lake: Lake) -> Table:
-    fields = [NestedField(i, n, _iceberg_type(t), required=False) for i, (n, t) in enumerate(plan.physical(), 1)]
-    batch = next(f.field_id for f in fields if f.name == "_batch")
-    spec = PartitionSpec(PartitionField(source_id=batch, field_id=1000, transform=IdentityTransform(), name="_batch"))
+    fields = [NestedField(i, n, _iceberg_type(t), required=False) for i, (n, t) in enumerate(plan.stored(), 1)]
+    segment = next(f.field_id for f in fields if f.name == SEGMENT)
+    spec = PartitionSpec(PartitionField(source_id=segment, field_id=1000, transform=IdentityTransform(), name=SEGMENT))
     try:
         found.create_namespace(identifier[0])
     except (NamespaceAlreadyExistsError, IntegrityError):
@@ -126,13 +153,28 @@ def accept(lake: Lake, plan: Plan, batch_id: str, revision: int, staged: Path) -
     Args:
         staged: the folder that holds `accepted/*.parquet`; it is moved into base.
     """
-    target = lake.base / plan.dataset.id / "data" / f"{batch_id}~r{revision}"
-    known = table(lake, plan)
-    files = _move(staged, target)
-    earlier = any(known.scan(EqualTo("_batch", batch_id)).plan_files())
+    known, data = table(lake, plan), _data(lake, plan)
+    note = staged / "segment.txt"      # a kill after the move must find the same place again
+    if not note.exists():
+        target = data / f"{batch_id}~r{revision}"
+        if str(target) in _named(known):      # by an earlier commit or a kept release: never written over
+            target = target.with_name(f"{target.name}~{secrets.token_hex(4)}")
+        durable.write(note, target.name)
+    return _exchange(lake, known, [batch_id], _move(staged, data / note.read_text()))
+
+
+def exchange(lake: Lake, plan: Plan, drop: Iterable[str], folder: Path) -> int:
+    """Put the files of `folder`, which lies in the table's data folder, in the place of some segments; returns the snapshot id."""
+    return _exchange(lake, table(lake, plan), drop, sorted(str(p) for p in folder.glob("*.parquet")))
+
+
+def _exchange(lake: Lake, known: Table, drop: Iterable[str], files: list[str]) -> int:
+    listed = sorted(drop)
+    earlier = any(known.scan(In(SEGMENT, listed)).plan_files())
+    locks.confirm(lake)
     with known.transaction() as change:
         if earlier:
-            change.delete(EqualTo("_batch", batch_id))
+            change.delete(In(SEGMENT, listed))
         change.add_files(files, check_duplicate_files=False)
     return known.current_snapshot().snapshot_id
 
@@ -146,10 +188,11 @@ class Replacement:
 
     def __init__(self, lake: Lake, plan: Plan, batch_ids: Iterable[str]):
         known, have, want = _known(lake, plan)
-        self._change = known.transaction()
-        self._folder = lake.base / plan.dataset.id / "data"
-        self.retyped = _retyped(have, want)
-        others = {task.file.partition[0] for task in known.scan().plan_files()} - set(batch_ids)
+        self._lake, self._change = lake, known.transaction()
+        self._folder, self._segments = _data(lake, plan), segments(known)
+        self.before = State(None, self._segments).before
+        self.retyped, given = _retyped(have, want), set(batch_ids)
+        others = {s for s, v in self._segments.items() if not {b for b, _ in v.batches} <= given}
         if self.retyped and others:
             raise WrongUse(f"{plan.dataset.id}: the contract changes the type of {', '.join(self.retyped)}, which needs every accepted batch; "
                            f"{len(others)} would be left out. Run: python -m pipelines rebuild {plan.dataset.id}")
@@ -161,13 +204,19 @@ class Replacement:
         """Put the staged files in place of what the table holds of these batches.
 
         Args:
-            staged: batch_id → (revision, staged folder).
+            staged: batch_id → (revision, staged folder); of a folded batch only together with all of its baseline.
             mark: distinguishes the new folders from those they replace.
         """
         files = [f for b, (r, path) in sorted(staged.items()) for f in _move(path, self._folder / f"{b}~r{r}~{mark}")]
-        self._change.delete(In("_batch", sorted(staged)))
+        replaced = {s for s, v in self._segments.items() if {b for b, _ in v.batches} <= staged.keys()}
+        locks.confirm(self._lake)
+        self._change.delete(In(SEGMENT, sorted(replaced | staged.keys())))
         self._change.add_files(files, check_duplicate_files=False)
         self._change.commit_transaction()
+
+
+def _data(lake: Lake, plan: Plan) -> Path:
+    return lake.base / plan.dataset.id / "data"
 
 
 def _move(staged: Path, target: Path) -> list[str]:
@@ -176,23 +225,92 @@ def _move(staged: Path, target: Path) -> list[str]:
     if source.exists():
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(source, target)
+        durable.move(source, target)
     return sorted(str(p) for p in target.glob("*.parquet"))
 
 
+def state(lake: Lake, plan: Plan) -> State:
+    """What the newest snapshot of the table holds."""
+    known = table(lake, plan)
+    snapshot = known.current_snapshot()
+    return State(snapshot.snapshot_id if snapshot else None, segments(known))
+
+
 def versions(lake: Lake, plan: Plan) -> dict[str, Version]:
-    """batch_id → the files that the newest snapshot holds for it."""
-    found: dict[str, list] = {}
-    for task in table(lake, plan).scan().plan_files():
+    """Segment → what the newest snapshot holds of it."""
+    return segments(table(lake, plan))
+
+
+def segments(known: Table) -> dict[str, Version]:
+    """Segment → what the newest snapshot of a loaded table holds of it."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for task in known.scan().plan_files():
         found.setdefault(task.file.partition[0], []).append((task.file.file_path.removeprefix("file://"), task.file.record_count))
-    return {b: Version(b, tuple(sorted(p for p, _ in files)), sum(n for _, n in files)) for b, files in found.items()}
+    return {s: _version(s, tuple(sorted(p for p, _ in files)), sum(n for _, n in files)) for s, files in found.items()}
 
 
-def sweep(lake: Lake, plan: Plan) -> int:
-    """Remove data folders that no current snapshot names (left by a kill or a replaced revision); returns how many."""
-    named = {str(Path(f).parent) for v in versions(lake, plan).values() for f in v.files}
-    folder = lake.base / plan.dataset.id / "data"
-    orphans = [p for p in folder.glob("*") if str(p) not in named] if folder.exists() else []
-    for orphan in orphans:
+def _version(segment: str, files: tuple[str, ...], rows: int) -> Version:
+    """A batch's revision stands in the name of its folder; what a baseline folded, in its file."""
+    if not segment.startswith(BASELINE):
+        revision = int(Path(files[0]).parent.name.split("~r", 1)[1].partition("~")[0])
+        return Version(segment, files, rows, ((segment, revision),))
+    folded = json.loads(pq.read_metadata(files[0]).metadata[FOLDED.encode()])
+    return Version(segment, files, rows, tuple((b, r) for b, r in folded["batches"]), folded["before"])
+
+
+def data_files(known: Table, snapshots: Iterable[int] | None = None) -> set[str]:
+    """The data files that some snapshots of the table name; all of them by default."""
+    wanted = known.snapshots() if snapshots is None else [s for s in known.snapshots() if s.snapshot_id in snapshots]
+    return {entry.data_file.file_path.removeprefix("file://")
+            for snapshot in wanted for manifest in snapshot.manifests(known.io) for entry in manifest.fetch_manifest_entry(known.io)}
+
+
+def _named(known: Table, snapshots: Iterable[int] | None = None) -> set[str]:
+    """The data folders that some snapshots of the table name; all of them by default."""
+    return {str(Path(f).parent) for f in data_files(known, snapshots)}
+
+
+def sweep(lake: Lake, plan: Plan, pinned: Callable[[], set[int]]) -> list[Path]:
+    """Remove data folders that neither the newest snapshot nor a pinned one names; returns them.
+
+    They are left by a kill, or hold a revision that was replaced.
+
+    Args:
+        pinned: tells the snapshots of kept releases; asked only when something may have to go.
+    """
+    known, folder = table(lake, plan), _data(lake, plan)
+    newest = {str(Path(f).parent) for v in segments(known).values() for f in v.files}
+    unnamed = [p for p in folder.glob("*") if str(p) not in newest] if folder.exists() else []
+    if unnamed:
+        kept = _named(known, pinned())
+        unnamed = [p for p in unnamed if str(p) not in kept]
+    for orphan in unnamed:
         shutil.rmtree(orphan)
-    return len(orphans)
+    return unnamed
+
+
+def expire(lake: Lake, plan: Plan, pinned: set[int]) -> tuple[int, list[Path]]:
+    """Forget the snapshots that no kept release pins, and remove the metadata files that nothing needs any more.
+
+    Returns:
+        (how many snapshots were forgotten, the files removed).
+    """
+    known = table(lake, plan)
+    newest = known.current_snapshot()
+    old = [s.snapshot_id for s in known.snapshots() if s.snapshot_id not in pinned | {newest.snapshot_id if newest else None}]
+    if old:
+        known.maintenance.expire_snapshots().by_ids(old).commit()
+        known = table(lake, plan)
+    needed = metadata_files(known)
+    unneeded = [p for p in (lake.base / plan.dataset.id / "metadata").glob("*") if str(p) not in needed]
+    for file in unneeded:
+        file.unlink()
+    return len(old), unneeded
+
+
+def metadata_files(known: Table) -> set[str]:
+    """The metadata files that the table needs to be read at any of its snapshots."""
+    found = {known.metadata_location}
+    for snapshot in known.snapshots():
+        found |= {snapshot.manifest_list, *(m.manifest_path for m in snapshot.manifests(known.io))}
+    return {f.removeprefix("file://") for f in found}

@@ -42,6 +42,20 @@ def _engine(url: str, _process: int) -> sa.Engine:
     return found
 
 
+def sqlite(path: Path) -> sa.Engine:
+    """A database file of its own, as backups have it."""
+    return sa.create_engine(f"sqlite:///{path}")
+
+
+def postgresql(lake: Lake, lake_id: str) -> sa.Engine:
+    """The database of the setting, for a lake that is being restored.
+
+    Raises:
+        WrongUse: the setting is no PostgreSQL address.
+    """
+    return _engine(address(os.environ.get(SETTING, ""), f"lake_{lake_id}"), os.getpid())
+
+
 def iceberg(lake: Lake) -> SqlCatalog:
     """The Iceberg catalogue of the lake."""
     return _iceberg(_url(lake), str(lake.base), os.getpid())
@@ -51,6 +65,14 @@ def iceberg(lake: Lake) -> SqlCatalog:
 def _iceberg(url: str, base: str, _process: int) -> SqlCatalog:
     create(_engine(url, _process), SqlCatalogBaseTable.metadata)
     return SqlCatalog("lake", uri=url, warehouse=f"file://{base}", pool_pre_ping="true")
+
+
+def metadata_location(lake: Lake, identifier: tuple[str, ...]) -> str:
+    """Where the newest metadata file of a table is, without reading it."""
+    t = SqlCatalogBaseTable.metadata.tables["iceberg_tables"]
+    with _engine(_url(lake), os.getpid()).connect() as con:
+        return con.execute(sa.select(t.c.metadata_location).where(
+            t.c.table_namespace == ".".join(identifier[:-1]), t.c.table_name == identifier[-1])).scalar_one()
 
 
 def create(found: sa.Engine, tables: sa.MetaData) -> None:
@@ -69,7 +91,7 @@ def _url(lake: Lake) -> str:
     if kind == POSTGRESQL:
         if not wish:
             raise WrongUse(f"The catalogue of this lake is on PostgreSQL. Set {SETTING} to its address (postgresql://user:password@host/database).")
-        return address(wish, lake)
+        return address(wish, lake.schema)
     if wish:
         raise WrongUse(f"{SETTING} is set, but the catalogue of this lake is {lake.catalog.name}. Move it: python -m pipelines catalogue --move. "
                        f"Or unset {SETTING}.")
@@ -77,8 +99,8 @@ def _url(lake: Lake) -> str:
     return f"sqlite:///{lake.catalog}"
 
 
-def address(wish: str, lake: Lake) -> str:
-    """The PostgreSQL address in `wish` with the lake's own schema.
+def address(wish: str, schema: str) -> str:
+    """The PostgreSQL address in `wish`, its names those of `schema`.
 
     Raises:
         WrongUse: it is none.
@@ -89,7 +111,7 @@ def address(wish: str, lake: Lake) -> str:
         url = None
     if url is None or not url.drivername.startswith("postgres"):
         raise WrongUse(f"{SETTING} must be an address such as postgresql://user:password@host/database; without it the catalogue is SQLite.")
-    own = url.set(drivername="postgresql+psycopg").update_query_dict({"options": f"-csearch_path={lake.schema}"})
+    own = url.set(drivername="postgresql+psycopg").update_query_dict({"options": f"-csearch_path={schema}"})
     return own.render_as_string(hide_password=False)
 
 
@@ -133,7 +155,7 @@ def move(lake: Lake) -> dict[str, str]:
     """
     if lake.catalogue == POSTGRESQL:
         raise WrongUse("The catalogue of this lake is on PostgreSQL already.")
-    target = _engine(address(os.environ.get(SETTING, ""), lake), os.getpid())
+    target = _engine(address(os.environ.get(SETTING, ""), lake.schema), os.getpid())
     copy(_engine(f"sqlite:///{lake.catalog}", os.getpid()), target)
     lake.mark(catalogue=POSTGRESQL)
     lake.catalog.rename(lake.catalog.with_suffix(".moved"))

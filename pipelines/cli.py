@@ -93,6 +93,25 @@ def _parser() -> argparse.ArgumentParser:
     reopen.add_argument("month", help="of batch dates, YYYY-MM")
     reopen.add_argument("dataset")
     reopen.add_argument("--reason", required=True, help="why; analysts can read it")
+    withdraw = command("withdraw", _withdraw, "take records out of everything analysts can open, the kept releases included")
+    withdraw.add_argument("dataset")
+    withdraw.add_argument("records", nargs="*", metavar="RECORD", help="key as views show it (_key, person_id), or address batch~r1#file:record")
+    withdraw.add_argument("--basis", default="", help="the legal basis; analysts can read it")
+    withdraw.add_argument("--document", default="", help="number of the decision")
+    withdraw.add_argument("--lift", type=int, metavar="ID", help="instead: take this withdrawal back, for releases from now on")
+    withdraw.add_argument("--reason", default="", help="with --lift: why")
+    maintain = command("maintain", _maintain, "fold old batches, expire snapshots, remove what nothing names")
+    maintain.add_argument("datasets", nargs="*", metavar="DATASET", help="default: all")
+    maintain.add_argument("--fold-before", metavar="DATE", help="fold the batches dated before this day (default: LAKE_FOLD_DAYS before the newest)")
+    command("verify", _verify, "compare every file, reference and row count of the lake with what was put there")
+    backup = command("backup", _backup, "copy the lake of this moment, without its keys")
+    backup.add_argument("place", type=Path, help="a folder on another disk")
+    restore = command("restore", _restore, "make a lake again from a backup, or put single files back")
+    restore.add_argument("place", type=Path, help="the folder of the backups")
+    restore.add_argument("--backup", help="which one (default: the newest)")
+    restore.add_argument("--only", nargs="+", metavar="PATH", help="files of the lake, as verify names them")
+    catalogue = command("catalogue", _catalogue, "say where ledger and catalogue are, or move them to PostgreSQL")
+    catalogue.add_argument("--move", action="store_true", help="copy them to the address in LAKE_CATALOG and use that from now on")
     return parser
 
 
@@ -199,4 +218,63 @@ def _reopen(options: argparse.Namespace) -> int:
     from pipelines.closing import reopen
 
     _print(options, reopen(options.month, options.dataset, options.reason), show.reopened)
+    return DONE
+
+
+def _withdraw(options: argparse.Namespace) -> int:
+    from pipelines.withdrawal import lift, withdraw
+
+    if options.lift is not None:
+        _print(options, lift(options.lift, options.reason), lambda r: f"{r['dataset']}: withdrawal {r['lifted']} is lifted; the next release shows the record.")
+    else:
+        _print(options, withdraw(options.dataset, options.records, options.basis, options.document), show.withdrawn)
+    return DONE
+
+
+def _maintain(options: argparse.Namespace) -> int:
+    from pipelines.maintenance import maintain
+
+    _print(options, maintain(options.datasets, options.fold_before), show.maintained)
+    return DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from pipelines.verify import verify
+
+    found = verify()
+    _print(options, found, show.verified)
+    return HELD if found["findings"] else DONE
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from pipelines.backup import backup
+
+    _print(options, backup(options.place), show.backed_up)
+    return DONE
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from pipelines.backup import restore, restore_files
+    from pipelines.desk import Desk
+    from pipelines.settings import lake_home
+
+    if options.only:
+        found = restore_files(options.place, options.only, options.backup, Desk.open())
+        _print(options, found, lambda r: "\n".join(f"{f['path']} is back, from {f['backup']}" for f in r["restored"]))
+    else:
+        _print(options, restore(options.place, lake_home(), options.backup), show.restored)
+    return DONE
+
+
+def _catalogue(options: argparse.Namespace) -> int:
+    from pipelines import catalogue
+    from pipelines.backup import all_locks
+    from pipelines.desk import Desk
+    from pipelines.settings import Lake
+
+    lake = Lake.open()
+    if options.move:
+        with all_locks(Desk.open(), local=True):
+            catalogue.move(lake)
+    _print(options, catalogue.describe(lake), lambda r: f"{r['kind']}: {r['place']}")
     return DONE

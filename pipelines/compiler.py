@@ -21,6 +21,7 @@ from pipelines.sql import name, text
 
 BITS = 62
 CONFLICT = "key.conflict"
+SEGMENT = "_segment"      # what base replaces as one: a batch, or the baseline it was folded into
 # A label for a code or a slash in a date is another accepted spelling: not standard form, but nothing was repaired.
 SPELLED = ("code", "currency", "date", "end_date", "long_term", "money", "month", "timestamp")
 DELETE_WORDS = ("D", "DELETE", "删除", "3")
@@ -85,6 +86,10 @@ class Plan:
         pseudonyms = [(p, "VARCHAR") for _, p, _ in self.pseudonyms]
         return typed + pseudonyms + [("_key", "VARCHAR"), ("_batch", "VARCHAR"), ("_file", "INTEGER"),
                                      ("_ordinal", "BIGINT"), ("_op", "VARCHAR")]
+
+    def stored(self) -> list[tuple[str, str]]:
+        """`physical` and the segment, as base keeps them."""
+        return [*self.physical(), (SEGMENT, "VARCHAR")]
 
     def reject_masks(self) -> list[int]:
         """Per mask column, the bits whose rules send a row to quarantine."""

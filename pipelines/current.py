@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipelines import keys
-from pipelines.base import Version
+from pipelines import durable, keys
+from pipelines.base import State, Version
 from pipelines.batch import BatchId
 from pipelines.compiler import Plan, digest
 from pipelines.settings import Lake
@@ -32,21 +32,22 @@ class Current:
 
     folder: Path
     facts: dict[str, Any]
+    snapshot: int | None = None     # of base, from which it was derived
 
     @property
     def rows(self) -> Path:
         return self.folder / "rows.parquet"
 
 
-def derive(lake: Lake, plan: Plan, versions: dict[str, Version], quarantine: dict[str, Path]) -> Current:
+def derive(lake: Lake, plan: Plan, state: State, quarantine: dict[str, Path]) -> Current:
     """Derive the dataset's current state.
 
     Args:
         plan: the dataset's plan.
-        versions: batch_id → accepted files, of every accepted batch.
-        quarantine: batch_id → quarantine file, of the same batches.
+        state: what base holds.
+        quarantine: batch_id → quarantine file, of every accepted batch that has one.
     """
-    version = _version(plan, versions)
+    version = _version(plan, state)
     final = lake.current / plan.dataset.id / version
     if not (final / "current.json").exists():
         work = final.with_name(f"{version}.part")
@@ -55,28 +56,28 @@ def derive(lake: Lake, plan: Plan, versions: dict[str, Version], quarantine: dic
         con = connect(temp=work / "scratch")
         try:
             keys.install(con, keys.pseudonym_key(lake))
-            facts = _write(con, plan, versions, quarantine, work)
+            facts = _write(con, plan, state, quarantine, work)
         finally:
             con.close()
         shutil.rmtree(work / "scratch")
-        facts |= {"dataset": plan.dataset.id, "version": version, "batches": sorted(versions),
-                  "as_of": max((BatchId.parse(b).batch_date for b in versions), default=None)}
+        facts |= {"dataset": plan.dataset.id, "version": version, "batches": sorted(state.batches),
+                  "as_of": max((BatchId.parse(b).batch_date for b in state.batches), default=None)}
         (work / "current.json").write_text(json.dumps(facts, ensure_ascii=False))
         shutil.rmtree(final, ignore_errors=True)
-        os.replace(work, final)
-    return Current(final, json.loads((final / "current.json").read_text()))
+        durable.move(work, final)
+    return Current(final, json.loads((final / "current.json").read_text()), state.snapshot)
 
 
-def _version(plan: Plan, versions: dict[str, Version]) -> str:
+def _version(plan: Plan, state: State) -> str:
     """A digest of the files that went in (their folders name batch and revision), the load rules and the columns."""
     d = plan.dataset
     parts = [FORMAT, d.load, d.on_reject, d.key, d.identity, [s.source for s in d.sources], plan.physical(),
-             sorted(f for v in versions.values() for f in v.files)]
+             sorted(f for v in state.segments.values() for f in v.files)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _write(con: duckdb.DuckDBPyConnection, plan: Plan, versions: dict[str, Version], quarantine: dict[str, Path], work: Path) -> dict[str, Any]:
-    _inputs(con, plan, versions, quarantine)
+def _write(con: duckdb.DuckDBPyConnection, plan: Plan, state: State, quarantine: dict[str, Path], work: Path) -> dict[str, Any]:
+    inputs(con, plan, state.segments.values(), quarantine)
     _candidates(con, plan)
     _winners(con, plan.dataset.on_reject == "keep")
     columns = [n for n, _ in plan.physical() if n != "_op"]
@@ -89,11 +90,12 @@ def _write(con: duckdb.DuckDBPyConnection, plan: Plan, versions: dict[str, Versi
     return {"rows": rows, "stale_rows": stale, "disagreements": _disagreements(con, plan)}
 
 
-def _inputs(con: duckdb.DuckDBPyConnection, plan: Plan, versions: dict[str, Version], quarantine: dict[str, Path]) -> None:
-    """Tables `batch` (small) and views `version` (accepted rows) and `rejected` (addresses)."""
+def inputs(con: duckdb.DuckDBPyConnection, plan: Plan, segments: Iterable[Version], quarantine: dict[str, Path]) -> None:
+    """Tables `batch` (small) and views `version` (accepted rows) and `rejected` (addresses) of some segments."""
     rank = {s.source: s.rank for s in plan.dataset.sources}
     con.execute("CREATE TABLE batch(batch_id VARCHAR, source VARCHAR, rank INTEGER, part VARCHAR, batch_date DATE, sequence INTEGER, newest BOOLEAN)")
-    ids = [BatchId.parse(b) for b in versions]
+    segments = list(segments)
+    ids = [BatchId.parse(b) for v in segments for b, _ in v.batches]
     newest = {}
     for b in ids:
         newest[b.stream] = max(newest.get(b.stream, ("", 0)), (b.batch_date, b.sequence))
@@ -101,13 +103,13 @@ def _inputs(con: duckdb.DuckDBPyConnection, plan: Plan, versions: dict[str, Vers
              newest[b.stream] == (b.batch_date, b.sequence)) for b in ids]
     if rows:
         con.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-    files = [f for v in versions.values() for f in v.files]
+    files = [f for v in segments for f in v.files]
     typed = ", ".join(f"NULL::{t} AS {name(n)}" for n, t in plan.physical())
     # Older files lack columns that the contract gained since: the empty branch brings name and type.
     read = f"FROM read_parquet({texts(files)}, union_by_name = true) UNION ALL BY NAME " if files else ""
     con.execute(f"CREATE VIEW version AS SELECT v.*, batch.* FROM (SELECT {names(n for n, _ in plan.physical())} "
                 f"FROM ({read}SELECT {typed} WHERE false)) v JOIN batch ON _batch = batch_id")
-    parts = [f"SELECT {text(b)} AS batch_id, _key, _identity FROM read_parquet({text(q)})" for b, q in quarantine.items() if b in versions]
+    parts = [f"SELECT {text(b)} AS batch_id, _key, _identity FROM read_parquet({text(q)})" for b, q in quarantine.items()]
     empty = "SELECT ''::VARCHAR AS batch_id, ''::VARCHAR AS _key, ''::VARCHAR AS _identity WHERE false"
     con.execute(f"CREATE TABLE rejected AS SELECT r.*, source, part, batch_date, sequence, newest "
                 f"FROM ({' UNION ALL '.join([empty, *parts])}) r JOIN batch USING (batch_id)")

@@ -6,14 +6,13 @@ lacks a comment stops the build, and the file that was there stays.
 """
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipelines import themes
+from pipelines import durable, themes
 from pipelines.settings import WrongUse
 from pipelines.sql import connect, name, text, texts
 
@@ -45,7 +44,7 @@ def build(manifest: dict[str, Any], root: Path, path: Path, mode: int = 0o644) -
     finally:
         con.close()
     beside.chmod(mode)
-    os.replace(beside, path)
+    durable.move(beside, path)
 
 
 def point(source: Path, target: Path) -> None:
@@ -53,7 +52,7 @@ def point(source: Path, target: Path) -> None:
     beside = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, beside)
     shutil.copymode(source, beside)
-    os.replace(beside, target)
+    durable.move(beside, target)
 
 
 def _create(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any], root: Path) -> None:

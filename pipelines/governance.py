@@ -48,6 +48,8 @@ COMMENTS = {
     "lists_hash": ("代码表指纹", "Digest of the code lists"), "load": ("加载方式", "Way of loading: snapshot, upsert or append"),
     "loss_budget": ("允许损失率", "Share of rows that may be lost"),
     "manifest_hash": ("发布清单指纹", "Digest of the release manifest"), "mask": ("脱敏方式", "Mask"),
+    "basis": ("法律依据", "Legal basis"), "document": ("文号", "Number of the decision"), "withdrawn_at": ("撤回时间", "Time of the withdrawal"),
+    "releases": ("涉及发布数", "Releases that were changed"), "lifted_at": ("解除时间", "Time it was lifted"), "lifted_reason": ("解除原因", "Why it was lifted"),
     "message": ("说明", "What is the matter and what to do"), "seen_at": ("查看时间", "Time of the last look"),
     "mask_words": ("脱敏说明", "What the mask does"), "month": ("报送月份", "Month of batch dates"), "name": ("名称", "Name"), "name_en": ("英文名称", "English name"),
     "changes": ("阈值变更记录", "Changes of the threshold: day, value, reason"), "why": ("规则依据", "Why the rule must hold"),
@@ -103,7 +105,8 @@ def _of_ledger(table: sa.Table, without: tuple[str, ...] = ()) -> tuple[tuple[st
 
 
 LEDGER = {"batches": tables.batches, "files": tables.files, "steps": tables.steps, "rule_results": tables.rule_results, "rule_counts": tables.rule_counts,
-          "releases": tables.releases, "release_datasets": tables.release_datasets, "closings": tables.closings, "inbox": tables.inbox}
+          "releases": tables.releases, "release_datasets": tables.release_datasets, "closings": tables.closings, "inbox": tables.inbox,
+          "withdrawals": tables.withdrawals}
 TABLES = {
     "datasets": Table("数据资源目录：政务数据共享条例第十三条九要素和现状", "Catalogue of datasets: the nine statutory elements and the present state", _columns(
         "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
@@ -124,15 +127,17 @@ TABLES = {
     "releases": Table("历次发布", "Releases", _of_ledger(tables.releases)),
     "release_datasets": Table("每次发布的数据版本", "Versions of the datasets in each release", _of_ledger(tables.release_datasets)),
     "closings": Table("关账：哪些月份已关账，以哪次发布为准", "Closed months: which release each stands for", _of_ledger(tables.closings, ("id",))),
+    "withdrawals": Table("撤回：不再发布的记录数、依据和文号", "Withdrawn records: dataset, legal basis and decision", _of_ledger(tables.withdrawals, ("id", "key"))),
     "inbox": Table("收件箱中未接收的文件：原因和处理办法", "What is left in the inbox: why, and what to do", _of_ledger(tables.inbox)),
 }
 
 
 def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: dict[str, Plan], ledger: Ledger,
-           manifest: dict[str, Any], folder: Path) -> dict[str, Path]:
+           manifest: dict[str, Any], folder: Path, withdrawn: dict[str, list[str]]) -> dict[str, Path]:
     """Write every governance table into `folder`; returns table → file.
 
     Args:
+        withdrawn: dataset → keys of records whose pseudonym is not shown in `quarantine` either.
         manifest: the release being made; its own rows are added to `releases` and `release_datasets`.
     """
     lists = reference.lists(project)
@@ -152,7 +157,7 @@ def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: 
     files = {table: folder / f"{table}.parquet" for table in TABLES}
     for table, found in rows.items():
         _write(con, TABLES[table], found, files[table])
-    _write_quarantine(con, lake, plans, rows["batches"], files["quarantine"])
+    _write_quarantine(con, lake, plans, rows["batches"], files["quarantine"], withdrawn)
     return files
 
 
@@ -178,7 +183,8 @@ def _write(con: duckdb.DuckDBPyConnection, table: Table, rows: Iterable[dict[str
     con.unregister("exported")
 
 
-def _write_quarantine(con: duckdb.DuckDBPyConnection, lake: Lake, plans: dict[str, Plan], batches: list[dict[str, Any]], file: Path) -> None:
+def _write_quarantine(con: duckdb.DuckDBPyConnection, lake: Lake, plans: dict[str, Plan], batches: list[dict[str, Any]], file: Path,
+                      withdrawn: dict[str, list[str]]) -> None:
     """The rejected rows of accepted batches. `_key` is shown where it is the pseudonym of a person, by which views join."""
     parts = [f"SELECT {', '.join(f'NULL::{kind} AS {name(n)}' for n, kind in TABLES['quarantine'].columns)} WHERE false"]
     for dataset, plan in plans.items():
@@ -190,7 +196,8 @@ def _write_quarantine(con: duckdb.DuckDBPyConnection, lake: Lake, plans: dict[st
         parts.append(f"""
             SELECT {text(dataset)}, key || '#' || _file || ':' || _ordinal, regexp_extract(key, '^(.*)~r[0-9]+$', 1),
                 regexp_extract(key, '~r([0-9]+)$', 1)::INTEGER, _file, _ordinal, rules, region, {person}
-            FROM (SELECT *, parse_filename(filename, true) AS key FROM read_parquet({texts(files)}, filename = true))""")
+            FROM (SELECT *, parse_filename(filename, true) AS key FROM read_parquet({texts(files)}, filename = true))
+            WHERE _key IS NULL OR _key NOT IN (SELECT unnest({texts(withdrawn.get(dataset, []))}::VARCHAR[]))""")
     con.execute(f"COPY ({' UNION ALL '.join(parts)}) TO {text(file)} (FORMAT parquet, COMPRESSION zstd)")
 
 

@@ -91,6 +91,23 @@ inbox = sa.Table(
     sa.Column("batch_date", _text, primary_key=True), sa.Column("code", _text, primary_key=True),
     sa.Column("files", _int, nullable=False), sa.Column("message", _text, nullable=False), sa.Column("seen_at", _text, nullable=False),
 )
+objects = sa.Table(
+    "ledger_objects", meta,
+    sa.Column("path", _text, primary_key=True), sa.Column("sha256", _text, nullable=False), sa.Column("bytes", _int, nullable=False),
+    sa.Column("entered_at", _text, nullable=False),
+)
+backups = sa.Table(
+    "ledger_backups", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("name", _text, nullable=False), sa.Column("place", _text, nullable=False),
+    sa.Column("made_at", _text, nullable=False), sa.Column("files", _int, nullable=False), sa.Column("bytes", _int, nullable=False),
+)
+withdrawals = sa.Table(
+    "ledger_withdrawals", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("dataset", _text, nullable=False),
+    sa.Column("key", _text, nullable=False), sa.Column("basis", _text, nullable=False), sa.Column("document", _text, nullable=False),
+    sa.Column("withdrawn_at", _text, nullable=False), sa.Column("state", _text, nullable=False), sa.Column("rows", _int), sa.Column("releases", _int),
+    sa.Column("lifted_at", _text), sa.Column("lifted_reason", _text),
+)
 TABLES = {t.name.removeprefix("ledger_"): t for t in meta.sorted_tables}
 
 
@@ -164,6 +181,12 @@ class Ledger:
         with self.engine.begin() as con:
             con.execute(batches.update().where(
                 batches.c.batch_id == batch_id, batches.c.revision == revision).values(**values))
+
+    def unfold(self, dataset: str, decided_by: str) -> None:
+        """Give batches that were held because of a baseline back to the gate."""
+        with self.engine.begin() as con:
+            con.execute(batches.update().where(batches.c.dataset == dataset, batches.c.state == "held", batches.c.decided_by == decided_by)
+                        .values(state="staged", reason=None, decided_at=None, decided_by=None))
 
     def replace_files(self, batch_id: str, revision: int, found: list[dict[str, Any]]) -> None:
         """Store what was found of each file of one batch, in place of earlier findings."""

@@ -22,21 +22,26 @@ _POLL_SECONDS = 0.2
 _held: dict[tuple[str, str], sa.Connection] = {}
 
 
+class Busy(WrongUse):
+    """Another writer holds the lock."""
+
+
 class LockLost(Exception):
     """The database ended the connection that held a writer's lock: another writer may be at work."""
 
 
 @contextmanager
-def writer(lake: Lake, name: str, wait: float | None = None) -> Iterator[None]:
+def writer(lake: Lake, name: str, wait: float | None = None, local: bool = False) -> Iterator[None]:
     """Hold the writer's lock called `name`.
 
     Args:
         wait: seconds to wait for another writer (default WAIT_SECONDS).
+        local: the OS lock, although the setting names PostgreSQL.
 
     Raises:
-        WrongUse: another writer still holds it after `wait` seconds.
+        Busy: another writer still holds it after `wait` seconds.
     """
-    held = _file(lake, name) if lake.catalogue == SQLITE else _session(lake, name)
+    held = _file(lake, name) if local or lake.catalogue == SQLITE else _session(lake, name)
     with _patiently(held, name, WAIT_SECONDS if wait is None else wait):
         yield
 
@@ -58,7 +63,7 @@ def _patiently(attempts: Iterator[bool], name: str, wait: float) -> Iterator[Non
     try:
         while not next(attempts):
             if time.monotonic() > end:
-                raise WrongUse(f"{name}: another process has been writing for {wait:.0f} s. Wait for it, or stop it.")
+                raise Busy(f"{name}: another process has been writing for {wait:.0f} s. Wait for it, or stop it.")
             time.sleep(_POLL_SECONDS)
         yield
     finally:

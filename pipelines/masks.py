@@ -66,6 +66,7 @@ _PERSONAL = {
     **dict.fromkeys(_IDENTIFIERS + ("opaque_id",), "pseudonym"), **dict.fromkeys(_DATES, "year"), **dict.fromkeys(_DIVISIONS, "county"),
     **dict.fromkeys(_WORDS + ("person_name", "mobile", "phone", "address", "document_no", "postal_code"), "omit"),
 }
+_KEY = ("_key", "VARCHAR", "记录假名", "Pseudonym of the record, the same in every release")
 LINEAGE = (("_source", "VARCHAR", "数源部门（报送渠道）", "Source the row comes from"),
            ("_batch", "VARCHAR", "报送批次", "Batch the row comes from"),
            ("_stale_since", "DATE", "自该批次起更正行被隔离，本行为此前值", "Kept from before: newer submissions of this row are in quarantine since"))
@@ -112,7 +113,16 @@ def mask_of(plan: Plan, column: Column) -> str:
 def published(plan: Plan) -> tuple[PublishedColumn, ...]:
     """The columns analysts get, in declared order, then where the row comes from."""
     found = [one for column in plan.dataset.columns for one in _outputs(plan, column)]
-    return tuple(found) + tuple(PublishedColumn(n, None, zh, en, kind, "internal", "keep", name(n)) for n, kind, zh, en in LINEAGE)
+    own = [_KEY] if record_key(plan) == "_key" else []
+    return tuple(found) + tuple(PublishedColumn(n, None, zh, en, kind, "internal", "keep", name(n)) for n, kind, zh, en in (*own, *LINEAGE))
+
+
+def record_key(plan: Plan) -> str:
+    """The published column that tells a record: the pseudonym of the person where that alone is the key, otherwise `_key`."""
+    shown = {c.name for column in plan.dataset.columns for c in _outputs(plan, column)}
+    if len(plan.dataset.key) == 1:
+        return next((p for c, p, _ in plan.pseudonyms if c == plan.dataset.key[0] and p in shown), "_key")
+    return "_key"
 
 
 def _outputs(plan: Plan, column: Column) -> list[PublishedColumn]:

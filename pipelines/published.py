@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import database, keys, masks
+from pipelines import database, durable, keys, masks
 from pipelines.compiler import Plan
 from pipelines.current import Current
 from pipelines.rules import declared_hash
@@ -25,7 +24,7 @@ from pipelines.settings import Lake, Project, WrongUse
 from pipelines.sql import connect, name, names, text, texts
 from pipelines.version import code_version
 
-FORMAT = 1
+FORMAT = 2
 _OWN_WORDS = {"_key": "主键摘要 — Digest of the key", "_file": "文件序号 — Number of the file in the batch",
               "_ordinal": "记录序号 — Ordinal of the record in its file"} | {n: f"{zh} — {en}" for n, _, zh, en in masks.LINEAGE}
 
@@ -49,8 +48,8 @@ class Engine:
     It reads and writes nothing outside the lake: contracts supply SQL.
     """
 
-    def __init__(self, lake: Lake, project: Project):
-        self.lake, self.project, self.written = lake, project, []
+    def __init__(self, lake: Lake, project: Project, withdrawn: dict[str, list[str]] | None = None):
+        self.lake, self.project, self.withdrawn, self.written = lake, project, withdrawn or {}, []
 
     @cached_property
     def con(self) -> duckdb.DuckDBPyConnection:
@@ -77,7 +76,7 @@ def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]
         WrongUse: the file holds other columns than the masks allow.
     """
     d, columns = plan.dataset, masks.published(plan)
-    select = _masked_select(plan, columns, state)
+    select = _masked_select(plan, columns, state, engine.withdrawn.get(d.id, []))
     made_by = [FORMAT, select.replace(str(engine.lake.current), ""), keys.key_id(engine.lake), (engine.project.macros / "redact.sql").read_text("utf-8")]
     version = f"{state.facts['version'] if state else 'empty'}-{fingerprint(made_by)[:12]}"
     file, shown = _materialise(engine, f"{d.id}/{version}", select)
@@ -87,18 +86,20 @@ def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]
     facts = state.facts if state else {"rows": 0, "stale_rows": 0, "disagreements": {}, "as_of": None}
     rows, as_of = file["rows"], facts["as_of"] or "尚无数据 no data yet"
     return {"kind": "dataset", "version": version, "rows": rows, "withheld_rows": facts["rows"] - rows, "stale_rows": facts["stale_rows"],
-            "disagreements": sum(facts["disagreements"].values()), "as_of": facts["as_of"], "contract_version": d.version,
+            "disagreements": sum(facts["disagreements"].values()), "as_of": facts["as_of"], "snapshot": state.snapshot if state else None, "record_key": masks.record_key(plan), "contract_version": d.version,
             "contract_hash": declared_hash(d, engine.project), "files": [file], "comment": f"{d.name}（{d.table_zh}） — {d.grain}\n{d.purpose}\n数据截至 as of: {as_of}",
             "columns": [(c.name, c.type, c.comment) for c in columns]}
 
 
-def _masked_select(plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Current | None) -> str:
+def _masked_select(plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Current | None, withdrawn: list[str]) -> str:
     """The masked rows in the order of `current`; sorted anew where the key is only now made a pseudonym."""
     d = plan.dataset
     physical = [(n, t) for n, t in plan.physical() if n != "_op"] + [("_source", "VARCHAR"), ("_stale_since", "DATE")]
     rows = f"read_parquet({text(state.rows)})" if state else f"(SELECT {', '.join(f'NULL::{t} AS {name(n)}' for n, t in physical)} WHERE false)"
     listed = ", ".join(f"({c.sql})::{c.type} AS {name(c.name)}" for c in columns)
-    where = f" WHERE coalesce(({d.publish_when}), false)" if d.publish_when else ""
+    conditions = [f"coalesce(({d.publish_when}), false)"] if d.publish_when else []
+    conditions += [f"_key NOT IN (SELECT unnest({texts(withdrawn)}))"] if withdrawn else []
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     made_here = {c.source_column: c.name for c in columns if c.mask == "pseudonym" and "keyed_digest" in c.sql}
     given = {c.source_column: c.name for c in columns}
     order = f" ORDER BY {names(given[k] for k in d.key if k in given)}" if set(made_here) & set(d.key) else ""
@@ -119,7 +120,7 @@ def _materialise(engine: Engine, place: str, select: str) -> tuple[dict[str, Any
         (work / "facts.json").write_text(json.dumps({"entry": entry(engine.con, rows), "columns": columns}))
         for file in work.iterdir():
             file.chmod(0o644)
-        os.replace(work, final)
+        durable.move(work, final)
         engine.written.append(place.partition("/")[0])
     facts = json.loads((final / "facts.json").read_text())
     return {"path": f"data/{place}/rows.parquet", **facts["entry"]}, facts["columns"]

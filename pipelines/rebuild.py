@@ -5,19 +5,18 @@ today keep its accepted version. Either way one commit exchanges all partitions:
 """
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import base, gate, landing, ledger as tables, pages, staging
+from pipelines import base, durable, gate, landing, ledger as tables, objects, pages, staging
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
-from pipelines.steps import derive, quarantine_file, record_results
+from pipelines.steps import FOLDING, derive, quarantine_file, record_results, settle
 
 Replayed = dict[str, tuple[int, staging.Staged, gate.Verdict]]
 Troubles = dict[str, list[str]]
@@ -37,6 +36,7 @@ def rebuild(dataset_id: str, desk: Desk | None = None) -> dict[str, int]:
         if not rows:
             raise WrongUse(f"{dataset_id} has no accepted batch to replay.")
         replay(desk, plan, rows, whole=True)
+        desk.ledger.unfold(dataset_id, FOLDING)
         detail["batches"] = len(rows)
         state = derive(desk, plan)
     return {"batches": len(rows), "current_rows": state.facts["rows"]}
@@ -57,6 +57,9 @@ def replay(desk: Desk, plan: Plan, rows: list[dict[str, Any]], whole: bool = Fal
             Then nothing is changed.
     """
     replacement = base.Replacement(desk.lake, plan, [row["batch_id"] for row in rows])
+    if not whole and (early := [row["batch_id"] for row in rows if row["batch_date"] < replacement.before]):
+        raise WrongUse(f"{plan.dataset.id}: {len(early)} of {len(rows)} batches are dated before {replacement.before} and folded, the first is {early[0]}. "
+                       f"Replay all: python -m pipelines rebuild {plan.dataset.id}")
     replayed, troubles = _stage_all(desk, plan, rows, replacement.field_ids)
     if troubles and (whole or replacement.retyped):
         for _, found, _ in replayed.values():
@@ -66,7 +69,7 @@ def replay(desk: Desk, plan: Plan, rows: list[dict[str, Any]], whole: bool = Fal
     if replayed:
         _swap(desk, plan, replacement, replayed)
         derive(desk, plan)
-        base.sweep(desk.lake, plan)
+        settle(desk, plan)
         pages.write(desk, plan.dataset, [(b, revision) for b, (revision, _, _) in replayed.items()])
     return troubles
 
@@ -96,7 +99,8 @@ def _swap(desk: Desk, plan: Plan, replacement: base.Replacement, replayed: Repla
     for batch_id, (revision, found, _) in replayed.items():
         kept = quarantine_file(desk.lake, batch_id, revision)
         shutil.copyfile(found.folder / "quarantine.parquet", kept.with_suffix(".part"))
-        os.replace(kept.with_suffix(".part"), kept)
+        durable.move(kept.with_suffix(".part"), kept)
+        objects.replace(desk.lake, desk.ledger, [kept])
     # The mark is new each time: replaying under an unchanged contract must not touch the files that readers use.
     replacement.commit({b: (revision, found.folder) for b, (revision, found, _) in replayed.items()}, secrets.token_hex(4))
     stamp = desk.stamp(plan.dataset)

@@ -8,7 +8,6 @@ at any instant leaves the old release or the new one. The rows analysts may not 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import database, governance, keys, ledger as tables, masks, published, themes
+from pipelines import database, durable, governance, keys, ledger as tables, masks, published, themes
 from pipelines.compiler import Plan
 from pipelines.current import Current
 from pipelines.ledger import Ledger, now
@@ -27,13 +26,15 @@ from pipelines.version import code_version
 KEEP = 12
 
 
-def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[str, Current], ledger: Ledger, reason: str) -> dict[str, Any] | None:
+def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[str, Current], ledger: Ledger, reason: str,
+            withdrawn: dict[str, list[str]] | None = None) -> dict[str, Any] | None:
     """Publish the given state of every dataset. The caller holds the lock `release`.
 
     Args:
         plans: the plan of every dataset to publish; one without a state becomes an empty view.
         states: dataset → its derived current state.
         reason: why, for the ledger.
+        withdrawn: dataset → keys of records that must not be shown.
 
     Returns:
         release_id, datasets, rows, written (datasets whose files are new), views, left_out, database; None when
@@ -45,7 +46,7 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
     _judge(plans)
     _sweep_unfinished(lake)
     releases = kept(lake)
-    engine = published.Engine(lake, project)
+    engine = published.Engine(lake, project, withdrawn)
     try:
         content = _content(engine, plans, states)
         newest = releases[-1] if releases else None
@@ -57,7 +58,7 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
             manifest = _make(engine, plans, ledger, content, reason)
     finally:
         engine.close()
-    database.point(_folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
+    database.point(folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
     published.restrict(lake, plans, states, manifest)
     _record(ledger, manifest)
     _sweep(lake, ledger)
@@ -84,8 +85,8 @@ def rollback(lake: Lake, project: Project, ledger: Ledger, release_id: int | Non
     changed = [f["path"] for r in manifest["relations"].values() for f in r["files"] if published.sha256(lake.releases / f["path"]) != f["sha256"]]
     if changed:
         raise WrongUse(f"Release {wanted} is damaged: {len(changed)} files differ from its manifest, first {changed[0]}. Nothing was changed.")
-    database.build(manifest, lake.releases, _folder(lake, wanted) / "lake.duckdb")
-    database.point(_folder(lake, wanted) / "lake.duckdb", lake.database)
+    database.build(manifest, lake.releases, folder(lake, wanted) / "lake.duckdb")
+    database.point(folder(lake, wanted) / "lake.duckdb", lake.database)
     _record(ledger, manifest)
     return _summary(lake, manifest)
 
@@ -93,6 +94,12 @@ def rollback(lake: Lake, project: Project, ledger: Ledger, release_id: int | Non
 def kept(lake: Lake) -> list[dict[str, Any]]:
     """The manifests of all finished releases, oldest first."""
     return [json.loads(p.read_text("utf-8")) for p in sorted(lake.releases.glob("r*/manifest.json"))]
+
+
+def pinned(lake: Lake, dataset_id: str) -> set[int]:
+    """The snapshots of one dataset's base table that kept releases stand on."""
+    found = (m["relations"].get(dataset_id, {}).get("snapshot") for m in kept(lake))
+    return {snapshot for snapshot in found if snapshot is not None}
 
 
 def shown_release(ledger: Ledger) -> int | None:
@@ -129,26 +136,30 @@ def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, cont
     lake, r = engine.lake, tables.releases
     used = [m["release_id"] for m in kept(lake)] + [row["release_id"] for row in ledger.rows(sa.select(r.c.release_id))]
     number = max(used, default=0) + 1
-    folder = _folder(lake, number)
-    folder.mkdir()
-    folder.chmod(0o755)
+    place = folder(lake, number)
+    place.mkdir()
+    place.chmod(0o755)
     manifest = content | {"release_id": number, "created_at": now(), "reason": reason, "code_version": code_version(),
                           "engine": duckdb.__version__, "fingerprint": published.fingerprint(content)}
-    for table, file in governance.export(engine.con, lake, engine.project, plans, ledger, manifest, folder).items():
+    for table, file in governance.export(engine.con, lake, engine.project, plans, ledger, manifest, place, engine.withdrawn).items():
         file.chmod(0o644)
         declared, entry = governance.TABLES[table], published.entry(engine.con, file)
         manifest["relations"] = manifest["relations"] | {f"governance.{table}": {
             "kind": "governance", "rows": entry["rows"], "comment": declared.comment,
             "files": [{"path": str(file.relative_to(lake.releases)), **entry}],
             "columns": [[c, kind, " — ".join(governance.COMMENTS[c])] for c, kind in declared.columns]}}
-    database.build(manifest, lake.releases, folder / "lake.duckdb")
-    (folder / "manifest.part").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
-    (folder / "manifest.part").chmod(0o644)
-    os.replace(folder / "manifest.part", folder / "manifest.json")
+    database.build(manifest, lake.releases, place / "lake.duckdb")
+    write_manifest(lake, manifest)
     return manifest
 
 
-def _folder(lake: Lake, number: int) -> Path:
+def write_manifest(lake: Lake, manifest: dict[str, Any]) -> None:
+    """Put the manifest of a release in place."""
+    durable.write(folder(lake, manifest["release_id"]) / "manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1), 0o644)
+
+
+def folder(lake: Lake, number: int) -> Path:
+    """Where a release lies."""
     return lake.releases / f"r{number:06d}"
 
 
@@ -174,9 +185,9 @@ def _record(ledger: Ledger, manifest: dict[str, Any]) -> None:
 
 def _sweep_unfinished(lake: Lake) -> None:
     """Remove what a kill left: release folders without a manifest, half-written data."""
-    for folder in lake.releases.glob("r[0-9]*"):
-        if not (folder / "manifest.json").exists():
-            shutil.rmtree(folder)
+    for place in lake.releases.glob("r[0-9]*"):
+        if not (place / "manifest.json").exists():
+            shutil.rmtree(place)
     for part in lake.releases.glob("data/*/*.part"):
         shutil.rmtree(part)
 
@@ -186,16 +197,16 @@ def _sweep(lake: Lake, ledger: Ledger) -> None:
     named, manifests = {c["release_id"] for c in ledger.rows(sa.select(tables.closings))} | {shown_release(ledger)}, kept(lake)
     old = [m["release_id"] for m in manifests[:-KEEP] if m["release_id"] not in named]
     for number in old:
-        (_folder(lake, number) / "manifest.json").unlink()
-        shutil.rmtree(_folder(lake, number))
+        (folder(lake, number) / "manifest.json").unlink()
+        shutil.rmtree(folder(lake, number))
     if old:
         with ledger.transaction() as con:
             con.execute(tables.releases.update().where(tables.releases.c.release_id.in_(old)).values(state="removed"))
     listed = {(lake.releases / f["path"]).parent for m in manifests if m["release_id"] not in old
               for r in m["relations"].values() for f in r["files"]}
-    for folder in lake.releases.glob("data/*/*"):
-        if folder not in listed:
-            shutil.rmtree(folder)
+    for place in lake.releases.glob("data/*/*"):
+        if place not in listed:
+            shutil.rmtree(place)
 
 
 def _summary(lake: Lake, manifest: dict[str, Any]) -> dict[str, Any]:

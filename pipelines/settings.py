@@ -63,6 +63,11 @@ class Project:
         return self.root / "warehouse" / "macros"
 
 
+def lake_home() -> Path:
+    """Where the lake is: `$LAKE_HOME` or `./lake` of the repository."""
+    return Path(os.environ.get("LAKE_HOME") or Path(__file__).resolve().parent.parent / "lake").resolve()
+
+
 @dataclass(frozen=True)
 class Lake:
     """The data half: every path under `LAKE_HOME`."""
@@ -76,8 +81,10 @@ class Lake:
         Raises:
             WrongUse: the folder holds a lake that was made at another path or by a newer format.
         """
-        root = Path(home or os.environ.get("LAKE_HOME") or Path(__file__).resolve().parent.parent / "lake").resolve()
+        root = Path(home).resolve() if home else lake_home()
         lake = cls(root)
+        if (root / "restoring").exists():
+            raise WrongUse(f"{root} is being restored from a backup. If that died, run `python -m pipelines restore` again.")
         mark = root / "lake.json"
         if not mark.exists():
             lake._create(mark)
@@ -94,16 +101,20 @@ class Lake:
         return lake
 
     def _create(self, mark: Path) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
-        for name in PRIVATE + SHARED:
-            (self.home / name).mkdir(exist_ok=True)
-        for name in PRIVATE:
-            (self.home / name).chmod(0o700)
+        self.make_folders()
         kind = POSTGRESQL if os.environ.get("LAKE_CATALOG") else SQLITE
         beside = self._beside(format=FORMAT, home=str(self.home), id=secrets.token_hex(6), catalogue=kind)
         with suppress(FileExistsError):     # another process made the lake at this moment
             os.link(beside, mark)
         beside.unlink()
+
+    def make_folders(self) -> None:
+        """Make the lake's folders, those with personal data for the pipeline's account alone."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        for name in PRIVATE + SHARED:
+            (self.home / name).mkdir(exist_ok=True)
+        for name in PRIVATE:
+            (self.home / name).chmod(0o700)
 
     def mark(self, **values: Any) -> None:
         """Change what `lake.json` says of the lake."""

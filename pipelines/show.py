@@ -143,3 +143,36 @@ def _file(f: dict[str, Any]) -> str:
     left = [f"{f['unparseable']:,} lines unreadable"] * bool(f["unparseable"]) + [f"header cells {f['unread']} read by nothing"] * bool(f["unread"])
     lacks = [f"without {f['absent']}"] * bool(f["absent"])
     return "; ".join([f"file {f['file']}: {f['form']}, {f['evidence']}", f"{f['records']:,} records", *left, *lacks])
+
+
+def withdrawn(found: dict[str, Any]) -> str:
+    """What a withdrawal did."""
+    ids = ", ".join(map(str, found["withdrawn"])) or "none"
+    already = f" {len(found['already'])} were withdrawn before." if found["already"] else ""
+    return (f"{found['dataset']}: withdrawals entered: {ids}.{already} {found['rows']:,} rows removed from the files of {found['releases']} kept releases. "
+            "Landing, base and current keep them for the pipeline's account; backups made before still hold them.")
+
+
+def maintained(found: list[dict[str, Any]]) -> str:
+    """What maintenance did, per dataset."""
+    columns = ["dataset", "folded", "rows_before", "rows", "snapshots", "files", "bytes"]
+    words = ["dataset", "batches folded", "rows before", "rows after", "snapshots expired", "files removed", "bytes"]
+    return table({"columns": words, "rows": [[one[c] for c in columns] for one in found], "count": False})
+
+
+def verified(found: dict[str, Any]) -> str:
+    """Every finding, or that there is none."""
+    lines = [f"{f['path']}: {f['problem']}.\n  What to do: {f['remedy']}." for f in found["findings"]]
+    return "\n".join([*lines, f"{found['files']:,} files, {found['bytes']:,} bytes read: {len(found['findings']) or 'no'} findings"])
+
+
+def backed_up(found: dict[str, Any]) -> str:
+    """What a backup holds."""
+    return (f"{found['backup']} in {found['place']}: {found['files']:,} files, {found['bytes']:,} bytes, {found['copied']:,} of them copied now. "
+            f"The pseudonym key {found['key_id']} is not in it: keep it in another place.")
+
+
+def restored(found: dict[str, Any]) -> str:
+    """What a restore brought back."""
+    return (f"{found['home']} is the lake of {found['backup']} ({found['made_at']}): {found['files']:,} files, {found['bytes']:,} bytes, catalogue on "
+            f"{found['catalogue']}. Now run: python -m pipelines verify. Enter again what was withdrawn since.")

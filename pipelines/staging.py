@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 
 from pipelines import compiler, keys, readers
-from pipelines.compiler import CONFLICT, Plan
+from pipelines.compiler import CONFLICT, SEGMENT, Plan
 from pipelines.contract import Source
 from pipelines.landing import Manifest
 from pipelines.proof import prove
@@ -185,10 +185,10 @@ def _split(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manifest, field
     """Resolve repeated keys, then write accepted rows, quarantine and masks."""
     _resolve_keys(con, plan)
     columns = [n for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op")]
-    ids = ", ".join(f"{name(n)}: {field_ids[n]}" for n, _ in plan.physical())
+    ids = ", ".join(f"{name(n)}: {field_ids[n]}" for n, _ in plan.stored())
     con.execute("SET preserve_insertion_order = false")
     con.execute(f"""
-        COPY (SELECT {names(columns)}, {text(manifest.batch_id)} AS _batch, _file, _ordinal, _op FROM staged
+        COPY (SELECT {names(columns)}, {text(manifest.batch_id)} AS _batch, _file, _ordinal, _op, {text(manifest.batch_id)} AS {SEGMENT} FROM staged
               WHERE NOT {_rejected(plan)} AND (_file, _ordinal) NOT IN (SELECT (_file, _ordinal) FROM dropped))
         TO {text(work / 'accepted' / 'rows.parquet')}
         (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{ids}}})""")

@@ -9,25 +9,43 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, compiler, current, gate, inbox, landing, ledger as tables, pages, receiving, scores, staging
+from pipelines import (
+    base,
+    compiler,
+    current,
+    durable,
+    gate,
+    inbox,
+    landing,
+    ledger as tables,
+    objects,
+    pages,
+    receiving,
+    release as publication,
+    scores,
+    staging,
+    withdrawal,
+)
 from pipelines.batch import BatchId, batch_date as resolve_date
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
 from pipelines.desk import Desk
 from pipelines.ledger import now
-from pipelines.locks import writer
+from pipelines.locks import Busy, writer
 from pipelines.rules import declared_hash
 from pipelines.settings import Lake, WrongUse
 
 PENDING = ("received", "staged", "passed")
 FAILED = ("held", "refused")
-CLOSING = "closing"
+CLOSING, FOLDING = "closing", "folding"
 
 
 def key_of(batch_id: str, revision: int) -> str:
@@ -188,14 +206,16 @@ def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any]) -> bool:
     batch_id, revision = row["batch_id"], row["revision"]
     found = staging.read(desk.lake, batch_id, revision)
     closing = desk.ledger.closing(row["dataset"], row["batch_date"][:7])
+    before = base.state(desk.lake, plan).before
+    folded = row["batch_date"] < before
     with desk.ledger.step(batch_id, "judge", revision) as detail:
         verdict = gate.judge(desk.lake, found.folder, row)
         detail |= {"outcome": verdict.outcome, "rules": len(verdict.results), "closed": bool(closing)}
     score = record_results(desk, batch_id, revision, verdict, found)
-    reasons = [*verdict.reasons, *([_closed(row, closing)] if closing else [])]
-    passed = verdict.outcome == "accept" and not closing
+    reasons = [*verdict.reasons, *([_closed(row, closing)] if closing else []), *([_folded(row, before)] if folded else [])]
+    passed = verdict.outcome == "accept" and not closing and not folded
     desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(reasons) or None,
-                             score=score, decided_at=now(), decided_by=CLOSING if closing else "gate")
+                             score=score, decided_at=now(), decided_by=CLOSING if closing else FOLDING if folded else "gate")
     pages.write(desk, plan.dataset, [(batch_id, revision)])
     return passed
 
@@ -206,6 +226,13 @@ def _closed(row: dict[str, Any], closing: dict[str, Any]) -> str:
     return (f"{row['batch_id']} r{row['revision']}: {month} of {dataset_id} is closed since {closing['closed_at']}. Batch held. To change {month}: "
             f"python -m pipelines reopen {month} {dataset_id} --reason TEXT, then python -m pipelines ingest {dataset_id}. To count it in the "
             "next month, the department sends it again under a batch date of that month.")
+
+
+def _folded(row: dict[str, Any], before: str) -> str:
+    """Why a baseline holds a batch, and the way on."""
+    dataset_id = row["dataset"]
+    return (f"{row['batch_id']} r{row['revision']}: batches of {dataset_id} dated before {before} are folded. Batch held. To add it: "
+            f"python -m pipelines rebuild {dataset_id}, which unfolds them, then python -m pipelines ingest {dataset_id}.")
 
 
 def record_results(desk: Desk, batch_id: str, revision: int, verdict: gate.Verdict, found: staging.Staged) -> float | None:
@@ -229,9 +256,20 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
             total = {"batches": total["batches"] + 1, "accepted": total["accepted"] + (row["accepted"] or 0),
                      "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
         state = derive(desk, plan)
-        base.sweep(desk.lake, plan)
+        settle(desk, plan)
         pages.write(desk, plan.dataset, map(split_key, batch_keys))
     return total | {"current_rows": state.facts["rows"]}
+
+
+def settle(desk: Desk, plan: Plan) -> None:
+    """After a commit: remove what nothing names any more and enter what is new for `verify`. The caller holds the dataset's lock.
+
+    While a release is being made it may be about to pin what looks unnamed; then the release does this.
+    """
+    dataset_id = plan.dataset.id
+    with suppress(Busy), writer(desk.lake, "release", wait=0):
+        base.sweep(desk.lake, plan, lambda: publication.pinned(desk.lake, dataset_id))
+    objects.enter(desk.lake, desk.ledger, *(root / dataset_id for root in (desk.lake.base, desk.lake.quarantine, desk.lake.current)))
 
 
 def _commit_one(desk: Desk, plan: Plan, batch_id: str, revision: int) -> None:
@@ -241,7 +279,8 @@ def _commit_one(desk: Desk, plan: Plan, batch_id: str, revision: int) -> None:
         kept.parent.mkdir(exist_ok=True)
         if (folder / "quarantine.parquet").exists():
             shutil.copyfile(folder / "quarantine.parquet", kept.with_suffix(".part"))
-            kept.with_suffix(".part").replace(kept)
+            durable.move(kept.with_suffix(".part"), kept)
+            objects.replace(desk.lake, desk.ledger, [kept])
         detail["snapshot"] = str(base.accept(desk.lake, plan, batch_id, revision, folder))
         with desk.ledger.transaction() as con:
             t = tables.batches
@@ -258,18 +297,9 @@ def quarantine_file(lake: Lake, batch_id: str, revision: int) -> Path:
 
 def derive(desk: Desk, plan: Plan) -> current.Current:
     """The dataset's current state after all accepted batches."""
-    versions = base.versions(desk.lake, plan)
-    rejected = {}
-    for batch_id, version in versions.items():
-        file = quarantine_file(desk.lake, batch_id, revision_of(version))
-        if file.exists():
-            rejected[batch_id] = file
-    return current.derive(desk.lake, plan, versions, rejected)
-
-
-def revision_of(version: base.Version) -> int:
-    """Which revision of its batch a version holds; its folder in base tells."""
-    return int(Path(version.files[0]).parent.name.split("~r", 1)[1].partition("~")[0])
+    found = base.state(desk.lake, plan)
+    files = {b: quarantine_file(desk.lake, b, revision) for b, revision in found.batches.items()}
+    return current.derive(desk.lake, plan, found, {b: file for b, file in files.items() if file.exists()})
 
 
 def report(dataset_id: str, batch_keys: list[str], desk: Desk | None = None, batch_date: str | None = None) -> list[str]:
@@ -290,8 +320,6 @@ def report(dataset_id: str, batch_keys: list[str], desk: Desk | None = None, bat
 
 def release(desk: Desk | None = None) -> dict[str, Any] | None:
     """Publish the last accepted state of every dataset; None when nothing changed since the last release."""
-    from pipelines import release as publication
-
     desk = desk or Desk.open()
     plans, states = {}, {}
     with writer(desk.lake, "release"):
@@ -303,20 +331,23 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
             if state.facts["batches"]:
                 states[found.id] = state
         with desk.ledger.step("release", "release") as detail:
-            done = publication.publish(desk.lake, desk.project, plans, states, desk.ledger, "accepted batches")
+            withdrawal.finish(desk.lake, desk.ledger)
+            done = publication.publish(desk.lake, desk.project, plans, states, desk.ledger, "accepted batches", withdrawal.withdrawn(desk.ledger))
             detail |= done or {"changed": False}
+        objects.enter(desk.lake, desk.ledger, desk.lake.releases)
         for dataset_id, state in states.items():
             with writer(desk.lake, dataset_id):
                 current.sweep(desk.lake, dataset_id, state.facts["version"])
+                base.sweep(desk.lake, plans[dataset_id], partial(publication.pinned, desk.lake, dataset_id))
+                objects.enter(desk.lake, desk.ledger, desk.lake.current / dataset_id)
     return done
 
 
 def rollback(release_id: int | None = None, desk: Desk | None = None) -> dict[str, Any]:
     """Point lake.duckdb back to an earlier kept release: the one named, or the one before the newest."""
-    from pipelines import release as publication
-
     desk = desk or Desk.open()
     with writer(desk.lake, "release"), desk.ledger.step("release", "rollback") as detail:
+        withdrawal.finish(desk.lake, desk.ledger)
         done = publication.rollback(desk.lake, desk.project, desk.ledger, release_id)
         detail |= done
     return done

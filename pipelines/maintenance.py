@@ -1,0 +1,74 @@
+"""维护: what keeps a lake small: old batches folded, snapshots expired, orphans removed, the ledger in step with the disk.
+
+Everything here can be repeated and can die at any instant. Of each dataset it holds the writer's lock, and over all the
+lock `release`, so that no release is about to pin what goes. What a kept release stands on stays.
+"""
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipelines import base, folding, ledger as tables, objects, release as publication, steps
+from pipelines.batch import batch_date
+from pipelines.contract import dataset as read_dataset, datasets
+from pipelines.desk import Desk
+from pipelines.locks import writer
+
+
+def maintain(dataset_ids: Iterable[str] = (), before: str | None = None, desk: Desk | None = None) -> list[dict[str, Any]]:
+    """Fold, expire and sweep datasets.
+
+    Args:
+        dataset_ids: which; none means all but drafts.
+        before: fold the batches dated before this day (YYYY-MM-DD), instead of by LAKE_FOLD_DAYS.
+
+    Returns:
+        Per dataset {"dataset", "folded" (batches), "rows_before", "rows", "snapshots", "files", "bytes" (removed)}.
+
+    Raises:
+        WrongUse: no such dataset or date, or another process writes.
+    """
+    desk = desk or Desk.open()
+    day = batch_date(before) if before else None
+    wanted = [read_dataset(i, desk.project) for i in dataset_ids] or [d for d in datasets(desk.project) if d.status != "draft"]
+    with writer(desk.lake, "release"):
+        done = [_maintain_one(desk, found.id, day) for found in wanted]
+        objects.enter(desk.lake, desk.ledger, desk.lake.releases)
+        objects.forget(desk.lake, desk.ledger, [p for root in ("current", "releases") for p in objects.gone(desk.lake, desk.ledger, root)])
+    return done
+
+
+def _maintain_one(desk: Desk, dataset_id: str, before: str | None) -> dict[str, Any]:
+    plan, lake = desk.plan(dataset_id), desk.lake
+    with writer(lake, dataset_id), desk.ledger.step(dataset_id, "maintain") as detail:
+        before = before or folding.retention_day(base.state(lake, plan))
+        folded = folding.fold(lake, plan, before) if before else None
+        pinned = publication.pinned(lake, dataset_id)
+        weights = {p: p.stat().st_size for p in (lake.base / dataset_id).rglob("*") if p.is_file()}
+        snapshots, files = base.expire(lake, plan, pinned)
+        gone = [*files, *base.sweep(lake, plan, lambda: pinned), *_leftovers(desk, dataset_id)]
+        objects.forget(lake, desk.ledger, gone)
+        steps.derive(desk, plan)
+        objects.enter(lake, desk.ledger, *(root / dataset_id for root in (lake.base, lake.quarantine, lake.current)))
+        removed = [size for path, size in weights.items() if not path.exists()]
+        done = {"folded": folded["batches"] if folded else 0, "rows_before": folded["rows_before"] if folded else 0,
+                "rows": folded["rows"] if folded else 0, "snapshots": snapshots, "files": len(removed), "bytes": sum(removed)}
+        detail |= done
+    return {"dataset": dataset_id} | done
+
+
+def _leftovers(desk: Desk, dataset_id: str) -> list[Path]:
+    """Remove what killed steps left in staging, and staged batches that are decided for good; returns what went."""
+    t, left = tables.batches, []
+    rows = desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision, t.c.state).where(t.c.dataset == dataset_id))
+    waiting = {steps.key_of(r["batch_id"], r["revision"]) for r in rows if r["state"] in ("received", "staged", "passed", "held")}
+    for path in desk.lake.staging.glob("*"):
+        mine = path.name.startswith(f"{dataset_id}~") and path.name not in waiting
+        if mine or path.name in (f".spill-{dataset_id}", f".fold-{dataset_id}"):
+            shutil.rmtree(path, ignore_errors=True)
+            left.append(path)
+    return left

@@ -1,0 +1,81 @@
+"""What `verify` compares the disk with: the SHA-256 of every file that lasts, entered when the file is complete.
+
+Landing files carry theirs in their manifest, whose own digest is here, like those of base, quarantine, current and
+releases. The caller holds the lock under which the folder is written, so that nothing half-written is entered.
+"""
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from pipelines import ledger as tables
+from pipelines.ledger import Ledger, now
+from pipelines.settings import Lake
+from pipelines.sql import threads
+
+CHUNK = 1 << 20
+
+
+def digest(file: Path) -> tuple[str, int]:
+    """(SHA-256, bytes) of a file."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell()
+
+
+def digests(files: Iterable[Path]) -> dict[Path, tuple[str, int]]:
+    """Of many files, several at a time."""
+    listed = list(files)
+    with ThreadPoolExecutor(threads()) as pool:
+        return dict(zip(listed, pool.map(digest, listed)))
+
+
+def lasting(folder: Path) -> Iterable[Path]:
+    """The complete files under a folder: nothing hidden, nothing whose path still says `.part`."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not any(p.startswith(".") or p.endswith(".part") for p in path.relative_to(folder).parts):
+            yield path
+
+
+def enter(lake: Lake, ledger: Ledger, *folders: Path) -> int:
+    """Enter what lies in these folders and has no entry yet; returns how many files."""
+    o = tables.objects
+    known: set[str] = set()
+    for folder in folders:
+        known |= {r["path"] for r in ledger.rows(sa.select(o.c.path).where(o.c.path.startswith(f"{folder.relative_to(lake.home)}/", autoescape=True)))}
+    fresh = [f for folder in folders for f in lasting(folder) if str(f.relative_to(lake.home)) not in known]
+    replace(lake, ledger, fresh)
+    return len(fresh)
+
+
+def replace(lake: Lake, ledger: Ledger, files: Iterable[Path]) -> None:
+    """Enter files, in place of what was entered of them."""
+    o = tables.objects
+    rows = [{"path": str(f.relative_to(lake.home)), "sha256": sha, "bytes": size, "entered_at": now()} for f, (sha, size) in digests(files).items()]
+    if rows:
+        with ledger.transaction() as con:
+            for row in rows:
+                con.execute(o.delete().where(o.c.path == row["path"]))
+            con.execute(o.insert(), rows)
+
+
+def forget(lake: Lake, ledger: Ledger, paths: Iterable[Path]) -> None:
+    """Remove the entries of files, and of what lay in folders, that are gone."""
+    o = tables.objects
+    with ledger.transaction() as con:
+        for path in paths:
+            place = str(path.relative_to(lake.home))
+            con.execute(o.delete().where((o.c.path == place) | o.c.path.startswith(f"{place}/", autoescape=True)))
+
+
+def gone(lake: Lake, ledger: Ledger, root: str) -> list[Path]:
+    """What was entered under a root of the lake and is no longer there."""
+    return [lake.home / path for path in entries(ledger) if path.startswith(f"{root}/") and not (lake.home / path).exists()]
+
+
+def entries(ledger: Ledger) -> dict[str, tuple[str, int]]:
+    """Path under the lake's home → (SHA-256, bytes)."""
+    return {r["path"]: (r["sha256"], r["bytes"]) for r in ledger.rows(sa.select(tables.objects))}

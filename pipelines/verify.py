@@ -1,0 +1,196 @@
+"""Is everything the lake holds what was put there? Every file against its digest, every reference, every row count.
+
+Read-only. A finding names the file, what is wrong with it and what to restore from where; no finding names a value.
+What lasts was entered in the ledger when it was complete (`pipelines.objects`); landing files also stand in manifests.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from pipelines import backup, base, catalogue, keys, landing, ledger as tables, objects, release as publication, steps, withdrawal
+from pipelines.contract import datasets
+from pipelines.desk import Desk
+from pipelines.settings import SQLITE, WrongUse
+
+ROOTS = ("landing", "base", "quarantine", "current", "releases")
+Finding = dict[str, str]
+
+
+def verify(desk: Desk | None = None) -> dict[str, Any]:
+    """Check the whole lake.
+
+    Returns:
+        {"files", "bytes" (read), "findings": [{"path", "problem", "remedy"}]}; no finding means that all is as it was put.
+    """
+    desk = desk or Desk.open()
+    entered, found = objects.entries(desk.ledger), []
+    with _quiet(desk):
+        files = [f for root in ROOTS for f in objects.lasting(desk.lake.home / root) if f != desk.lake.restricted]     # views, made at every release
+        digests = objects.digests(files)
+        stated = _stated(desk)
+        for file, (sha, size) in digests.items():
+            want = entered.get(_place(desk, file)) or stated.get(file)
+            if want and want != (sha, size):
+                found.append(_finding(desk, file, f"{size:,} bytes where {want[1]:,} were put" if size != want[1] else "other bytes than were put there"))
+            elif want is None and file.relative_to(desk.lake.home).parts[0] != "landing":
+                found.append(_finding(desk, file, "has no entry in the ledger; a step died here", "python -m pipelines maintain enters or removes it"))
+        damaged = {f["path"] for f in found}
+        needed = dict(_needed(desk, damaged))
+        for file, why in needed.items():
+            if file not in digests and not file.exists():
+                found.append(_finding(desk, file, f"is missing; {why}"))
+        found += list(_rows(desk, damaged)) + list(_state(desk))
+    return {"files": len(files), "bytes": sum(size for _, size in digests.values()), "findings": found}
+
+
+def _quiet(desk: Desk) -> Any:
+    """Hold every writer's lock: a file that is just being made is no finding."""
+    return backup.all_locks(desk)
+
+
+def _place(desk: Desk, file: Path) -> str:
+    return str(file.relative_to(desk.lake.home))
+
+
+def _finding(desk: Desk, file: Path, problem: str, remedy: str | None = None) -> Finding:
+    return {"path": _place(desk, file), "problem": problem, "remedy": remedy or _remedy(desk, file)}
+
+
+def _remedy(desk: Desk, file: Path) -> str:
+    """What to restore from where; without a backup that has the file, how to make it anew."""
+    place, root = _place(desk, file), file.relative_to(desk.lake.home).parts[0]
+    held = backup.newest_with(desk, place)
+    restore = f"restore it: python -m pipelines restore {held} --only '{place}'" if held else "no backup entered in the ledger holds it"
+    dataset = file.relative_to(desk.lake.home).parts[1] if root != "releases" else ""
+    anew = {"landing": f"or ask the department to send {'/'.join(file.parent.parts[-4:])} again and receive it with --correct",
+            "base": f"or replay landing: python -m pipelines rebuild {dataset}", "quarantine": f"or replay landing: python -m pipelines rebuild {dataset}",
+            "current": "or remove its folder and derive it again: python -m pipelines release",
+            "releases": "or publish anew: remove the release's folder and run python -m pipelines release"}[root]
+    return f"{restore}, {anew}"
+
+
+def _stated(desk: Desk) -> dict[Path, tuple[str, int]]:
+    """Landing files → what their manifest says; a manifest that cannot be read says nothing and is a finding itself."""
+    found = {}
+    for path in desk.lake.landing.glob("*/*/*/*/*/manifest.json"):
+        try:
+            manifest = landing.read_manifest(path.parent)
+        except (WrongUse, ValueError, KeyError, TypeError):
+            continue
+        found |= {path.parent / f.stored: (f.sha256, f.counts.bytes) for f in manifest.files}
+    return found
+
+
+def _needed(desk: Desk, damaged: set[str]) -> Iterator[tuple[Path, str]]:
+    """Every file that something refers to, and what does."""
+    lake, t = desk.lake, tables.batches
+    for row in desk.ledger.rows(sa.select(t)):
+        folder = landing.folder(lake, row["batch_id"], row["revision"])
+        yield folder / "manifest.json", f"the ledger has batch {row['batch_id']} r{row['revision']}"
+        if (folder / "manifest.json").exists() and _place(desk, folder / "manifest.json") not in damaged:
+            for file in landing.read_manifest(folder).files:
+                yield folder / file.stored, "its manifest names it"
+        if row["state"] == "accepted" and row["quarantined"]:
+            yield steps.quarantine_file(lake, row["batch_id"], row["revision"]), f"batch {row['batch_id']} has quarantined rows"
+    for identifier in _tables(desk):
+        location = _location(desk, identifier)
+        yield location, f"the catalogue names it for {'.'.join(identifier)}"
+        if location.exists() and not any(p.startswith(f"base/{'.'.join(identifier)}/metadata/") for p in damaged):
+            known = catalogue.iceberg(lake).load_table(identifier)
+            for path in base.metadata_files(known) | base.data_files(known):
+                yield Path(path), "a snapshot of its table names it"
+    for manifest in _manifests(desk, damaged):
+        for relation in manifest["relations"].values():
+            for file in relation["files"]:
+                yield lake.releases / file["path"], f"release {manifest['release_id']} lists it"
+        yield publication.folder(lake, manifest["release_id"]) / "lake.duckdb", f"release {manifest['release_id']} opens it"
+
+
+def _rows(desk: Desk, damaged: set[str]) -> Iterator[Finding]:
+    """Row counts: base against the ledger, current against what it says of itself, releases against their manifests."""
+    lake, t = desk.lake, tables.batches
+    for identifier in _tables(desk):
+        dataset_id = ".".join(identifier)
+        if any(p.startswith(f"base/{dataset_id}/") for p in damaged) or not _location(desk, identifier).exists():
+            continue
+        accepted = {r["batch_id"]: r for r in desk.ledger.rows(sa.select(t).where(t.c.dataset == dataset_id, t.c.state == "accepted"))}
+        known = catalogue.iceberg(lake).load_table(identifier)
+        held: set[str] = set()
+        for version in base.segments(known).values():
+            held |= {b for b, _ in version.batches}
+            have = sum(_count(Path(f)) for f in version.files)
+            row = accepted.get(version.segment)
+            want = (row["accepted"] or 0) + (row["deletes"] or 0) if row else version.rows
+            if not have == want == version.rows:
+                yield _finding(desk, Path(version.files[0]), f"{have:,} rows; its table says {version.rows:,}, the ledger {want:,}")
+        for batch_id in sorted(accepted.keys() ^ held):
+            file = lake.base / dataset_id
+            yield _finding(desk, file, f"batch {batch_id} is {'accepted in the ledger and not in base' if batch_id in accepted else 'in base and not accepted in the ledger'}",
+                           f"python -m pipelines ingest {dataset_id} finishes what died, otherwise python -m pipelines rebuild {dataset_id}")
+    for facts in lake.current.glob("*/*/current.json"):
+        if not {_place(desk, facts), _place(desk, facts.with_name("rows.parquet"))} & damaged and facts.with_name("rows.parquet").exists():
+            have, want = _count(facts.with_name("rows.parquet")), json.loads(facts.read_text())["rows"]
+            if have != want:
+                yield _finding(desk, facts.with_name("rows.parquet"), f"{have:,} rows where {want:,} were derived")
+    for manifest in _manifests(desk, damaged):
+        for relation in manifest["relations"].values():
+            for file in relation["files"]:
+                path = lake.releases / file["path"]
+                if path.exists() and file["path"] and f"releases/{file['path']}" not in damaged and _count(path) != file["rows"]:
+                    yield _finding(desk, path, f"{_count(path):,} rows; release {manifest['release_id']} says {file['rows']:,}")
+
+
+def _state(desk: Desk) -> Iterator[Finding]:
+    """What is not a file's bytes: the catalogue's own check, the key, what lake.duckdb shows, withdrawals."""
+    lake = desk.lake
+    if lake.catalogue == SQLITE:
+        with desk.ledger.engine.connect() as con:
+            said = con.exec_driver_sql("PRAGMA integrity_check").scalar()
+        if said != "ok":
+            yield _finding(desk, lake.catalog, "SQLite finds it damaged", "restore the lake from a backup: python -m pipelines restore PLACE")
+    used = {r["key_id"] for r in desk.ledger.rows(sa.select(tables.batches.c.key_id).where(tables.batches.c.state == "accepted").distinct())} - {None}
+    if used - {keys.key_id(lake)}:
+        yield _finding(desk, lake.keys / "pseudonym.key", f"is key {keys.key_id(lake)}; accepted batches have pseudonyms of {', '.join(sorted(used))}",
+                       "put the right key back from where you keep it")
+    shown = publication.shown_release(desk.ledger)
+    if shown is not None:
+        own = publication.folder(lake, shown) / "lake.duckdb"
+        if not lake.database.exists() or (own.exists() and objects.digest(own) != objects.digest(lake.database)):
+            yield _finding(desk, lake.database, f"is not the database of release {shown}, which it should show", f"python -m pipelines rollback {shown}")
+    for row in withdrawal.unfinished(desk.ledger):
+        yield {"path": "releases", "problem": f"withdrawal {row['id']} of {row['dataset']} died on the way", "remedy": "python -m pipelines release finishes it"}
+    for path, rows in withdrawal.left(lake, desk.ledger):
+        yield _finding(desk, path, f"holds {rows} withdrawn records", "python -m pipelines restore brought them back: run python -m pipelines withdraw again")
+
+
+def _tables(desk: Desk) -> list[tuple[str, ...]]:
+    """The tables of the catalogue that have a contract."""
+    found = catalogue.iceberg(desk.lake)
+    known = {d.id for d in datasets(desk.project)}
+    return sorted(i for space in found.list_namespaces() for i in found.list_tables(space) if ".".join(i) in known)
+
+
+def _location(desk: Desk, identifier: tuple[str, ...]) -> Path:
+    return Path(catalogue.metadata_location(desk.lake, identifier).removeprefix("file://"))
+
+
+def _manifests(desk: Desk, damaged: set[str]) -> Iterator[dict[str, Any]]:
+    for path in sorted(desk.lake.releases.glob("r*/manifest.json")):
+        if _place(desk, path) not in damaged:
+            yield json.loads(path.read_text("utf-8"))
+
+
+def _count(file: Path) -> int:
+    """Rows of a Parquet file, -1 when its footer cannot be read."""
+    try:
+        return pq.read_metadata(file).num_rows
+    except (OSError, pa.ArrowException):
+        return -1
+

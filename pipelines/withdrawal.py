@@ -1,0 +1,212 @@
+"""撤回: a record disappears from everything analysts can open, the kept releases included (PIPL art. 47, credit repair).
+
+A withdrawal is one ledger row of (dataset, record key). From then on no release shows the record; the files that kept
+releases share are cut and renamed over in place, so open sessions go on, and their manifests are brought in step.
+Landing, base and current keep the row for the pipeline alone. A withdrawal that died is finished by the next
+withdrawal, release or rollback; until then `verify` says so.
+"""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import sqlalchemy as sa
+
+from pipelines import base, durable, ledger as tables, objects, release as publication
+from pipelines.contract import dataset as read_dataset
+from pipelines.desk import Desk
+from pipelines.ledger import Ledger, now
+from pipelines.locks import confirm, writer
+from pipelines.settings import Lake, WrongUse
+from pipelines.sql import connect, name, text, texts
+
+ENTERED, DONE, LIFTED = "entered", "done", "lifted"
+
+
+def withdraw(dataset_id: str, records: Iterable[str], basis: str, document: str, desk: Desk | None = None) -> dict[str, Any]:
+    """Withdraw records from every kept release and all later ones.
+
+    Args:
+        records: keys of the records (`_key` or the person's pseudonym, as views show them), or their addresses
+            (`batch~rN#file:record`, as reports show them).
+        basis: the legal basis, such as 个人信息保护法第四十七条; analysts can read it.
+        document: number of the decision.
+
+    Returns:
+        {"dataset", "withdrawn": [ids], "already": [keys withdrawn before], "rows" (removed from files), "releases" (touched)}.
+
+    Raises:
+        WrongUse: no such record, no basis or document, or a kept release is damaged; then nothing is entered.
+    """
+    desk, wanted = desk or Desk.open(), list(dict.fromkeys(records))
+    if not basis.strip() or not document.strip():
+        raise WrongUse("Give the legal basis and the number of the decision: --basis TEXT --document TEXT. Analysts can read both, so they name no person.")
+    found, t = read_dataset(dataset_id, desk.project), tables.withdrawals
+    with writer(desk.lake, "release"):
+        keys = _keys(desk, found.id, wanted)
+        active = {r["key"] for r in desk.ledger.rows(sa.select(t.c.key).where(t.c.dataset == found.id, t.c.state != LIFTED))}
+        fresh = [k for k in keys if k not in active]
+        with desk.ledger.step(found.id, "withdraw") as detail:
+            with desk.ledger.transaction() as con:
+                for key in fresh:
+                    con.execute(t.insert().values(dataset=found.id, key=key, basis=basis, document=document, withdrawn_at=now(), state=ENTERED))
+            done = finish(desk.lake, desk.ledger)
+            detail |= {"records": len(fresh), **done}
+        ids = [r["id"] for r in desk.ledger.rows(sa.select(t.c.id).where(t.c.dataset == found.id, t.c.key.in_(fresh), t.c.state != LIFTED))]
+    return {"dataset": found.id, "withdrawn": ids, "already": [k for k in keys if k in active], **done}
+
+
+def lift(number: int, reason: str, desk: Desk | None = None) -> dict[str, Any]:
+    """Take a withdrawal back: releases from now on show the record again, earlier ones stay without it.
+
+    Raises:
+        WrongUse: no reason, or no such withdrawal in force.
+    """
+    desk, t = desk or Desk.open(), tables.withdrawals
+    if not reason.strip():
+        raise WrongUse("Give a reason: --reason TEXT. It stands in the ledger.")
+    with writer(desk.lake, "release"), desk.ledger.transaction() as con:
+        row = con.execute(sa.select(t).where(t.c.id == number, t.c.state != LIFTED)).mappings().first()
+        if row is None:
+            raise WrongUse(f"There is no withdrawal {number} in force.")
+        con.execute(t.update().where(t.c.id == number).values(state=LIFTED, lifted_at=now(), lifted_reason=reason))
+    return {"dataset": row["dataset"], "lifted": number}
+
+
+def withdrawn(ledger: Ledger) -> dict[str, list[str]]:
+    """Dataset → the keys that no release may show."""
+    t, found = tables.withdrawals, {}
+    for row in ledger.rows(sa.select(t.c.dataset, t.c.key).where(t.c.state != LIFTED).distinct().order_by(t.c.dataset, t.c.key)):
+        found.setdefault(row["dataset"], []).append(row["key"])
+    return found
+
+
+def unfinished(ledger: Ledger) -> list[dict[str, Any]]:
+    """Withdrawals that died on the way."""
+    return ledger.rows(sa.select(tables.withdrawals).where(tables.withdrawals.c.state == ENTERED))
+
+
+def finish(lake: Lake, ledger: Ledger) -> dict[str, int]:
+    """Cut what is withdrawn out of the files of every kept release. The caller holds the lock `release`.
+
+    Returns:
+        {"rows": removed from files, "releases": whose manifests changed}.
+
+    Raises:
+        WrongUse: a file is not what its manifest says; it must be restored first.
+    """
+    waiting = unfinished(ledger)
+    if not waiting:
+        return {"rows": 0, "releases": 0}
+    confirm(lake)
+    manifests, removed, entries = publication.kept(lake), 0, {}
+    with connect(temp=lake.staging) as con:
+        for dataset_id in sorted({r["dataset"] for r in waiting}):
+            keys = sorted({r["key"] for r in waiting if r["dataset"] == dataset_id})
+            for manifest in manifests:
+                for relation, column, also in ((dataset_id, manifest["relations"].get(dataset_id, {}).get("record_key"), "true"),
+                                               ("governance.quarantine", "person_id", f"dataset = {text(dataset_id)}")):
+                    for file in manifest["relations"].get(relation, {}).get("files", ()):
+                        if column and file["path"] not in entries.get((dataset_id, relation), {}):
+                            entry, gone = _cut(con, lake, file, column, keys, also)
+                            entries.setdefault((dataset_id, relation), {})[file["path"]] = entry
+                            removed += gone
+    changed = _restate(lake, ledger, manifests, {path: entry for found in entries.values() for path, entry in found.items()})
+    t = tables.withdrawals
+    with ledger.transaction() as con:
+        con.execute(t.update().where(t.c.id.in_([r["id"] for r in waiting])).values(state=DONE, rows=removed, releases=changed))
+    return {"rows": removed, "releases": changed}
+
+
+def _keys(desk: Desk, dataset_id: str, records: list[str]) -> list[str]:
+    """The keys of records that base holds."""
+    files = [f for v in base.versions(desk.lake, desk.plan(dataset_id)).values() for f in v.files]
+    addresses = [r for r in records if "#" in r]
+    with connect() as con:
+        con.execute(f"CREATE VIEW held AS SELECT _key, _batch || '#' || _file || ':' || _ordinal AS address FROM read_parquet({texts(files)})"
+                    if files else "CREATE VIEW held AS SELECT NULL::VARCHAR AS _key, NULL::VARCHAR AS address")
+        # An address names the revision; base holds one revision of a batch at a time.
+        plain = {a: "#".join((a.partition("#")[0].rpartition("~r")[0], a.partition("#")[2])) for a in addresses}
+        by_address = dict(con.execute("SELECT address, _key FROM held WHERE address IN (SELECT unnest($1::VARCHAR[]))", [list(plain.values())]).fetchall())
+        given = [r for r in records if r not in plain]
+        known = {k for k, in con.execute("SELECT DISTINCT _key FROM held WHERE _key IN (SELECT unnest($1::VARCHAR[]))", [given]).fetchall()}
+    missing = sum(plain[a] not in by_address for a in addresses) + sum(k not in known for k in given)
+    if missing or not records:
+        raise WrongUse(f"{dataset_id}: {missing} of {len(records)} records are not in base. Give keys as the column _key (or the person's pseudonym) of the "
+                       "view shows them, or addresses of accepted records (batch~r1#file:record).")
+    return list(dict.fromkeys([by_address[plain[a]] for a in addresses] + given))
+
+
+def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, file: dict[str, Any], column: str, keys: list[str], also: str) -> tuple[dict[str, Any], int]:
+    """Remove rows from one shared file in place; returns its new manifest entry and how many rows went.
+
+    A note beside the file says what it becomes before it does, so that after a kill a cut file is told from a damaged one.
+    """
+    path = lake.releases / file["path"]
+    note = path.with_name(f".{path.name}.cut")
+    noted = json.loads(note.read_text()) if note.exists() else None
+    sha, _ = objects.digest(path) if path.exists() else (None, 0)
+    if sha is None or sha not in (file["sha256"], noted and noted["sha256"]):
+        raise WrongUse(f"{file['path']} of a kept release is not what its manifest says; nothing can be withdrawn from it. Run: python -m pipelines verify")
+    gone = f"{name(column)} IN (SELECT unnest({texts(keys)})) AND {also}"
+    count = con.execute(f"SELECT count(*) FROM read_parquet({text(path)}) WHERE {gone}").fetchone()[0]
+    if not count:
+        return noted if noted and sha == noted["sha256"] else {k: file[k] for k in ("sha256", "bytes", "rows")}, 0
+    beside = path.with_name(f".{path.name}.part")
+    con.execute(f"COPY (SELECT * FROM read_parquet({text(path)}) WHERE ({gone}) IS NOT TRUE) TO {text(beside)} (FORMAT parquet, COMPRESSION zstd)")
+    beside.chmod(0o644)
+    sha, size = objects.digest(beside)
+    entry = {"sha256": sha, "bytes": size, "rows": file["rows"] - count if noted is None else noted["rows"] - count}
+    durable.write(note, json.dumps(entry))
+    durable.move(beside, path)
+    return entry, count
+
+
+def _restate(lake: Lake, ledger: Ledger, manifests: list[dict[str, Any]], entries: dict[str, dict[str, Any]]) -> int:
+    """Bring facts, manifests and the ledger in step with the cut files; returns how many releases changed."""
+    changed: list[dict[str, Any]] = []
+    for manifest in manifests:
+        before = json.dumps(manifest)
+        for relation in manifest["relations"].values():
+            for file in relation["files"]:
+                file |= entries.get(file["path"], {})
+            if any(f["path"] in entries for f in relation["files"]):
+                rows = sum(f["rows"] for f in relation["files"])
+                if "withheld_rows" in relation:
+                    relation["withheld_rows"] += relation["rows"] - rows
+                relation["rows"] = rows
+        if json.dumps(manifest) != before:
+            changed.append(manifest)
+    touched = [lake.releases / path for path in entries]
+    for path, entry in entries.items():
+        facts = (lake.releases / path).with_name("facts.json")
+        if facts.exists():
+            durable.write(facts, json.dumps(json.loads(facts.read_text()) | {"entry": entry}), 0o644)
+            touched.append(facts)
+    for manifest in changed:
+        publication.write_manifest(lake, manifest)
+        touched.append(publication.folder(lake, manifest["release_id"]) / "manifest.json")
+    objects.replace(lake, ledger, touched)
+    for path in entries:
+        target = lake.releases / path
+        target.with_name(f".{target.name}.cut").unlink(missing_ok=True)
+    return len(changed)
+
+
+def left(lake: Lake, ledger: Ledger) -> list[tuple[Path, int]]:
+    """Files of kept releases that hold withdrawn records after all, and how many."""
+    found, manifests = {}, publication.kept(lake)
+    with connect() as con:
+        for dataset_id, keys in withdrawn(ledger).items():
+            for manifest in manifests:
+                relation = manifest["relations"].get(dataset_id, {})
+                for file in relation.get("files", ()):
+                    path = lake.releases / file["path"]
+                    if path not in found and path.exists() and relation.get("record_key"):
+                        found[path] = con.execute(f"SELECT count(*) FROM read_parquet({text(path)}) WHERE {name(relation['record_key'])} "
+                                                  f"IN (SELECT unnest({texts(keys)}))").fetchone()[0]
+    return [(path, rows) for path, rows in found.items() if rows]
+
