@@ -56,8 +56,7 @@ class Engine:
         lake, scratch = self.lake, self.lake.staging / ".release"
         scratch.mkdir(exist_ok=True)
         con = connect(temp=scratch)
-        reference.load(con, self.project)
-        reference.load_macros(con, self.project)
+        reference.ready(con, self.project, lake.staging)
         keys.install(con, keys.pseudonym_key(lake))
         allowed = (lake.current, lake.quarantine, lake.releases, scratch)
         con.execute(f"SET allowed_directories = {texts(allowed)}; SET enable_external_access = false")

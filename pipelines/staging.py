@@ -58,8 +58,7 @@ def engine(lake: Lake, project: Project, plan: Plan) -> Iterator[duckdb.DuckDBPy
     scratch.mkdir(exist_ok=True)
     con = connect(temp=scratch)
     try:
-        reference.load(con, project)
-        reference.load_macros(con, project)
+        reference.ready(con, project, lake.staging)
         keys.install(con, keys.pseudonym_key(lake))
         _prove_once(con, project, plan)
         yield con

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import re
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +20,12 @@ import duckdb
 from pipelines.declared import Declared, Problems, load_yaml
 from pipelines.semantics.codes import enum_name
 from pipelines.settings import Project, WrongUse
-from pipelines.sql import name, text
+from pipelines.sql import connect, name, text
 
 _SHAPE = [{"list": str, "file": str, "name": str, "name_en": str, "standard": str, "code": str, "label": str,
            "alias_columns": [str], "alias_separator": str, "aliases": {str: str}, "columns": {str: [str]}}]
+_REGION = Path(__file__).with_name("region.sql")
+_made: dict[str, Path] = {}      # state → the file this process made or found
 _ORDER = ("text", "codes", "identifiers", "names", "contacts", "dates", "amounts")
 
 
@@ -116,7 +120,7 @@ def load(con: duckdb.DuckDBPyConnection, project: Project) -> None:
     con.execute("CREATE OR REPLACE TABLE reference.code (list VARCHAR, code VARCHAR, label VARCHAR)")
     con.execute("CREATE OR REPLACE TABLE reference.code_alias (list VARCHAR, alias VARCHAR, code VARCHAR)")
     coded = [one for one in declared(project) if _load_list(con, project, one).code]
-    for statement in _statements(Path(__file__).with_name("region.sql")):
+    for statement in _statements(_REGION):
         con.execute(statement)
     for one in coded:
         con.execute(f"DROP TYPE IF EXISTS reference.{enum_name(one.list)}")
@@ -176,6 +180,25 @@ def load_macros(con: duckdb.DuckDBPyConnection, project: Project) -> None:
     """Create every macro in `con`; `load` came before."""
     for statement in macros(project):
         con.execute(statement)
+
+
+def ready(con: duckdb.DuckDBPyConnection, project: Project, folder: Path) -> None:
+    """What `load` and `load_macros` make, copied from a file that is made once per state of lists and macros (0.05 s instead of 1.3).
+
+    Args:
+        folder: where that file may be kept; an unfinished one is never used.
+    """
+    state = hashlib.sha256(repr([duckdb.__version__, versions_hash(project), macros(project), _REGION.read_text("utf-8")]).encode()).hexdigest()[:16]
+    file = _made.get(state)
+    if file is None or not file.exists():
+        file = _made[state] = folder / f".lists-{state}.duckdb"
+    if not file.exists():
+        beside = file.with_name(f"{file.name}.{os.getpid()}.part")
+        with closing(connect(beside)) as made:
+            load(made, project)
+            load_macros(made, project)
+        os.replace(beside, file)
+    con.execute(f"ATTACH {text(file)} AS prepared (READ_ONLY); COPY FROM DATABASE prepared TO memory; DETACH prepared")
 
 
 def _statements(file: Path) -> list[str]:
