@@ -87,7 +87,7 @@ def create(server: Server, key: str = "sfzh", text: str = "VARCHAR(60)", extra: 
     """An empty table `residence` that the reader may read; `gxsj` is when a row changed."""
     stamp = "TIMESTAMP(6)" if server.dialect == "postgresql" else "DATETIME(6)"
     kind = text if server.dialect == "postgresql" else f"{text} COLLATE utf8mb4_bin"
-    server.run("DROP TABLE IF EXISTS residence", f"CREATE TABLE residence (sfzh {kind} NOT NULL, xm {text}, csrq DATE, qh VARCHAR(12) NOT NULL, zt VARCHAR(200), "
+    server.run("DROP TABLE IF EXISTS residence CASCADE", f"CREATE TABLE residence (sfzh {kind} NOT NULL, xm {text}, csrq DATE, qh VARCHAR(12) NOT NULL, zt VARCHAR(200), "
                f"gxsj {stamp} NULL, secret VARCHAR(40), PRIMARY KEY ({key}){extra})")
     server.grant("residence")
 
@@ -103,10 +103,10 @@ def insert(server: Server, rows: list[tuple]) -> None:
 def generate(server: Server, rows: int) -> None:
     """Fill `residence` with so many distinct rows, made by the server."""
     if server.dialect == "postgresql":
-        numbers, name, day, moment = (f"SELECT generate_series(1, {rows}) AS i", "'张' || (i % 997)", "DATE '1950-01-01' + (i % 20000)::int",
+        numbers, name, day, moment = (f"SELECT generate_series(1, {rows}) AS i", "'张' || mod(i, 997)", "DATE '1950-01-01' + mod(i, 20000)",
                                       "TIMESTAMP '2026-01-01' + i * INTERVAL '1 second'")
     else:
-        numbers, name, day, moment = (f"SELECT seq AS i FROM seq_1_to_{rows}", "concat('张', i % 997)", "DATE_ADD('1950-01-01', INTERVAL i % 20000 DAY)",
+        numbers, name, day, moment = (f"SELECT seq AS i FROM seq_1_to_{rows}", "concat('张', mod(i, 997))", "DATE_ADD('1950-01-01', INTERVAL mod(i, 20000) DAY)",
                                       "DATE_ADD('2026-01-01', INTERVAL i SECOND)")
     create(server)
     server.run(f"INSERT INTO residence SELECT 64000000000000000 + i, {name}, {day}, '640104', 'v', {moment}, 'not for the lake' FROM ({numbers}) n")

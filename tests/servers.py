@@ -67,7 +67,7 @@ class Server:
 
     def grant(self, table: str) -> None:
         """Let the reader read one table or view, as docs/databases.md says."""
-        self.run(f"GRANT SELECT ON {table} TO {READER}" if self.dialect == "postgresql" else f"GRANT SELECT, SHOW VIEW ON {table} TO {READER}@'%'")
+        self.run(f"GRANT SELECT ON {table} TO {READER}" if self.dialect == "postgresql" else f"GRANT SELECT, SHOW VIEW ON {table} TO {READER}@'%%'")
 
     def readers(self) -> list[int]:
         """Process ids of the reader's connections, the oldest first."""
@@ -119,8 +119,8 @@ def mariadb(folder: Path) -> Iterator[Server]:
         local = sa.create_engine(f"mysql+pymysql://root@localhost/mysql?unix_socket={folder}/my.sock", poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
         _until(lambda: local.connect().close())
         with local.connect() as con:
-            for statement in (f"CREATE USER {OWNER}@'%' IDENTIFIED BY '{OWNER_WORD}'", f"GRANT ALL ON *.* TO {OWNER}@'%' WITH GRANT OPTION",
-                              f"CREATE USER {READER}@'%' IDENTIFIED BY '{READER_WORD}'", "CREATE DATABASE gov CHARACTER SET utf8mb4"):
+            for statement in (f"CREATE USER {OWNER}@'%%' IDENTIFIED BY '{OWNER_WORD}'", f"GRANT ALL ON *.* TO {OWNER}@'%%' WITH GRANT OPTION",
+                              f"CREATE USER {READER}@'%%' IDENTIFIED BY '{READER_WORD}'", "CREATE DATABASE gov CHARACTER SET utf8mb4"):
                 con.exec_driver_sql(statement)
         yield Server("mysql", port, folder)
 

@@ -108,7 +108,7 @@ class Session:
                 self._holder = self._begin()
                 self._exported = self._holder.scalar(sa.text("SELECT pg_export_snapshot()"))
             self.reader = self._begin(self._exported)
-            self.moment = str((self._holder or self.reader).scalar(sa.select(sa.func.current_timestamp())))
+            self.moment = str((self._holder or self.reader).scalar(sa.select(sa.func.now(6) if self.database.dialect == "mysql" else sa.func.current_timestamp())))
         except sa.exc.DBAPIError as error:
             raise told(error, self.database) from None
         return True
@@ -189,6 +189,8 @@ def _codes(original: BaseException | None) -> set[str]:
     text = str(original) if getattr(original, "sqlstate", None) is None else ""
     if "password authentication failed" in text or "no pg_hba.conf entry" in text or ("role" in text and "does not exist" in text):
         found.add("28000")
+    elif "database" in text and "does not exist" in text:
+        found.add("3D000")
     return found - {""}
 
 

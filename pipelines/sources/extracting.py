@@ -118,6 +118,8 @@ def _read(desk: Desk, dataset: Dataset, source: Source, extracted: list[state.Ba
                 work = reading.Work(folder, _signature(source, task))
             if fresh and work.begun and database.on_cut == "restart":
                 work.restart()
+            if fresh:
+                work.opened(session.moment)
             _passes(desk, dataset, source, task, before, session, work, throttle)
             return task, work, before
         except sa.exc.DBAPIError as error:

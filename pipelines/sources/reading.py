@@ -56,7 +56,7 @@ class Work:
         """Forget everything that was read."""
         shutil.rmtree(self.folder)
         self.folder.mkdir(mode=0o700)
-        self._state = {"signature": self._signature, "passes": {}, "reconnects": 0, "high": None}
+        self._state = {"signature": self._signature, "passes": {}, "snapshots": [], "reconnects": self.reconnects, "high": None}
         self._save()
 
     @property
@@ -65,17 +65,22 @@ class Work:
 
     @property
     def pieces(self) -> list[dict[str, Any]]:
-        """Every finished range: file, rows, moment."""
+        """Every finished range: file, rows, snapshot."""
         return [piece for p in self._state["passes"].values() for piece in p["pieces"]]
 
     @property
     def moments(self) -> list[str]:
         """The moments, by the source's clock, that the rows show."""
-        return list(dict.fromkeys(piece["moment"] for piece in self.pieces))
+        return [self._state["snapshots"][n] for n in sorted({piece["snapshot"] for piece in self.pieces})]
 
     @property
     def reconnects(self) -> int:
-        return self._state["reconnects"]
+        return self._state.get("reconnects", 0)
+
+    def opened(self, moment: str) -> None:
+        """From here on rows are those of another snapshot."""
+        self._state["snapshots"].append(moment)
+        self._save()
 
     def reconnected(self) -> None:
         """Count a connection that had to be made again."""
@@ -100,14 +105,14 @@ class Work:
         """What is known of a pass."""
         return self._state["passes"].setdefault(name, {"pieces": [], "next": None, "stage": "values"})
 
-    def finished(self, name: str, part: Path, rows: int, moment: str, after: Any, stage: str) -> None:
+    def finished(self, name: str, part: Path, rows: int, after: Any, stage: str) -> None:
         """Make a range durable, and only then say that it is finished."""
         found = self.of(name)
         final = f"{name}-{len(found['pieces']) + 1:05d}.parquet"
         with open(part, "rb") as file:
             os.fsync(file.fileno())
         os.replace(part, self.folder / final)
-        found["pieces"].append({"file": final, "rows": rows, "moment": moment})
+        found["pieces"].append({"file": final, "rows": rows, "snapshot": len(self._state["snapshots"]) - 1})
         found["next"], found["stage"] = packed(after), stage
         self._save()
 
@@ -146,7 +151,7 @@ def read(session: Session, table: sa.Table, wanted: Pass, work: Work, throttle: 
         rows = _write(part, len(wanted.columns), _blocks(con, statements.rows(table, list(wanted.columns), database.dialect, wanted.by, within),
                                                         min(BLOCK_ROWS, database.rows_per_second)), throttle)
         seen += rows
-        work.finished(wanted.name, part, rows, session.moment, after, stage)
+        work.finished(wanted.name, part, rows, after, stage)
     if seen != expected:
         work.restart()
         raise WrongUse(f"{database.connection}: {database.table} counted {expected:,} rows and gave {seen:,} in one snapshot. Nothing was landed. "
