@@ -78,12 +78,13 @@ def _judge(found: Database, problems: Problems, own: str) -> None:
         problems.unless(bool(hours) and hours.groups()[:2] != hours.groups()[2:], own,
                         f"window is {found.window!r}, must be two different local times such as 22:00-06:00")
     if found.schedule is not None:
-        problems.unless(_is_cron(found.schedule), own, f"schedule is {found.schedule!r}, must be five fields of cron in digits, such as 0 0 * * *")
+        problems.unless(is_cron(found.schedule), own, f"schedule is {found.schedule!r}, must be five fields of cron in digits, such as 0 0 * * *")
         problems.unless(found.schedule.split()[:2] == ["0", "0"], own,
                         "schedule must tick at midnight (0 0 …), because a run's batch date is its day; `window` says when it may read")
 
 
-def _is_cron(schedule: str) -> bool:
+def is_cron(schedule: str) -> bool:
+    """True for five fields of cron in digits."""
     fields = schedule.split()
     return len(fields) == len(_CRON) and all(_is_field(part, low, high) for text, (low, high) in zip(fields, _CRON) for part in text.split(","))
 
