@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -80,7 +81,7 @@ def _of_airflow(database: Database) -> sa.URL | None:
 
 
 class Session:
-    """One connection in one read-only snapshot; `moment` is the source's clock when it was taken."""
+    """One connection in one read-only snapshot; `clock` is the source's when it was taken."""
 
     def __init__(self, database: Database, holding: bool):
         self.database = database
@@ -88,7 +89,7 @@ class Session:
         self._holding = holding and database.dialect == "postgresql"
         self._holder: sa.Connection | None = None
         self._exported = self.reader = None
-        self.moment = ""
+        self.clock = datetime.min
 
     def open(self) -> bool:
         """Connect; True when the rows are those of a new snapshot, False when the snapshot that was held goes on.
@@ -108,7 +109,7 @@ class Session:
                 self._holder = self._begin()
                 self._exported = self._holder.scalar(sa.text("SELECT pg_export_snapshot()"))
             self.reader = self._begin(self._exported)
-            self.moment = str((self._holder or self.reader).scalar(sa.select(sa.func.now(6) if self.database.dialect == "mysql" else sa.func.current_timestamp())))
+            self.clock = (self._holder or self.reader).scalar(sa.select(sa.func.now(6) if self.database.dialect == "mysql" else sa.func.current_timestamp()))
         except sa.exc.DBAPIError as error:
             raise told(error, self.database) from None
         return True

@@ -119,7 +119,7 @@ def _read(desk: Desk, dataset: Dataset, source: Source, extracted: list[state.Ba
             if fresh and work.begun and database.on_cut == "restart":
                 work.restart()
             if fresh:
-                work.opened(session.moment)
+                work.opened(str(session.clock))
             _passes(desk, dataset, source, task, before, session, work, throttle)
             return task, work, before
         except sa.exc.DBAPIError as error:
@@ -179,8 +179,8 @@ def _passes(desk: Desk, dataset: Dataset, source: Source, task: Task, before: Pa
     """The passes of one extraction. A key that neither state nor changes hold was dated back: then the whole table is read."""
     database, columns = source.database, tuple(task.shape.columns.values())
     whole = reading.Pass(_WHOLE, columns, task.by, task.nulls)
-    if database.updated_at and work.high is None:
-        work.keep_high(session.reader.scalar(statements.greatest(task.table, database.updated_at)))
+    if database.updated_at and not work.knows_high:
+        work.keep_high(session.reader.scalar(statements.greatest(task.table, database.updated_at, session.clock)))
     if task.low is None:
         return reading.read(session, task.table, whole, work, throttle)
     keys = tuple(task.shape.columns[k] for k in task.shape.keys)

@@ -56,7 +56,7 @@ class Work:
         """Forget everything that was read."""
         shutil.rmtree(self.folder)
         self.folder.mkdir(mode=0o700)
-        self._state = {"signature": self._signature, "passes": {}, "snapshots": [], "reconnects": self.reconnects, "high": None}
+        self._state = {"signature": self._signature, "passes": {}, "snapshots": [], "reconnects": self.reconnects}
         self._save()
 
     @property
@@ -88,9 +88,13 @@ class Work:
         self._save()
 
     @property
+    def knows_high(self) -> bool:
+        return "high" in self._state
+
+    @property
     def high(self) -> Any:
-        """The greatest watermark when the reading began."""
-        return unpacked(self._state["high"])
+        """The greatest watermark when the reading began, None without any."""
+        return unpacked(self._state.get("high"))
 
     def keep_high(self, value: Any) -> None:
         """Keep the watermark of the first snapshot: what came after it is read again next time."""

@@ -7,6 +7,7 @@ so neighbouring ranges neither share nor lose a row, whatever the collation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -59,9 +60,13 @@ def bound(of: sa.Table, by: str, low: Any, skip: int) -> sa.Select:
     return sa.select(column).where(above).order_by(column).offset(skip).limit(1)
 
 
-def greatest(of: sa.Table, column: str) -> sa.Select:
-    """The greatest value of a column."""
-    return sa.select(sa.func.max(of.c[column]))
+def greatest(of: sa.Table, column: str, clock: datetime) -> sa.Select:
+    """The greatest value of a column, and of dates and times the greatest that has come: a row dated 9999 must not hide what follows."""
+    found = of.c[column]
+    query = sa.select(sa.func.max(found))
+    if isinstance(found.type, sa.DateTime):
+        return query.where(found <= _bound(clock if found.type.timezone else clock.replace(tzinfo=None), found))
+    return query.where(found <= _bound(clock.date(), found)) if isinstance(found.type, sa.Date) else query
 
 
 def _within(query: sa.Select, of: sa.Table, by: str | None, within: Range) -> sa.Select:

@@ -154,6 +154,44 @@ def _manifests(desk: Desk) -> list:
     return landing.batches(desk.lake, DATASET)
 
 
+@pytest.mark.parametrize(("overlap", "seen"), [(30, True), (10, False)])
+def test_what_was_committed_late_is_seen_within_the_overlap(server, tmp_path, monkeypatch, overlap, seen):
+    create(server)
+    insert(server, [row("a"), row("b", when=WHEN + dt.timedelta(seconds=20)), row("c", when=None)])
+    bench = Bench.make(server, tmp_path, monkeypatch, extract="watermark", updated_at="gxsj", overlap=overlap)
+    bench.extract()
+    server.run("UPDATE residence SET zt = 'late' WHERE sfzh = 'a'")      # its gxsj stays 20 s below the watermark
+    found = bench.extract()
+    assert (found["outcome"], found["changed"]) == (("landed", 1) if seen else ("unchanged", 0))
+    assert found["read"] == 3 + (3 if seen else 2), "the keys of all, and the rows from the watermark on"
+
+
+def test_a_row_dated_in_the_future_hides_nothing(server, tmp_path, monkeypatch):
+    create(server)
+    insert(server, [row("a"), row("b", when=dt.datetime(9999, 12, 31))])
+    bench = Bench.make(server, tmp_path, monkeypatch, extract="watermark", updated_at="gxsj")
+    bench.extract()
+    server.run("UPDATE residence SET zt = 'x', gxsj = '2026-11-02 00:00:00' WHERE sfzh = 'a'")
+    found = bench.extract()
+    assert [(r["sfzh"], r["zt"], r["操作"]) for r in bench.landed(found)] == [("a", "x", "U")]
+    assert json.loads(bench.manifest(found))["watermark"]["high"][1].startswith("2026-11-02")
+
+
+def test_a_watermark_of_days_or_numbers(server, tmp_path, monkeypatch):
+    create(server)
+    server.run("ALTER TABLE residence ADD seen_day DATE, ADD version INTEGER")
+    insert(server, [row("a"), row("b")])
+    server.run("UPDATE residence SET seen_day = '2026-11-01', version = 7")
+    for n, column in enumerate(("seen_day", "version")):
+        bench = Bench.make(server, tmp_path / column, monkeypatch, extract="watermark", updated_at=column, overlap=0)
+        bench.extract()
+        server.run(f"UPDATE residence SET zt = '{column}', seen_day = '2026-11-02', version = version + 1 WHERE sfzh = 'a'")
+        assert [(r["sfzh"], r["zt"]) for r in bench.landed(bench.extract())] == [("a", column)], n
+    bench.declare(extract="watermark", updated_at="version", overlap=5)
+    with pytest.raises(WrongUse, match="overlap needs an updated_at that is a date or a time"):
+        bench.extract()
+
+
 def test_a_lost_cache_changes_nothing(server, tmp_path, monkeypatch):
     create(server)
     insert(server, [row("a"), row("b")])
