@@ -57,6 +57,14 @@ def test_one_dataset_has_one_schedule(tmp_path):
     assert len(_read(tmp_path / "same", text.replace(server, server + second.replace("0 0 1 * *", "0 0 * * *"))).sources) == 2
 
 
+def test_contracts_agree_on_a_database_they_share(tmp_path):
+    from pipelines.check import check
+
+    second = contract("mysql", connections=2).replace("population.residence", "population.second").replace("name: residence\n", "name: second\n")
+    errors = check(project(tmp_path, population__residence=contract("mysql"), population__second=second))["errors"]
+    assert errors == ["connection 'population_office' is declared differently: mysql with connections 1 by population.residence; mysql with connections 2 by population.second"]
+
+
 def test_files_for_a_database_are_not_taken(tmp_path):
     """Nobody may put a file between the table and what is known of it."""
     from pathlib import Path
