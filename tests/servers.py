@@ -31,6 +31,10 @@ _PACKAGES = {
 _PLACES = ("/usr/lib/postgresql/*/bin", "/usr/sbin", "/usr/bin", "usr/lib/postgresql/*/bin", "usr/sbin")
 
 
+class Missing(Exception):
+    """The programs are not installed and cannot be downloaded: no Debian, or no network."""
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server. `admin`, `reader`: engines of its owner and of a role that may only SELECT in `gov`."""
@@ -182,7 +186,11 @@ def _look(name: str) -> Path | None:
 
 
 def _fetch(name: str) -> Path:
-    """Download and unpack a program's packages; nothing is installed."""
+    """Download and unpack a program's packages; nothing is installed.
+
+    Raises:
+        Missing: they cannot be downloaded.
+    """
     work = UNPACKED / f"{name}.part"
     shutil.rmtree(work, ignore_errors=True)
     (work / "debs").mkdir(parents=True)
@@ -193,12 +201,15 @@ def _fetch(name: str) -> Path:
             subprocess.run(["apt-get", "download", package], cwd=work / "debs", check=package == _PACKAGES[name][0], capture_output=True)
 
     try:
-        download()
-    except subprocess.CalledProcessError:
-        if os.getuid() != 0:
-            raise
-        subprocess.run(["apt-get", "update"], check=True, capture_output=True)
-        download()
+        try:
+            download()
+        except subprocess.CalledProcessError:
+            if os.getuid() != 0:
+                raise
+            subprocess.run(["apt-get", "update"], check=True, capture_output=True)
+            download()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Missing(f"{name} is not installed, and its Debian packages cannot be downloaded ({type(error).__name__})") from None
     for file in (work / "debs").glob("*.deb"):
         subprocess.run(["dpkg-deb", "-x", file, work], check=True)
     shutil.rmtree(work / "debs")

@@ -33,6 +33,7 @@ from pipelines.sources.pace import Throttle, must_be_open, slots
 from pipelines.sql import connect
 
 TRIES = 6                # in a row, without a range finished between
+CUTS = 50                # in one call: a reading that begins again each time must end too
 FIRST_PAUSE = 1.0        # seconds; each try waits twice as long
 _VERSION = 1
 _ROWS, _KEYS, _WHOLE = "rows", "keys", "whole"
@@ -108,7 +109,7 @@ def _top(home: Path, sequence: int) -> int:
 def _read(desk: Desk, dataset: Dataset, source: Source, extracted: list[state.Batch], place: tuple[int, int], session: Session,
           folder: Path) -> tuple[Task, reading.Work, Path | None]:
     """Read until everything is there, over as many connections as it takes."""
-    database, work, throttle, failed = source.database, None, Throttle(source.database.rows_per_second), 0
+    database, work, throttle, failed, cuts = source.database, None, Throttle(source.database.rows_per_second), 0, 0
     while True:
         done = len(work.pieces) if work else 0
         try:
@@ -119,6 +120,7 @@ def _read(desk: Desk, dataset: Dataset, source: Source, extracted: list[state.Ba
             if fresh and work.begun and database.on_cut == "restart":
                 work.restart()
             if fresh:
+                work.forget(_KEYS)
                 work.opened(str(session.clock))
             _passes(desk, dataset, source, task, before, session, work, throttle)
             return task, work, before
@@ -130,7 +132,8 @@ def _read(desk: Desk, dataset: Dataset, source: Source, extracted: list[state.Ba
             cut = WrongUse(f"{database.connection}: text of {database.table} is not in the encoding that the database states. Ask its keeper for a view "
                            "that converts it.")
         failed = failed + 1 if not work or len(work.pieces) == done else 1
-        if not isinstance(cut, Cut) or failed >= TRIES:
+        cuts += 1
+        if not isinstance(cut, Cut) or failed >= TRIES or cuts >= CUTS:
             raise cut from None
         if work:
             work.reconnected()
@@ -176,18 +179,25 @@ def _lowered(mark: Any, database: Any) -> Any:
 
 
 def _passes(desk: Desk, dataset: Dataset, source: Source, task: Task, before: Path | None, session: Session, work: reading.Work, throttle: Throttle) -> None:
-    """The passes of one extraction. A key that neither state nor changes hold was dated back: then the whole table is read."""
+    """The passes of one extraction.
+
+    A key that neither state nor changes hold was dated back: then the whole table is read. Where the rows show several moments, one that moved
+    between ranges may be missing among them: then the keys, always of one moment, tell what is gone.
+    """
     database, columns = source.database, tuple(task.shape.columns.values())
     whole = reading.Pass(_WHOLE, columns, task.by, task.nulls)
     if database.updated_at and not work.knows_high:
         work.keep_high(session.reader.scalar(statements.greatest(task.table, database.updated_at, session.clock)))
+    keys = reading.Pass(_KEYS, tuple(task.shape.columns[k] for k in task.shape.keys), task.by, task.nulls)
     if task.low is None:
-        return reading.read(session, task.table, whole, work, throttle)
-    keys = tuple(task.shape.columns[k] for k in task.shape.keys)
+        reading.read(session, task.table, whole, work, throttle)
+        if before and len(work.moments) > 1:
+            reading.read(session, task.table, keys, work, throttle)
+        return
     reading.read(session, task.table, reading.Pass(_ROWS, columns, database.updated_at, True, task.low), work, throttle)
-    reading.read(session, task.table, reading.Pass(_KEYS, keys, task.by, task.nulls), work, throttle)
+    reading.read(session, task.table, keys, work, throttle)
     with _engine(desk, dataset, source) as con:
-        if state.look(con, task.shape, work.files(_ROWS), work.files(_KEYS), before)["unseen"]:
+        if state.look(con, task.shape, work.files(_ROWS), False, work.files(_KEYS), before)["unseen"]:
             reading.read(session, task.table, whole, work, throttle)
 
 
@@ -220,7 +230,7 @@ def _changes(con: duckdb.DuckDBPyConnection, dataset: Dataset, table: str, task:
              counts: dict[str, Any]) -> int:
     """Write what differs from the state; returns how many rows."""
     whole = work.files(_WHOLE)
-    found = state.look(con, task.shape, whole or work.files(_ROWS), None if whole else work.files(_KEYS), before)
+    found = state.look(con, task.shape, whole or work.files(_ROWS), bool(whole), work.files(_KEYS), before)
     if found["gone"] and not any(p["rows"] for p in work.of(_WHOLE if whole else _KEYS)["pieces"]):
         raise WrongUse(f"{dataset.id}: {table} is empty, and {found['gone']:,} keys of it are in the lake. Nothing was landed: an emptied table is more often "
                        "a fault than a fact. Ask its keeper; to delete them all, let the department send a file.")

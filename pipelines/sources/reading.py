@@ -77,6 +77,14 @@ class Work:
     def reconnects(self) -> int:
         return self._state.get("reconnects", 0)
 
+    def forget(self, name: str) -> None:
+        """Read a pass from its beginning, unless it is finished: what it tells must be of one moment."""
+        if self.of(name)["stage"] != "done":
+            for file in self.files(name):
+                file.unlink(missing_ok=True)
+            del self._state["passes"][name]
+            self._save()
+
     def opened(self, moment: str) -> None:
         """From here on rows are those of another snapshot."""
         self._state["snapshots"].append(moment)

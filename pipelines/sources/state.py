@@ -111,12 +111,13 @@ def known(con: duckdb.DuckDBPyConnection, folder: Path, dataset: Dataset, source
     return caches[-1]
 
 
-def look(con: duckdb.DuckDBPyConnection, of: Shape, rows: list[Path], keys: list[Path] | None, before: Path | None) -> dict[str, int]:
+def look(con: duckdb.DuckDBPyConnection, of: Shape, rows: list[Path], whole: bool, keys: list[Path], before: Path | None) -> dict[str, int]:
     """Make the tables `changed` and `gone` (keys): what differs from the state before.
 
     Args:
         rows: files of rows that were read, c0… in the order of `of.columns`.
-        keys: files of all keys of the table, c0… in the order of `of.keys`; None: `rows` is the whole table.
+        whole: they are the whole table.
+        keys: files of all keys of the table, c0… in the order of `of.keys`. With both, a key is gone that is in neither.
 
     Returns:
         {"changed": keys, "gone": keys, "unseen": keys of the table that neither the rows nor the state hold}.
@@ -128,9 +129,10 @@ def look(con: duckdb.DuckDBPyConnection, of: Shape, rows: list[Path], keys: list
     con.execute(f"""CREATE OR REPLACE TABLE present AS SELECT {names_}, {_sum('low')}, {_sum('high')}
                     FROM (SELECT {names_}, {_digest_of([f'c{i}' for i in order.values()])} FROM found) GROUP BY {names_}""")
     con.execute(f"CREATE OR REPLACE TABLE changed AS SELECT {names_} FROM (SELECT {names_}, low, high FROM present EXCEPT SELECT {names_}, low, high FROM {state})")
-    every = "present" if keys is None else f"(SELECT DISTINCT {', '.join(f'c{i} AS k{i}' for i in range(len(of.keys)))} FROM read_parquet({texts(keys)}))"
+    listed = f"SELECT DISTINCT {', '.join(f'c{i} AS k{i}' for i in range(len(of.keys)))} FROM read_parquet({texts(keys)})"
+    every = f"({' UNION '.join([f'SELECT {names_} FROM present'] * whole + [listed] * bool(keys))})"
     con.execute(f"CREATE OR REPLACE TABLE gone AS SELECT {names_} FROM {state} ANTI JOIN {every} USING ({names_})")
-    unseen = 0 if keys is None else con.execute(
+    unseen = 0 if whole else con.execute(
         f"SELECT count(*) FROM {every} ANTI JOIN {state} USING ({names_}) ANTI JOIN present USING ({names_})").fetchone()[0]
     return {"changed": _count(con, "changed"), "gone": _count(con, "gone"), "unseen": unseen}
 

@@ -6,16 +6,22 @@ import pytest
 from tests import servers
 
 
+def _started(start, folder):
+    try:
+        with start(folder) as found:
+            yield found
+    except servers.Missing as reason:
+        pytest.skip(str(reason))
+
+
 @pytest.fixture(scope="session")
 def postgresql(tmp_path_factory):
-    with servers.postgresql(tmp_path_factory.mktemp("postgresql")) as found:
-        yield found
+    yield from _started(servers.postgresql, tmp_path_factory.mktemp("postgresql"))
 
 
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory):
-    with servers.mariadb(tmp_path_factory.mktemp("mariadb")) as found:
-        yield found
+    yield from _started(servers.mariadb, tmp_path_factory.mktemp("mariadb"))
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from pipelines import steps
 from pipelines.desk import Desk
 from pipelines.settings import WrongUse
+from pipelines.status import why
 from tests.extraction import DATASET, Bench, create, insert
 from tests.support import resident_id
 
@@ -318,6 +319,7 @@ def test_extracted_accepted_published_is_the_table(server, tmp_path, monkeypatch
     insert(server, [row(f"bad{n}") for n in range(20)])
     found = bench.extract()
     assert bench.ingest() == [] and bench.desk.ledger.batch(found["batch_id"])["state"] == "held"
+    assert f"python -m pipelines extract {DATASET} --source office --batch-date {bench.days[-1]} --again" in why(found["batch_id"], bench.desk)["remedy"]
     server.run("DELETE FROM residence WHERE sfzh LIKE 'bad%%'")
     assert (lambda f: (f["changed"], f["deleted"]))(bench.extract()) == (1, 1), "what the held batch carried comes again"
     assert bench.ingest()

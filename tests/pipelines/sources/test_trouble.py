@@ -77,6 +77,37 @@ def test_a_connection_lost_on_the_way_goes_on(server, tmp_path, monkeypatch):
     assert _landed(bench, found) == _fresh(server)
 
 
+def test_a_row_that_moves_between_ranges_during_a_cut_is_not_deleted(server, tmp_path, monkeypatch):
+    generate(server, ROWS)
+    server.run("UPDATE residence SET zt = sfzh")
+    bench = Bench.make(server, tmp_path, monkeypatch, range_by="zt")
+    bench.extract()
+    bench.declare(range_by="zt", **SLOW)
+
+    def cut() -> None:
+        server.run(f"UPDATE residence SET zt = '0' WHERE sfzh = '640000000000{ROWS:05d}'", "DELETE FROM residence WHERE sfzh = '64000000000000001'")
+        for pid in server.readers():
+            server.cut(pid)
+
+    _when(lambda: _ranges(bench) >= 3, cut)
+    found = bench.extract()
+    assert (found["outcome"], found["moments"]) == ("unchanged", 2), "one is only out of sight, the other one was seen in the first moment"
+    assert [(r["zt"], r["操作"]) for r in bench.landed(bench.extract())] == [("0", "U"), ("", "D")]
+
+
+def test_cuts_without_end_end(postgresql, tmp_path, monkeypatch):
+    """A reading that begins again after each cut is given up, and says that it may go on later."""
+    generate(postgresql, ROWS)
+    proxy = Proxy(postgresql.port, [60_000] * 20)
+    bench = Bench.make(postgresql, tmp_path, monkeypatch, extract="full", on_cut="restart", range_rows=200)
+    monkeypatch.setenv(f"LAKE_CONNECTION_{CONNECTION.upper()}", postgresql.through(proxy.port))
+    monkeypatch.setattr(extracting, "CUTS", 4)
+    with pytest.raises(Later, match="run the extraction again"):
+        bench.extract("2026-11-01")
+    proxy.close()
+    assert proxy.cuts == 4
+
+
 def test_a_held_snapshot_is_joined_again_and_shows_one_moment(postgresql, tmp_path, monkeypatch):
     generate(postgresql, ROWS)
     before = _fresh(postgresql)
@@ -173,7 +204,9 @@ def test_writers_do_not_disturb_the_moment(server, tmp_path, monkeypatch):
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
+    began = time.monotonic()
     found = bench.extract()
+    assert time.monotonic() - began > 0.9 * ROWS / SLOW["rows_per_second"], "no faster than admitted"
     stop.set()
     writer.join()
     assert len(rounds) > 20 and found["moments"] == 1
