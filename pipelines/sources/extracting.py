@@ -72,7 +72,7 @@ def extract(desk: Desk, dataset: Dataset, source: Source, batch_date: str, again
             receiving.enter_landed(desk, dataset, source)
         work = desk.lake.staging / ".extract" / f"{name}~{batch_date}"
         extracted = state.batches(desk, dataset, source)
-        place = _place(extracted, source, batch_date, again)
+        place = _place(extracted, source, desk.lake.landing / dataset.id / source.source / "all" / batch_date, again)
         if place is None:
             shutil.rmtree(work, ignore_errors=True)
             last = extracted[-1].landed
@@ -88,22 +88,18 @@ def extract(desk: Desk, dataset: Dataset, source: Source, batch_date: str, again
     return found | {"batch_id": batch_id, "revision": place[1], "source": source.source}
 
 
-def _place(extracted: list[state.Batch], source: Source, day: str, again: bool) -> tuple[int, int] | None:
+def _place(extracted: list[state.Batch], source: Source, home: Path, again: bool) -> tuple[int, int] | None:
     """(sequence, revision) of the batch to make; None when this date is there and is not to be read again."""
-    dates = [b.landed.batch_date for b in extracted]
+    dates, day = [b.landed.batch_date for b in extracted], home.name
     if dates and dates[-1] > day:
         raise WrongUse(f"{source.source} was extracted for {dates[-1]} already; the database no longer shows {day}. Give {dates[-1]} or a later date.")
     same = [b.landed for b in extracted if b.landed.batch_date == day]
-    if not same:
-        return 1, 1
-    if not again:
+    if same and not again:
         return None
-    return (same[-1].sequence, _top(same[-1].folder.parent, same[-1].sequence) + 1) if not source.database.delta else (same[-1].sequence + 1, 1)
-
-
-def _top(home: Path, sequence: int) -> int:
-    """The highest revision of a sequence in landing."""
-    return max(int(p.name.partition("-r")[2]) for p in home.glob(f"{sequence}-r*"))
+    held = [tuple(map(int, p.name.split("-r"))) for p in home.glob("*-r*")]      # also what came as files before the source became a database
+    if same and not source.database.delta:
+        return same[-1].sequence, max(r for s, r in held if s == same[-1].sequence) + 1
+    return max((s for s, _ in held), default=0) + 1, 1
 
 
 def _read(desk: Desk, dataset: Dataset, source: Source, extracted: list[state.Batch], place: tuple[int, int], session: Session,
