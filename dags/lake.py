@@ -1,5 +1,8 @@
 """When things run: one Airflow DAG per contract, one that notices arrivals and one that publishes. How: `pipelines.steps`.
 
+`extract.<dataset>` is there for a dataset with a database among its sources. It reads it into landing, at midnight where the
+contract gives a `schedule`, else over the API with the batch date as partition key, and emits the dataset's arrivals.
+
 `inbox` is fired by a trigger that watches the inbox (`pipelines.arrivals`); it emits one event per (dataset, batch date)
 that may be taken, and fails when files must stay there for another reason than being incomplete.
 `ingest.<dataset>` is fired by these events, or over the API, with the batch date as partition key: receive → stage →
@@ -22,19 +25,25 @@ from airflow.sdk import (
     Asset,
     AssetAny,
     AssetWatcher,
+    CronPartitionTimetable,
     FixedKeyMapper,
     PartitionedAssetTimetable,
+    PartitionedAtRuntime,
     get_parsing_context,
     task,
 )
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from pipelines.arrivals import Arrivals
+from pipelines.batch import WORD
 from pipelines.settings import Project
+from pipelines.sources.declaration import DIALECTS, is_cron
 
-INBOX, INGEST, RELEASE = "inbox", "ingest.", "release"
+INBOX, INGEST, EXTRACT, RELEASE = "inbox", "ingest.", "extract.", "release"
 # A retry helps against a lock, a full disk or a concurrent commit, not against data: judge and verdict have none.
 RETRY = {"retries": 2, "retry_delay": timedelta(seconds=20)}
+# A source that is away, busy or outside its window is asked again for a day; what was read of it is kept.
+ASK_AGAIN = {"retries": 48, "retry_delay": timedelta(minutes=30)}
 log = logging.getLogger("lake")
 
 
@@ -131,6 +140,19 @@ def announce(dataset_ids: list[str], triggering_asset_events: Any = None, outlet
     return left
 
 
+@task(**ASK_AGAIN)
+def extract(dataset_id: str, source: str, partition_key: str | None = None) -> dict[str, Any]:
+    """Read one database into landing and fire the dataset's run; nothing changed fires nothing."""
+    if partition_key is None:
+        raise AirflowFailException("Give the batch date (2026-11-01) as partition key: it is never taken from a clock.")
+    found = _step("extract", dataset_id, partition_key, source)[0]
+    if found["outcome"] == "unchanged":
+        raise AirflowSkipException(f"{dataset_id}: nothing changed in the database of {source}")
+    counts = {name: value for name, value in found.items() if isinstance(value, int)}
+    log.info("%s: %s %s", found["batch_id"], found["outcome"], counts)
+    return counts
+
+
 @task(retries=0)
 def left(messages: list[str]) -> None:
     """Fail with what must stay in the inbox and what to do about it."""
@@ -174,6 +196,30 @@ def ingest_dag(dataset_id: str, head: dict[str, Any]) -> DAG:
     return dag
 
 
+def databases(head: dict[str, Any]) -> list[tuple[str, str | None]]:
+    """(source, schedule) of every database among the sources of a contract; a schedule that is none must not stop the other DAGs."""
+    servers = head.get("servers") if isinstance(head.get("servers"), list) else []
+    found = []
+    for server in (s for s in servers if isinstance(s, dict) and s.get("type") in DIALECTS and WORD.fullmatch(str(s.get("server")))):
+        custom = {str(p.get("property")): p.get("value") for p in server.get("customProperties") or () if isinstance(p, dict)}
+        found.append((server["server"], custom["schedule"] if is_cron(str(custom.get("schedule"))) else None))
+    return found
+
+
+def extract_dag(dataset_id: str, head: dict[str, Any]) -> DAG:
+    """The DAG that reads the databases of one contract, one partitioned run per batch date."""
+    cron = databases(head)[0][1]
+    schedule = CronPartitionTimetable(cron, timezone="Asia/Shanghai", key_format="%Y-%m-%d") if cron else PartitionedAtRuntime()
+    with DAG(
+        EXTRACT + dataset_id, dag_display_name=f"{head.get('name', '')} 抽取 {EXTRACT}{dataset_id}".strip(), tags=[dataset_id.partition(".")[0], "extract"],
+        schedule=schedule, catchup=False, max_active_runs=1, is_paused_upon_creation=False,
+        default_args={"priority_weight": 10, "weight_rule": "absolute"},
+    ) as dag:
+        for source, _ in databases(head):
+            extract.override(task_id=f"extract_{source}", outlets=[arrivals(dataset_id)])(dataset_id, source)
+    return dag
+
+
 def inbox_dag(dataset_ids: list[str]) -> DAG:
     """The DAG between the trigger and the runs: events of a trigger carry no partition key."""
     watched = Asset(name=INBOX, uri="lake://inbox", group="inbox", watchers=[AssetWatcher(name="arrivals", trigger=Arrivals())])
@@ -200,11 +246,13 @@ def release_dag(dataset_ids: list[str]) -> DAG:
 # A task parses this file again: it builds its own DAG only (17 ms instead of 1 s with 200 contracts).
 _wanted = get_parsing_context().dag_id
 _paths = {f"{path.parent.name}.{path.stem}": path for path in sorted(Project.open().contracts.glob("*/*.yaml"))}
-_heads = {i: heading(path) for i, path in _paths.items() if _wanted in (None, INBOX, RELEASE, INGEST + i)}
+_heads = {i: heading(path) for i, path in _paths.items() if _wanted in (None, INBOX, RELEASE, INGEST + i, EXTRACT + i)}
 _scheduled = {i: head for i, head in _heads.items() if head.get("status") not in ("draft", "deprecated")}
 for _id, _head in _scheduled.items():
     if _wanted in (None, INGEST + _id):
         globals()[f"ingest_{_id}"] = ingest_dag(_id, _head)
+    if _wanted in (None, EXTRACT + _id) and databases(_head):
+        globals()[f"extract_{_id}"] = extract_dag(_id, _head)
 if _wanted in (None, RELEASE) and _scheduled:
     release = release_dag(list(_scheduled))
 if _wanted in (None, INBOX) and _scheduled:

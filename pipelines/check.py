@@ -34,6 +34,7 @@ def check(project: Project | None = None) -> dict[str, Any]:
         plan = _plan(f"{path.parent.name}.{path.stem}", project, errors)
         if plan:
             plans.append(plan)
+    errors += _connections(plans)
     con = connect()
     try:
         lists = {one.list for one in reference.lists(project)}
@@ -82,6 +83,17 @@ def conformance(found: Dataset) -> list[str]:
     except pydantic.ValidationError as error:
         return [f"{'.'.join(map(str, e['loc']))}: not as in ODCS v3.1: {e['msg']}" for e in error.errors()]
     return []
+
+
+def _connections(plans: list[Plan]) -> list[str]:
+    """Contracts that share a source database must agree on how many connections it admits and what it is."""
+    found: dict[str, dict[tuple[str, int], list[str]]] = {}
+    for plan in plans:
+        for source in (s for s in plan.dataset.sources if s.database):
+            said = source.database.dialect, source.database.connections
+            found.setdefault(source.database.connection, {}).setdefault(said, []).append(plan.dataset.id)
+    return [f"connection {one!r} is declared differently: " + "; ".join(f"{kind} with connections {n} by {', '.join(ids)}" for (kind, n), ids in said.items())
+            for one, said in found.items() if len(said) > 1]
 
 
 def _dataset_errors(con: duckdb.DuckDBPyConnection, plan: Plan, lists: set[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line, `python -m pipelines`. Exit codes: 0 done, 1 held or refused, 2 wrong use or contract, 3 fault.
+"""The command line, `python -m pipelines`. Exit codes: 0 done, 1 held, refused or not now, 2 wrong use or contract, 3 fault.
 
 Results go to standard output, as text or, with `--json`, as one JSON document; progress goes to standard error.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from pipelines import show
 from pipelines.failures import tell
-from pipelines.settings import WrongUse
+from pipelines.settings import Later, WrongUse
 
 DONE, HELD, WRONG, FAULT = 0, 1, 2, 3
 BATCH_DATE = "2026-11-01"
@@ -27,6 +27,9 @@ def main(argv: list[str] | None = None) -> int:
         code = options.run(options)
         sys.stdout.flush()
         return code
+    except Later as error:
+        print(f"not now: {error}", file=sys.stderr)
+        return HELD
     except WrongUse as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG
@@ -67,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
     receive.add_argument("--sequence", type=int, help="which submission of that date (default: the next)")
     receive.add_argument("--correct", action="store_true", help="the files replace the last submission of that date")
     receive.add_argument("--revision", type=int, help="with --sequence: which correction this is")
+    extract = command("extract", _extract, "read a dataset's databases into landing: what changed, or everything, as the contract says")
+    extract.add_argument("dataset")
+    extract.add_argument("--batch-date", required=True, help="报送日期, YYYY-MM-DD")
+    extract.add_argument("--source", help="only this one: slug, department name or USCC")
+    extract.add_argument("--again", action="store_true", help="read again although this date is in landing")
     ingest = command("ingest", _ingest, "take the inbox in, stage, judge and commit everything that waits")
     ingest.add_argument("dataset")
     ingest.add_argument("--batch-date", help="only this date")
@@ -146,6 +154,14 @@ def _receive(options: argparse.Namespace) -> int:
     given = {k: getattr(options, k) for k in ("part", "sequence", "correct", "revision")}
     found = [vars(r) for r in steps.submit(options.dataset, options.files, options.source, options.batch_date, **given)]
     _print(options, found, show.received)
+    return DONE
+
+
+def _extract(options: argparse.Namespace) -> int:
+    from pipelines import steps
+
+    found = steps.extract(options.dataset, options.batch_date, options.source, options.again)
+    _print(options, found, show.extracted)
     return DONE
 
 

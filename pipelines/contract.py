@@ -16,6 +16,8 @@ from typing import Any
 
 from pipelines.declared import Declared, Problems, load_yaml
 from pipelines.settings import Project, WrongUse
+from pipelines.sources import declaration
+from pipelines.sources.declaration import Database
 
 CLASSIFICATIONS = ("public", "internal", "personal", "sensitive")
 LOADS = ("snapshot", "upsert", "append")
@@ -30,7 +32,7 @@ _CUSTOM = {
     "contract": {"catalogue": _CATALOGUE},
     "server": {"department": str, "uscc": str, "part_pattern": str, "date_pattern": str, "quote": str, "escape": str, "sheet": str,
                "header": [str], "widths": [int], "record_path": str, "trailer": str,
-               "not_sent": [str], "ignore": [str], "constants": {str: object}, "aliases": {str: [str]}},
+               "not_sent": [str], "ignore": [str], "constants": {str: object}, "aliases": {str: [str]}, **declaration.KEYS},
     "schema": {"load": str, "latest_by": str, "identity": [str], "region": str, "op": [str], "loss_budget": float,
                "on_reject": str, "publish_when": str},
     "property": {"severity": str, "at_least": float, "mask": str, "pseudonym": str, "keep_words": [str],
@@ -102,6 +104,7 @@ class Source:
     ignore: tuple[str, ...] = ()
     constants: tuple[tuple[str, Any], ...] = ()
     aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    database: Database | None = None  # None: it sends files
 
 
 @dataclass(frozen=True)
@@ -245,23 +248,31 @@ def _source(raw: dict, rank: int, problems: Problems, where: str) -> Source:
     problems.unless(bool(raw.get("server")), f"{where}.server", "is missing")
     for key in ("department", "uscc"):
         problems.unless(bool(custom.get(key)), f"{where}.customProperties", f"lacks {key!r}")
-    inbox = f"inbox/{problems.path.parent.name}.{problems.path.stem}/{raw.get('server')}"
-    for key, want in (("type", "local"), ("path", inbox)):
-        problems.unless(raw.get(key) == want, f"{where}.{key}", f"is {raw.get(key)!r}, must be {want!r}")
-    problems.unless(raw.get("format") in FORMATS, f"{where}.format", f"is {raw.get('format')!r}, must be one of {FORMATS}")
-    problems.unless(raw.get("encoding", "auto") in ENCODINGS, f"{where}.encoding", f"must be one of {ENCODINGS}")
-    _dialect(raw, custom, problems, where)
+    database = declaration.database(raw, custom, problems, where)
+    if database is None:
+        _files(raw, custom, problems, where)
     return Source(
         source=raw.get("server", ""), rank=rank, department=custom.get("department", ""), uscc=custom.get("uscc", ""),
-        format=raw.get("format", ""), encoding=raw.get("encoding", "auto"), delimiter=raw.get("delimiter"),
+        format="parquet" if database else raw.get("format", ""), encoding=raw.get("encoding", "auto"), delimiter=raw.get("delimiter"),
         quote=custom.get("quote"), escape=custom.get("escape"), header=tuple(custom.get("header") or ()),
         widths=tuple(custom.get("widths") or ()), sheet=custom.get("sheet"), record_path=custom.get("record_path"),
         trailer=custom.get("trailer"), part_pattern=custom.get("part_pattern"), date_pattern=custom.get("date_pattern"),
         note=raw.get("description", ""),
         not_sent=tuple(custom.get("not_sent") or ()), ignore=tuple(custom.get("ignore") or ()),
         constants=tuple((custom.get("constants") or {}).items()),
-        aliases=tuple((k, tuple(v)) for k, v in (custom.get("aliases") or {}).items()),
+        aliases=tuple((k, tuple(v)) for k, v in (custom.get("aliases") or {}).items()), database=database,
     )
+
+
+def _files(raw: dict, custom: dict[str, Any], problems: Problems, where: str) -> None:
+    """What must hold for a source that sends files."""
+    inbox = f"inbox/{problems.path.parent.name}.{problems.path.stem}/{raw.get('server')}"
+    types = ("local", *declaration.DIALECTS)
+    problems.unless(raw.get("type") == "local", f"{where}.type", f"is {raw.get('type')!r}, must be one of {types}")
+    problems.unless(raw.get("path") == inbox, f"{where}.path", f"is {raw.get('path')!r}, must be {inbox!r}")
+    problems.unless(raw.get("format") in FORMATS, f"{where}.format", f"is {raw.get('format')!r}, must be one of {FORMATS}")
+    problems.unless(raw.get("encoding", "auto") in ENCODINGS, f"{where}.encoding", f"must be one of {ENCODINGS}")
+    _dialect(raw, custom, problems, where)
 
 
 def _dialect(raw: dict, custom: dict[str, Any], problems: Problems, where: str) -> None:
@@ -336,6 +347,11 @@ def _judge(found: Dataset, problems: Problems) -> None:
         for key, used in (("not_sent", source.not_sent), ("constants", dict(source.constants)), ("aliases", dict(source.aliases))):
             for name in used:
                 problems.known(name, names, f"{where}.{key}")
+        if source.database and source.database.delta:
+            problems.unless(found.load == "upsert" and bool(found.op), where, f"extract: {source.database.extract} lands changes and deletions: it "
+                            "needs load: upsert and a declared op in the schema's customProperties")
+    schedules = {s.database.schedule for s in found.sources if s.database}
+    problems.unless(len(schedules) < 2, "servers", "give different schedules; one DAG extracts all databases of a dataset")
     problems.unless(found.table == found.path.stem, "schema[0].name", f"is {found.table!r}, must be {found.path.stem!r}")
     slugs = [s.source for s in found.sources]
     problems.unless(len(set(slugs)) == len(slugs), "servers", "names one source twice")

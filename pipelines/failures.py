@@ -9,7 +9,7 @@ import os
 import traceback
 from pathlib import Path
 
-from pipelines.settings import WrongUse
+from pipelines.settings import Later, WrongUse
 
 _HERE = Path(__file__).resolve().parent
 _FRAMES = 3
@@ -26,10 +26,10 @@ def tell(error: BaseException) -> str:
 
 
 def may_pass(error: BaseException) -> bool:
-    """True for trouble outside the data (disk, memory, locks, two processes at once), where a retry can help."""
+    """True for trouble outside the data (disk, memory, locks, two processes at once, a source that is away), where a retry can help."""
     import duckdb
     from pyiceberg.exceptions import CommitFailedException
     from sqlalchemy.exc import IntegrityError, OperationalError
 
     # IntegrityError: another process entered the same namespace or table at the same moment.
-    return isinstance(error, (OSError, duckdb.OperationalError, OperationalError, IntegrityError, CommitFailedException))
+    return isinstance(error, (Later, OSError, duckdb.OperationalError, OperationalError, IntegrityError, CommitFailedException))

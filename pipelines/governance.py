@@ -208,7 +208,7 @@ def _dataset(plan: Plan, relation: dict[str, Any]) -> dict[str, Any]:
     grades = "、".join(sorted({c.strictest for c in d.columns}, key=("public", "internal", "personal", "sensitive").index))
     return {
         "dataset": d.id, "view": d.id, "domain": d.domain, "catalogue_name": d.name, "data_items": "、".join(c.zh for c in d.columns),
-        "provider": "、".join(s.department for s in d.sources), "data_format": "、".join(sorted({s.format for s in d.sources})),
+        "provider": "、".join(s.department for s in d.sources), "data_format": "、".join(sorted({s.database.dialect if s.database else s.format for s in d.sources})),
         "update_frequency": f"{every:g} {unit}", "share_class": catalogue["share_class"], "share_mode": catalogue["share_mode"],
         "usage_conditions": d.usage, "grading": f"{catalogue['grade']}（{grades}）", "category": catalogue["category"],
         "share_condition": catalogue["share_condition"], "refuse_basis": catalogue.get("refuse_basis"),

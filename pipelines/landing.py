@@ -202,7 +202,7 @@ def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tup
         if duplicate:
             there = read_manifest(held[place])
             if there.superseded or not _restated(there.files, files):
-                return _received(there, True)
+                return received(there, True)
             place = (place[0], place[1] + 1)
         final = home / f"{place[0]}-r{place[1]}"
         manifest = Manifest(dataset.id, source.source, source.department, source.uscc, part, home.name, *place,
@@ -216,7 +216,7 @@ def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tup
                 continue
             raise
         _sync(home)
-        return _received(read_manifest(final), False)
+        return received(read_manifest(final), False)
 
 
 def _restated(there: tuple[File, ...], files: tuple[File, ...]) -> bool:
@@ -261,7 +261,8 @@ def _held(home: Path) -> dict[tuple[int, int], Path]:
     return {(int(m[1]), int(m[2])): p for m, p in matches if m and (p / "manifest.json").exists()}
 
 
-def _received(manifest: Manifest, duplicate: bool) -> Received:
+def received(manifest: Manifest, duplicate: bool) -> Received:
+    """What is told of a submission that lies in landing."""
     return Received(manifest.batch_id, manifest.revision, manifest.part, duplicate, manifest.superseded, len(manifest.files),
                     sum(f.counts.bytes for f in manifest.files), sum(f.counts.lines for f in manifest.files), manifest.folder)
 

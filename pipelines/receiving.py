@@ -34,12 +34,26 @@ def submit(desk: Desk, found: Dataset, sender: Source, files: list[Path], batch_
     with desk.ledger.step(found.id, "receive") as detail:
         received = landing.receive(desk.lake, found, sender, files, batch_date, **options)
         for one in received:
-            batch = BatchId.parse(one.batch_id)
-            desk.ledger.add_batch(
-                batch_id=one.batch_id, revision=one.revision, dataset=found.id, source=batch.source, part=batch.part,
-                batch_date=batch.batch_date, sequence=batch.sequence, files=one.files, bytes=one.bytes, lines=one.lines)
+            _enter(desk, one)
         detail |= {"batches": len(received), "duplicates": sum(r.duplicate for r in received)}
     return received
+
+
+def enter_landed(desk: Desk, found: Dataset, sender: Source) -> None:
+    """Enter what a killed process left in landing without a row: nobody sends an extraction again.
+
+    The caller holds the lock `receive-<dataset>`.
+    """
+    for one in landing.batches(desk.lake, found.id):
+        if one.source == sender.source and desk.ledger.batch(one.batch_id, one.revision) is None:
+            _enter(desk, landing.received(one, True))
+
+
+def _enter(desk: Desk, one: landing.Received) -> None:
+    batch = BatchId.parse(one.batch_id)
+    desk.ledger.add_batch(
+        batch_id=one.batch_id, revision=one.revision, dataset=batch.dataset, source=batch.source, part=batch.part,
+        batch_date=batch.batch_date, sequence=batch.sequence, files=one.files, bytes=one.bytes, lines=one.lines)
 
 
 def take_in(desk: Desk, found: Dataset, wanted: str | None) -> None:

@@ -24,6 +24,10 @@ class WrongUse(Exception):
     """A person asked for something that cannot be done; the message says what and what to do instead."""
 
 
+class Later(WrongUse):
+    """It cannot be done now, and nobody has to change anything: the same call may succeed later."""
+
+
 @dataclass(frozen=True)
 class Project:
     """The declared half of the system: `warehouse/` and `expectations/` under one root."""

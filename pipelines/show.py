@@ -1,6 +1,7 @@
 """What the command line prints for people: counts, ids and rule names, never a value of a record."""
 from __future__ import annotations
 
+import json
 import unicodedata
 from decimal import Decimal
 from typing import Any
@@ -62,6 +63,23 @@ def received(found: list[dict[str, Any]]) -> str:
         f"{r['batch_id']} revision {r['revision']}: " + ("these bytes are here already, nothing to do" if r["duplicate"]
                                                          else f"{r['files']} files, {r['bytes']:,} bytes in landing")
         for r in found)
+
+
+def extracted(found: list[dict[str, Any]]) -> str:
+    """What `extract` read and landed."""
+    return "\n".join(_extraction(one) for one in found)
+
+
+def _extraction(one: dict[str, Any]) -> str:
+    if one["outcome"] == "there":
+        return f"{one['batch_id']} is in landing already: nothing was read. To read the table again: add --again"
+    moments = "" if one["moments"] == 1 else f", which show {one['moments']} moments because the reading was cut"
+    told = f"{one['read']:,} rows read in {one['ranges']:,} ranges{moments}"
+    if one["outcome"] == "unchanged":
+        return f"{one['batch_id'].rpartition('~')[0]}: {told}; nothing changed, no batch was made"
+    if one["mode"] == "full":
+        return f"{one['batch_id']}: {told}, {one['landed']:,} in landing"
+    return f"{one['batch_id']}: {told}, {one['changed']:,} new or changed and {one['deleted']:,} deletions in landing"
 
 
 def ingested(dataset_id: str, found: dict[str, Any]) -> str:
@@ -133,9 +151,15 @@ def why(found: dict[str, Any]) -> str:
     if found["failing"]:
         columns = ["rule", "zh", "severity", "applicable", "failed", "repaired", "pass_rate", "at_least", "outcome"]
         lines.append(table({"columns": columns, "rows": [[r[c] for c in columns] for r in found["failing"]], "count": False}))
-    lines += [f"{s['started_at']}  {s['step']}  {s['seconds']} s  {s['outcome']}" for s in found["steps"]]
+    lines += [f"{s['started_at']}  {s['step']}  {s['seconds']} s  {s['outcome']}{_counted(s)}" for s in found["steps"]]
     lines.append(f"What to do: {found['remedy']}")
     return "\n".join(lines)
+
+
+def _counted(step: dict[str, Any]) -> str:
+    """What an extraction counted, where the step is one."""
+    detail = json.loads(step["detail"] or "{}") if step["step"] == "extract" else {}
+    return "".join(f", {name} {value}" for name, value in detail.items() if isinstance(value, int))
 
 
 def _file(f: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Answers from the ledger and the publication: `status`, `why`, `query`."""
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import sqlalchemy as sa
@@ -28,6 +29,8 @@ REMEDY = {
                "or, after a change of the contract: python -m pipelines ingest {dataset}",
     "superseded": "Nothing: a later revision replaced it.",
 }
+_BY_HAND = re.compile(r"python -m pipelines receive \{dataset\} FILE --source \{source\} --batch-date \{batch_date\} --correct")
+_EXTRACT = "python -m pipelines extract {dataset} --source {source} --batch-date {batch_date} --again"
 
 
 def status(desk: Desk | None = None) -> dict[str, Any]:
@@ -96,10 +99,11 @@ def why(batch_id: str, desk: Desk | None = None) -> dict[str, Any]:
     story = desk.ledger.rows(sa.select(log).where(log.c.subject == batch_id, log.c.revision == batch["revision"]).order_by(log.c.id))
     files = desk.ledger.rows(sa.select(tables.files).where(
         tables.files.c.batch_id == batch_id, tables.files.c.revision == batch["revision"]).order_by(tables.files.c.file))
-    department = found.source(batch["source"]).department
+    sender = found.source(batch["source"])
+    department = sender.department
     report = desk.lake.reports / found.id / f"{batch_id}-r{batch['revision']}.html"
     case = CLOSING if (batch["state"], batch["decided_by"]) == ("held", CLOSING) else batch["state"]
-    remedy = REMEDY[case].format(**batch, department=department, report=report, rules=found.id.replace(".", "/"))
+    remedy = (_BY_HAND.sub(_EXTRACT, REMEDY[case]) if sender.database else REMEDY[case]).format(**batch, department=department, report=report, rules=found.id.replace(".", "/"))
     return {"batch": batch, "name": found.name, "department": department, "failing": failing, "files": files, "steps": story, "remedy": remedy}
 
 

@@ -1,6 +1,6 @@
 """The way of the data, step by step; the order stands in `ingest`. The command line and the DAGs call the same functions.
 
-receive (inbox → landing) → stage (landing → staging) → judge (gate) → commit (base, current) → release. Every step
+receive (inbox → landing) or extract (database → landing) → stage (landing → staging) → judge (gate) → commit (base, current) → release. Every step
 can be repeated: it looks at what is there and does what is missing. Steps pass batch keys, `<batch_id>~r<revision>`.
 A step that raises leaves the batch in its last state; what can only be mended by new data or a new contract is
 recorded as `refused` or `held`, with a reason that holds counts and rule ids, never values.
@@ -114,8 +114,28 @@ def submit(dataset_id: str, files: Iterable[Path], source: str, batch_date: str,
     desk = desk or Desk.open()
     found = read_dataset(dataset_id, desk.project)
     sender = found.source(source)
+    if sender.database and "manifest" not in options:
+        raise WrongUse(f"{dataset_id} from {sender.source} comes from a database. Run: python -m pipelines extract {dataset_id} --batch-date {batch_date}")
     with writer(desk.lake, f"receive-{dataset_id}"):
         return receiving.submit(desk, found, sender, list(files), resolve_date(batch_date), **options)
+
+
+def extract(dataset_id: str, batch_date: str, source: str | None = None, again: bool = False, desk: Desk | None = None) -> list[dict[str, Any]]:
+    """Read the databases of a dataset into landing: all of them, or one; see `sources.extracting.extract`.
+
+    Raises:
+        WrongUse: the dataset has no such database, or it cannot be read.
+        Later: it cannot be read now (window, connections, a cut that lasts); what was read is kept.
+    """
+    from pipelines.sources import extracting
+
+    desk = desk or Desk.open()
+    found, day = read_dataset(dataset_id, desk.project), resolve_date(batch_date)
+    wanted = [found.source(source)] if source else [s for s in found.sources if s.database]
+    if not wanted or not all(s.database for s in wanted):
+        raise WrongUse(f"{dataset_id}: {'this source sends' if wanted else 'all its sources send'} files. Put them into the inbox, or use: "
+                       f"python -m pipelines receive {dataset_id} FILE")
+    return [extracting.extract(desk, found, one, day, again) for one in wanted]
 
 
 def undecided(desk: Desk, found: Dataset) -> list[dict[str, Any]]:

@@ -17,7 +17,9 @@ def _task(task) -> dict:
 
 def _assets(dag) -> list:
     """The assets that fire a DAG."""
-    condition = dag.timetable.asset_condition
+    condition = getattr(dag.timetable, "asset_condition", None)
+    if condition is None:
+        return []
     return list(getattr(condition, "objects", [condition]))
 
 
@@ -38,6 +40,7 @@ print(json.dumps({
     "titles": {i: d.dag_display_name for i, d in bag.dags.items()},
     "runs": {i: d.max_active_runs for i, d in bag.dags.items()},
     "schedules": {i: sorted(a.uri for a in _assets(d)) for i, d in bag.dags.items()},
+    "timetables": {i: [type(d.timetable).__name__, getattr(d.timetable, "expression", None)] for i, d in bag.dags.items()},
     "watchers": {i: found for i, d in bag.dags.items() if (found := {w.name: w.trigger.serialize()[0] for a in _assets(d) for w in a.watchers})},
     "tasks": {i: {t.task_id: _task(t) for t in d.tasks} for i, d in bag.dags.items()},
 }))

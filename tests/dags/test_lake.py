@@ -16,7 +16,8 @@ import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from pipelines.contract import datasets
-from pipelines.settings import Project, WrongUse
+from pipelines.settings import Later, Project, WrongUse
+from tests.extraction import contract
 from tests.support import REPOSITORY, RESIDENCE, project
 
 HEAVY = {"pandas", "duckdb", "pyarrow", "pyiceberg", "great_expectations", "pipelines.steps"}
@@ -110,6 +111,45 @@ def test_a_task_builds_its_own_dag_only(home):
     assert list(_parse(home, REPOSITORY, "ingest.credit.abnormal_list")["tasks"]) == ["ingest.credit.abnormal_list"]
     assert list(_parse(home, REPOSITORY, "release")["tasks"]) == ["release"]
     assert list(_parse(home, REPOSITORY, "inbox")["tasks"]) == ["inbox"]
+
+
+def test_a_database_is_extracted_by_a_dag_of_its_own(home, tmp_path):
+    """At midnight where the contract says so, else by hand; each run tells the dataset's own."""
+    broken = contract("mysql", schedule="midnight").replace("population.residence", "population.broken")
+    timed = contract("mysql", schedule="0 0 * * 1").replace("population.residence", "population.timed")
+    root = project(tmp_path, population__residence=contract("postgresql"), population__timed=timed, population__broken=broken, population__files=RESIDENCE.replace("population.residence", "population.files")).root
+    found = _parse(home, root)
+    assert found["errors"] == {}
+    assert sorted(i for i in found["tasks"] if i.startswith("extract.")) == ["extract.population.broken", "extract.population.residence", "extract.population.timed"]
+    assert found["tasks"]["extract.population.timed"] == {"extract_office": {
+        "downstream": [], "retries": 48, "pool": "default_pool", "slots": 1, "trigger": "all_success", "outlets": ["lake://inbox/population.timed"], "priority": 10}}
+    assert found["timetables"]["extract.population.timed"] == ["CronPartitionTimetable", "0 0 * * 1"]
+    assert found["timetables"]["extract.population.residence"][0] == "PartitionedAtRuntime"
+    assert list(_parse(home, root, "extract.population.timed")["tasks"]) == ["extract.population.timed"]
+    assert HEAVY.isdisjoint(found["modules"]) and "sqlalchemy.dialects.oracle" not in found["modules"]
+
+
+def test_an_extraction_passes_on_counts_and_is_asked_again_only_when_that_can_help(lake, monkeypatch):
+    monkeypatch.setattr("pipelines.steps.extract", lambda *given: [{"outcome": "landed", "batch_id": "b", "read": 5, "given": given}])
+    assert lake.extract.function("population.person", "office", partition_key="2026-11-01") == {"read": 5}
+    monkeypatch.setattr("pipelines.steps.extract", lambda *given: [{"outcome": "unchanged"}])
+    with pytest.raises(Exception, match="nothing changed") as caught:
+        lake.extract.function("population.person", "office", partition_key="2026-11-01")
+    assert type(caught.value).__name__ == "AirflowSkipException"
+    for error, raised in ((Later("outside its window"), "RuntimeError"), (WrongUse("refused the login"), "AirflowFailException")):
+        monkeypatch.setattr("pipelines.steps.extract", _raising(error))
+        with pytest.raises(Exception, match=str(error)) as caught:
+            lake.extract.function("population.person", "office", partition_key="2026-11-01")
+        assert type(caught.value).__name__ == raised
+    with pytest.raises(Exception, match="Give the batch date"):
+        lake.extract.function("population.person", "office", partition_key=None)
+
+
+def _raising(error: Exception):
+    def fail(*_):
+        raise error
+
+    return fail
 
 
 def test_a_wrong_contract_stops_no_other_dataset(home, tmp_path):

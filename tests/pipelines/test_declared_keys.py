@@ -11,6 +11,8 @@ from pipelines import compiler, contract, current, governance, masks, rules
 from pipelines.contract import datasets
 from pipelines.declared import Declared
 from pipelines.settings import Project
+from pipelines.sources import declaration
+from pipelines.sources.declaration import Database
 from tests.support import REPOSITORY
 
 BASE = {
@@ -40,6 +42,16 @@ BASE = {
                     {"name": "county", "businessName": "县", "description": "County", "semanticType": "region_code", "classification": "internal"}]}],
 }
 HEADER = ("sfzh", "note", "county", "op", "extra", "op2")
+OFFICE = {"server": "office", "type": "postgresql", "description": "己", "customProperties": [
+    {"property": "department", "value": "试验局"}, {"property": "uscc", "value": "11640000MB1Y00011H"}, {"property": "connection", "value": "office"},
+    {"property": "table", "value": "pet"}, {"property": "extract", "value": "watermark"}, {"property": "updated_at", "value": "gxsj"}, {"property": "overlap", "value": 0},
+    {"property": "range_by", "value": "id"}, {"property": "range_rows", "value": 10}, {"property": "rows_per_second", "value": 10}, {"property": "connections", "value": 1},
+    {"property": "window", "value": "22:00-06:00"}, {"property": "on_cut", "value": "resume"}, {"property": "schedule", "value": "0 0 * * *"}]}
+# of a server that is a database: another value (and what has to change with it), and the module that reads it
+DATABASE = {
+    "connection": ("other", "connecting.py"), "table": ("pet2", "connecting.py"), "extract": ("compare", "extracting.py"), "updated_at": ("changed", "extracting.py"),
+    "overlap": (60, "extracting.py"), "range_by": ("no", "extracting.py"), "range_rows": (20, "reading.py"), "rows_per_second": (20, "extracting.py"),
+    "connections": (2, "pace.py"), "window": ("00:00-01:00", "pace.py"), "on_cut": ("restart", "extracting.py"), "schedule": ("0 0 1 * *", "declaration.py")}
 C, S, T, P = ("customProperties",), ("servers", 0), ("schema", 0), ("schema", 0, "properties", 1)
 # where the key stands, the key (or, in customProperties, its position), another value
 CASES = {
@@ -94,7 +106,39 @@ def _declared() -> set[str]:
 
 
 def test_every_declared_key_has_a_case():
-    assert _declared() - FIXED == set(CASES)
+    assert _declared() - FIXED == set(CASES) | {f"server.{k}" for k in DATABASE}
+
+
+def _with_office(**changed: object) -> dict:
+    """The contract with a database beside its files; None takes a key away."""
+    declared = copy.deepcopy(BASE)
+    office = copy.deepcopy(OFFICE)
+    custom = {p["property"]: p["value"] for p in office["customProperties"]} | changed
+    office["customProperties"] = [{"property": k, "value": v} for k, v in custom.items() if v is not None]
+    declared["servers"].append(office)
+    return declared
+
+
+def _read(tmp_path, declared: dict) -> Database:
+    path = tmp_path / "warehouse/contracts/population/pet.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(declared, allow_unicode=True), encoding="utf-8")
+    return datasets(Project(tmp_path))[0].sources[1].database
+
+
+@pytest.mark.parametrize("key", DATABASE)
+def test_the_key_of_a_database_reaches_the_engine_that_reads_it(tmp_path, key):
+    """What engines do with each is tested against real servers in tests/pipelines/sources."""
+    value, module = DATABASE[key]
+    together = {"updated_at": None, "overlap": None} if key == "extract" else {}
+    found = _read(tmp_path, _with_office(**{key: value} | together))
+    assert getattr(found, key) == value != getattr(_read(tmp_path / "other", _with_office()), key)
+    assert re.search(rf"\b(database|d|found)\.{key}\b", (REPOSITORY / "pipelines/sources" / module).read_text(encoding="utf-8")), (key, module)
+
+
+def test_every_key_of_a_database_is_listed_for_its_readers():
+    guide = (REPOSITORY / "docs/databases.md").read_text(encoding="utf-8")
+    assert [k for k in declaration.KEYS if f"| `{k}` |" not in guide] == []
 
 
 def _effects(tmp_path, declared: dict) -> str:
