@@ -6,16 +6,16 @@ lacks a comment stops the build, and the file that was there stays.
 """
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipelines import themes
+from pipelines import durable, themes
 from pipelines.settings import WrongUse
 from pipelines.sql import connect, name, text, texts
+from pipelines.trouble import let_pass
 
 
 class BrokenView(WrongUse):
@@ -34,8 +34,7 @@ def build(manifest: dict[str, Any], root: Path, path: Path, mode: int = 0o644) -
         BrokenView: a view does not bind or disagrees with the manifest.
     """
     beside = path.with_name(f".{path.name}.part")
-    for leftover in path.parent.glob(f".{path.name}.part*"):
-        leftover.unlink()
+    unfinished(path)
     con = connect(beside)
     try:
         con.execute("BEGIN")
@@ -45,7 +44,13 @@ def build(manifest: dict[str, Any], root: Path, path: Path, mode: int = 0o644) -
     finally:
         con.close()
     beside.chmod(mode)
-    os.replace(beside, path)
+    durable.replace(beside, path)
+
+
+def unfinished(path: Path) -> None:
+    """Remove what a kill left of an earlier try to make the database at `path`."""
+    for leftover in path.parent.glob(f".{path.name}.part*"):
+        leftover.unlink()
 
 
 def point(source: Path, target: Path) -> None:
@@ -53,7 +58,7 @@ def point(source: Path, target: Path) -> None:
     beside = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, beside)
     shutil.copymode(source, beside)
-    os.replace(beside, target)
+    durable.replace(beside, target)
 
 
 def _create(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any], root: Path) -> None:
@@ -69,6 +74,7 @@ def _create(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any], root: Path
         try:
             con.execute(";".join(statements))
         except duckdb.Error as error:
+            let_pass(error)
             raise BrokenView(_broken(view, f"does not bind: {_tell(error)}")) from None
     for statement in manifest["macros"]:
         con.execute(statement)
@@ -115,6 +121,7 @@ def _count_error(con: duckdb.DuckDBPyConnection, view: str, relation: dict[str, 
     try:
         rows = con.execute(f"SELECT count(*) FROM {name(schema)}.{name(table)}").fetchone()[0]
     except duckdb.Error as error:
+        let_pass(error)
         return [_broken(view, f"cannot be read: {_tell(error)}")]
     if rows != relation["rows"]:
         return [_broken(view, f"has {rows:,} rows, the manifest says {relation['rows']:,}")]

@@ -7,24 +7,26 @@ names may hold personal data: they stand in the manifest only, and in what the s
 """
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
-import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from pipelines import durable
 from pipelines.batch import WORD, BatchId, batch_date as resolve_date
 from pipelines.contract import Dataset, Source
 from pipelines.copying import NotTaken, Stated, copied, keep
 from pipelines.counts import Counts
 from pipelines.settings import Lake, WrongUse
 
-_LEFTOVER_SECONDS = 86_400
+_INCOMING = ".incoming"
 _PLACE = re.compile(r"(\d+)-r(\d+)")
 
 
@@ -120,20 +122,15 @@ def receive(lake: Lake, dataset: Dataset, source: Source, files: list[Path], bat
     if not files:
         raise WrongUse(f"{dataset.id} from {source.source} for {day}: no file was given.")
     home = lake.landing / dataset.id / source.source
-    incoming = lake.landing / ".incoming"
-    _sweep(incoming)
+    sweep(lake)
     parts = _parts(files, source, part, home)
     received = []
     for name, members in sorted(parts.items()):
-        work = incoming / uuid.uuid4().hex
-        work.mkdir(parents=True)
-        try:
+        with _own_folder(lake.landing / _INCOMING) as work:
             taken = tuple(_take(path, number, len(members), work, (stated or {}).get(path, Stated())) for number, path in enumerate(members, 1))
             if manifest is not None:
                 keep(work / "submitted-manifest.json", manifest)
             received.append(_settle(work, home / name / day, dataset, source, taken, (sequence, correct, revision)))
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     return received
 
 
@@ -208,14 +205,14 @@ def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tup
         manifest = Manifest(dataset.id, source.source, source.department, source.uscc, part, home.name, *place,
                             datetime.now(UTC).isoformat(timespec="seconds"), files, final)
         _write_manifest(work, manifest)
-        home.mkdir(parents=True, exist_ok=True)
+        durable.make_folders(home, home.parents[3])
         try:
             os.rename(work, final)
         except OSError:
             if final.exists():      # another process took the place first: look again
                 continue
             raise
-        _sync(home)
+        durable.sync(home)
         return _received(read_manifest(final), False)
 
 
@@ -273,19 +270,44 @@ def _write_manifest(work: Path, manifest: Manifest) -> None:
         json.dump(content, out, ensure_ascii=False, indent=1)
         out.flush()
         os.fsync(out.fileno())
-    _sync(work)
+    durable.sync(work)
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+@contextmanager
+def _own_folder(incoming: Path) -> Iterator[Path]:
+    """A new folder, locked as long as this process lives, so that `sweep` knows it from what a dead one left."""
+    incoming.mkdir(exist_ok=True)
+    while True:
+        work = incoming / uuid.uuid4().hex
+        work.mkdir()
+        if (handle := _locked(work, fcntl.LOCK_EX)) is not None:
+            break
     try:
-        os.fsync(handle)
+        yield work
     finally:
+        shutil.rmtree(work, ignore_errors=True)
         os.close(handle)
 
 
-def _sweep(incoming: Path) -> None:
-    """Remove what killed copies left behind; housekeeping, so it may read the clock."""
-    for left in incoming.glob("*"):
-        if time.time() - left.stat().st_mtime > _LEFTOVER_SECONDS:
+def sweep(lake: Lake) -> None:
+    """Remove what killed copies left: folders that no living process holds. No clock decides."""
+    for left in (lake.landing / _INCOMING).glob("*"):
+        if (handle := _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB)) is not None:
             shutil.rmtree(left, ignore_errors=True)
+            os.close(handle)
+
+
+def _locked(folder: Path, how: int) -> int | None:
+    """A handle that holds the lock of a folder, None when the folder is gone or another process holds it."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, how)
+        if folder.exists():
+            return handle
+    except BlockingIOError:
+        pass
+    os.close(handle)
+    return None

@@ -65,9 +65,10 @@ class Engine:
         return con
 
     def close(self) -> None:
-        """Close the connection if one was made."""
+        """Close the connection if one was made, and remove what it or a killed one spilled."""
         if "con" in self.__dict__:
             self.con.close()
+        shutil.rmtree(self.lake.staging / ".release", ignore_errors=True)
 
 
 def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]:

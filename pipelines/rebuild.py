@@ -5,19 +5,18 @@ today keep its accepted version. Either way one commit exchanges all partitions:
 """
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import base, gate, landing, ledger as tables, pages, staging
+from pipelines import base, durable, gate, landing, ledger as tables, pages, staging
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
-from pipelines.steps import derive, quarantine_file, record_results
+from pipelines.steps import derive, quarantine_file, record_results, tidy
 
 Replayed = dict[str, tuple[int, staging.Staged, gate.Verdict]]
 Troubles = dict[str, list[str]]
@@ -66,7 +65,7 @@ def replay(desk: Desk, plan: Plan, rows: list[dict[str, Any]], whole: bool = Fal
     if replayed:
         _swap(desk, plan, replacement, replayed)
         derive(desk, plan)
-        base.sweep(desk.lake, plan)
+        tidy(desk, plan)
         pages.write(desk, plan.dataset, [(b, revision) for b, (revision, _, _) in replayed.items()])
     return troubles
 
@@ -96,7 +95,7 @@ def _swap(desk: Desk, plan: Plan, replacement: base.Replacement, replayed: Repla
     for batch_id, (revision, found, _) in replayed.items():
         kept = quarantine_file(desk.lake, batch_id, revision)
         shutil.copyfile(found.folder / "quarantine.parquet", kept.with_suffix(".part"))
-        os.replace(kept.with_suffix(".part"), kept)
+        durable.replace(kept.with_suffix(".part"), kept)
     # The mark is new each time: replaying under an unchanged contract must not touch the files that readers use.
     replacement.commit({b: (revision, found.folder) for b, (revision, found, _) in replayed.items()}, secrets.token_hex(4))
     stamp = desk.stamp(plan.dataset)

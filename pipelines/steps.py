@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, compiler, current, gate, inbox, landing, ledger as tables, pages, receiving, scores, staging
+from pipelines import base, compiler, current, durable, gate, inbox, landing, ledger as tables, pages, receiving, scores, staging
 from pipelines.batch import BatchId, batch_date as resolve_date
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
@@ -229,7 +229,7 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
             total = {"batches": total["batches"] + 1, "accepted": total["accepted"] + (row["accepted"] or 0),
                      "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
         state = derive(desk, plan)
-        base.sweep(desk.lake, plan)
+        tidy(desk, plan)
         pages.write(desk, plan.dataset, map(split_key, batch_keys))
     return total | {"current_rows": state.facts["rows"]}
 
@@ -241,7 +241,7 @@ def _commit_one(desk: Desk, plan: Plan, batch_id: str, revision: int) -> None:
         kept.parent.mkdir(exist_ok=True)
         if (folder / "quarantine.parquet").exists():
             shutil.copyfile(folder / "quarantine.parquet", kept.with_suffix(".part"))
-            kept.with_suffix(".part").replace(kept)
+            durable.replace(kept.with_suffix(".part"), kept)
         detail["snapshot"] = str(base.accept(desk.lake, plan, batch_id, revision, folder))
         with desk.ledger.transaction() as con:
             t = tables.batches
@@ -249,6 +249,16 @@ def _commit_one(desk: Desk, plan: Plan, batch_id: str, revision: int) -> None:
                 state="superseded", reason=f"revision {revision} replaced it"))
             con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision == revision).values(state="accepted", decided_at=now()))
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def tidy(desk: Desk, plan: Plan) -> None:
+    """Remove what killed runs and replaced revisions left of a dataset. The caller holds its lock."""
+    t, lake, dataset_id = tables.batches, desk.lake, plan.dataset.id
+    query = sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == dataset_id, t.c.state.in_(("staged", "passed", "held")))
+    staging.sweep(lake, dataset_id, {key_of(**row) for row in desk.ledger.rows(query)})
+    base.sweep(lake, plan)
+    for part in (lake.quarantine / dataset_id).glob("*.part"):
+        part.unlink()
 
 
 def quarantine_file(lake: Lake, batch_id: str, revision: int) -> Path:
@@ -299,6 +309,7 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
             plan = desk.plan(found.id)
             with writer(desk.lake, found.id):
                 state = derive(desk, plan)
+                tidy(desk, plan)
             plans[found.id] = plan
             if state.facts["batches"]:
                 states[found.id] = state
