@@ -33,7 +33,7 @@ from pipelines.arrivals import Arrivals
 from pipelines.settings import Project
 
 INBOX, INGEST, RELEASE = "inbox", "ingest.", "release"
-# A retry helps against a lock, a full disk or a concurrent commit, not against data: judge and verdict have none.
+# A retry helps against a lock, a full disk or a concurrent commit, not against data: verdict has none.
 RETRY = {"retries": 2, "retry_delay": timedelta(seconds=20)}
 log = logging.getLogger("lake")
 
@@ -71,7 +71,7 @@ def stage(dataset_id: str, keys: list[str]) -> list[str]:
     return staged
 
 
-@task(pool="engine", retries=0)
+@task(pool="engine", **RETRY)
 def judge(dataset_id: str, keys: list[str]) -> list[str]:
     """Let Great Expectations judge the staged batches; the rest is held."""
     accepted = _step("judge", dataset_id, keys)

@@ -13,8 +13,8 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.counts import Counter, Counts
 from pipelines import trouble
+from pipelines.counts import Counter, Counts
 from pipelines.settings import WrongUse
 
 CHUNK = 1 << 20

@@ -7,26 +7,21 @@ names may hold personal data: they stand in the manifest only, and in what the s
 """
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from pipelines import durable
+from pipelines import durable, incoming
 from pipelines.batch import WORD, BatchId, batch_date as resolve_date
 from pipelines.contract import Dataset, Source
 from pipelines.copying import NotTaken, Stated, copied, keep
 from pipelines.counts import Counts
 from pipelines.settings import Lake, WrongUse
 
-_INCOMING = ".incoming"
 _PLACE = re.compile(r"(\d+)-r(\d+)")
 
 
@@ -122,11 +117,11 @@ def receive(lake: Lake, dataset: Dataset, source: Source, files: list[Path], bat
     if not files:
         raise WrongUse(f"{dataset.id} from {source.source} for {day}: no file was given.")
     home = lake.landing / dataset.id / source.source
-    sweep(lake)
+    incoming.sweep(lake)
     parts = _parts(files, source, part, home)
     received = []
     for name, members in sorted(parts.items()):
-        with _own_folder(lake.landing / _INCOMING) as work:
+        with incoming.own_folder(lake) as work:
             taken = tuple(_take(path, number, len(members), work, (stated or {}).get(path, Stated())) for number, path in enumerate(members, 1))
             if manifest is not None:
                 keep(work / "submitted-manifest.json", manifest)
@@ -271,43 +266,3 @@ def _write_manifest(work: Path, manifest: Manifest) -> None:
         out.flush()
         os.fsync(out.fileno())
     durable.sync(work)
-
-
-@contextmanager
-def _own_folder(incoming: Path) -> Iterator[Path]:
-    """A new folder, locked as long as this process lives, so that `sweep` knows it from what a dead one left."""
-    incoming.mkdir(exist_ok=True)
-    while True:
-        work = incoming / uuid.uuid4().hex
-        work.mkdir()
-        if (handle := _locked(work, fcntl.LOCK_EX)) is not None:
-            break
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        os.close(handle)
-
-
-def sweep(lake: Lake) -> None:
-    """Remove what killed copies left: folders that no living process holds. No clock decides."""
-    for left in (lake.landing / _INCOMING).glob("*"):
-        if (handle := _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB)) is not None:
-            shutil.rmtree(left, ignore_errors=True)
-            os.close(handle)
-
-
-def _locked(folder: Path, how: int) -> int | None:
-    """A handle that holds the lock of a folder, None when the folder is gone or another process holds it."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(handle, how)
-        if folder.exists():
-            return handle
-    except BlockingIOError:
-        pass
-    os.close(handle)
-    return None

@@ -11,7 +11,7 @@ from pipelines import base, ledger as tables, release as publication, steps
 from pipelines.desk import Desk
 from pipelines.published import sha256
 from pipelines.rebuild import rebuild
-from tests.chaos.world import A, DATASETS
+from tests.chaos.world import DATASETS, A
 
 Probe = Callable[[Desk], object]
 

@@ -16,6 +16,7 @@ import duckdb
 
 from tests.chaos.content import digest
 from tests.chaos.world import DATASETS
+
 PAUSE_SECONDS = 0.4      # readers leave the cores to those who are to die
 
 
