@@ -15,7 +15,7 @@ import duckdb
 from pipelines import durable, themes
 from pipelines.settings import WrongUse
 from pipelines.sql import connect, name, text, texts
-from pipelines.trouble import let_pass
+from pipelines.trouble import BROKEN, MachineTrouble, let_pass
 
 
 class BrokenView(WrongUse):
@@ -41,10 +41,24 @@ def build(manifest: dict[str, Any], root: Path, path: Path, mode: int = 0o644) -
         _create(con, manifest, root)
         con.execute("COMMIT")
         smoke(con, manifest)
+        con.execute("CHECKPOINT")      # closing would do it too, but says nothing when the disk is full
     finally:
         con.close()
+    _check_whole(beside, manifest)
     beside.chmod(mode)
     durable.replace(beside, path)
+
+
+def _check_whole(path: Path, manifest: dict[str, Any]) -> None:
+    """All views are in the file itself, for a new reader.
+
+    Raises:
+        MachineTrouble: they are not: the disk did not take them.
+    """
+    with connect(path, read_only=True) as con:
+        views = con.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchone()[0]
+    if Path(f"{path}.wal").exists() or views != len(manifest["relations"]) + len(manifest["views"]):
+        raise MachineTrouble(BROKEN)
 
 
 def unfinished(path: Path) -> None:

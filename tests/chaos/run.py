@@ -155,7 +155,11 @@ def judge_readers(files: list[Path], timeline: list[Any]) -> dict[str, Any]:
     told: dict[str, Any] = {"passes": 0, "held_across_a_release": 0, "errors": []}
     seen_releases = set()
     for file in files:
-        *changes, end = [json.loads(line) for line in file.read_text().splitlines()]
+        lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        if not lines or "passes" not in lines[-1]:
+            told["errors"].append("a reader ended without its figures")
+            continue
+        *changes, end = lines
         told["passes"] += end["passes"]
         told["held_across_a_release"] += end["held"]
         told["errors"] += end["errors"]

@@ -25,7 +25,7 @@ from tests.chaos import content, operations, world
 from tests.chaos.warm import Warm
 
 SIZE_MB = 48
-LEFT = (0.0, 0.3, 0.6, 0.9)     # of the space that the step needs
+LEFT = (0.0, 0.5, 0.85)     # of the space that the step needs
 BEFORE = {"receive": [], "stage": ["receive"], "judge": ["receive", "stage"], "commit": ["receive", "stage", "judge"], "ingest": [],
           "release": ["ingest"], "rebuild": ["ingest", "release"], "rollback": ["ingest", "release"], "close": ["ingest"]}
 PUBLISHING = ("release", "close")
