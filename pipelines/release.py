@@ -52,6 +52,7 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
         if newest and newest["fingerprint"] == published.fingerprint(content):
             if _known(ledger, newest["release_id"]):
                 _show(lake, ledger)
+                _sweep(lake, ledger)
                 return None
             manifest = newest
         else:
@@ -195,12 +196,12 @@ def _sweep(lake: Lake, ledger: Ledger) -> None:
     """Keep the newest releases, the one shown and those a closing names; remove others and the data no kept manifest lists."""
     named, manifests = {c["release_id"] for c in ledger.rows(sa.select(tables.closings))} | {shown_release(ledger)}, kept(lake)
     old = [m["release_id"] for m in manifests[:-KEEP] if m["release_id"] not in named]
+    if old:      # the ledger first: after a death the next sweep still finds the manifests
+        with ledger.transaction() as con:
+            con.execute(tables.releases.update().where(tables.releases.c.release_id.in_(old)).values(state="removed"))
     for number in old:
         (_folder(lake, number) / "manifest.json").unlink()
         shutil.rmtree(_folder(lake, number))
-    if old:
-        with ledger.transaction() as con:
-            con.execute(tables.releases.update().where(tables.releases.c.release_id.in_(old)).values(state="removed"))
     listed = {(lake.releases / f["path"]).parent for m in manifests if m["release_id"] not in old
               for r in m["relations"].values() for f in r["files"]}
     for folder in lake.releases.glob("data/*/*"):
