@@ -52,6 +52,7 @@ class Chaos:
 
     root: Path
     seed: int
+    only: tuple[str, ...] = ()      # the operations that are killed; none means all
     dice: random.Random = field(init=False)
     tallies: dict[str, Tally] = field(default_factory=lambda: {name: Tally() for name in operations.OPERATIONS})
     timeline: list[Any] = field(default_factory=list)
@@ -83,7 +84,7 @@ class Chaos:
         for home in self.lakes.values():
             world.drop(home, number, self.seed, correct)
         for name in operations.plan(self.dice, number):
-            self.operation(name, number > 0, most)
+            self.operation(name, number > 0 and (not self.only or name in self.only), most)
 
     def operation(self, name: str, deadly: bool, most: int) -> None:
         """One operation on both lakes; returns when they are equal.
@@ -174,9 +175,9 @@ def judge_readers(files: list[Path], timeline: list[Any]) -> dict[str, Any]:
     return told | {"releases_seen": len(seen_releases)}
 
 
-def run(kills: int, seed: int, root: Path, say: Callable[[str], None] = print) -> dict[str, Any]:
+def run(kills: int, seed: int, root: Path, only: tuple[str, ...] = (), say: Callable[[str], None] = print) -> dict[str, Any]:
     """Kill `kills` times; returns the figures."""
-    began, chaos, stop = time.monotonic(), Chaos(root, seed), root / "stop"
+    began, chaos, stop = time.monotonic(), Chaos(root, seed, only), root / "stop"
     preload(chaos.project)
     readers, files, number = [], [root / f"reader{n}.jsonl" for n in range(READERS)], 0
     try:
@@ -205,10 +206,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="where the figures go, as JSON")
+    parser.add_argument("--only", nargs="*", default=[], choices=list(operations.OPERATIONS), help="the operations that are killed (default: all)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(3))
     with tempfile.TemporaryDirectory(prefix="chaos-") as root:
-        figures = run(options.kills, options.seed, Path(root))
+        figures = run(options.kills, options.seed, Path(root), tuple(options.only))
     if options.out:
         options.out.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=1, ensure_ascii=False))
