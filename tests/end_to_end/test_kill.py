@@ -78,6 +78,18 @@ def test_a_death_inside_a_step_loses_nothing(at, tmp_path, monkeypatch, where, w
     assert rows == (50, 50)
 
 
+def test_a_rollback_that_died_before_the_ledger_knew_is_taken_back_by_the_next_release(at, tmp_path, monkeypatch):
+    _send(at, tmp_path, "2026-11-01", range(21, 51), "新")
+    _finish(at)
+    with monkeypatch.context() as patch:
+        patch.setattr(publication, "_record", _die)
+        with pytest.raises(Killed):
+            steps.rollback(1, at)
+    assert _seen(at) == OLD
+    assert steps.release(at) is None
+    assert _seen(at) == NEW, "the ledger says that release 2 is shown"
+
+
 class _Folder:
     """Where a release lies; who asks for that of the first one, to remove it, dies."""
 
