@@ -21,10 +21,10 @@ PAUSE_SECONDS = 0.4      # readers leave the cores to those who are to die
 
 
 def watch(home: Path, out: Path, stop: Path, seed: int) -> None:
-    """Read until `stop` exists; one JSON line per change and one at the end."""
-    dice, passes, held, last, errors = random.Random(seed), 0, 0, None, []
+    """Read until `stop` exists or who started this is gone; one JSON line per change and one at the end."""
+    dice, passes, held, last, errors, parent = random.Random(seed), 0, 0, None, [], os.getppid()
     with open(out, "w") as lines:
-        while not stop.exists():
+        while not stop.exists() and os.getppid() == parent:
             hold = dice.uniform(0.5, 3) if dice.random() < 0.15 else 0.0
             try:
                 seen, moved = _look(home, hold)
