@@ -40,7 +40,7 @@ from pipelines.settings import Project
 from pipelines.sources.declaration import DIALECTS, is_cron
 
 INBOX, INGEST, EXTRACT, RELEASE = "inbox", "ingest.", "extract.", "release"
-# A retry helps against a lock, a full disk or a concurrent commit, not against data: judge and verdict have none.
+# A retry helps against a lock, a full disk or a concurrent commit, not against data: verdict has none.
 RETRY = {"retries": 2, "retry_delay": timedelta(seconds=20)}
 # A source that is away, busy or outside its window is asked again for a day; what was read of it is kept.
 ASK_AGAIN = {"retries": 48, "retry_delay": timedelta(minutes=30)}
@@ -80,7 +80,7 @@ def stage(dataset_id: str, keys: list[str]) -> list[str]:
     return staged
 
 
-@task(pool="engine", retries=0)
+@task(pool="engine", **RETRY)
 def judge(dataset_id: str, keys: list[str]) -> list[str]:
     """Let Great Expectations judge the staged batches; the rest is held."""
     accepted = _step("judge", dataset_id, keys)

@@ -185,7 +185,7 @@ def _store(path: Path, relative: str, place: Path, known: dict[tuple, str]) -> t
             fresh = False
         else:
             _object(place, sha).parent.mkdir(parents=True, exist_ok=True)
-            durable.move(place / "objects" / ".part", _object(place, sha))
+            durable.replace(place / "objects" / ".part", _object(place, sha))
     return {"path": relative, "sha256": sha, "bytes": stat.st_size, "mode": stat.st_mode & 0o777, "seen": seen}, fresh
 
 
@@ -200,7 +200,7 @@ def _bring(place: Path, file: dict[str, Any], target: Path) -> None:
         beside.unlink()
         raise WrongUse(f"The backup is damaged: the object {file['sha256'][:16]}… of {file['path']} has other bytes. Use another backup.")
     beside.chmod(file["mode"])
-    durable.move(beside, target)
+    durable.replace(beside, target)
 
 
 def _copy(source: Path, target: Path) -> str:

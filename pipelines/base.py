@@ -225,7 +225,7 @@ def _move(staged: Path, target: Path) -> list[str]:
     if source.exists():
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        durable.move(source, target)
+        durable.replace(source, target)
     return sorted(str(p) for p in target.glob("*.parquet"))
 
 
@@ -239,6 +239,15 @@ def state(lake: Lake, plan: Plan) -> State:
 def versions(lake: Lake, plan: Plan) -> dict[str, Version]:
     """Segment → what the newest snapshot holds of it."""
     return segments(table(lake, plan))
+
+
+def batches(lake: Lake, dataset_id: str) -> dict[str, int]:
+    """batch_id → revision of every batch that base holds of a dataset."""
+    try:
+        known = catalogue.iceberg(lake).load_table(tuple(dataset_id.split(".")))
+    except NoSuchTableError:
+        return {}
+    return State(None, segments(known)).batches
 
 
 def segments(known: Table) -> dict[str, Version]:
@@ -270,8 +279,8 @@ def _named(known: Table, snapshots: Iterable[int] | None = None) -> set[str]:
     return {str(Path(f).parent) for f in data_files(known, snapshots)}
 
 
-def sweep(lake: Lake, plan: Plan, pinned: Callable[[], set[int]]) -> list[Path]:
-    """Remove data folders that neither the newest snapshot nor a pinned one names; returns them.
+def sweep(lake: Lake, plan: Plan, pinned: Callable[[], set[int]]) -> None:
+    """Remove data folders that neither the newest snapshot nor a pinned one names.
 
     They are left by a kill, or hold a revision that was replaced.
 
@@ -286,14 +295,13 @@ def sweep(lake: Lake, plan: Plan, pinned: Callable[[], set[int]]) -> list[Path]:
         unnamed = [p for p in unnamed if str(p) not in kept]
     for orphan in unnamed:
         shutil.rmtree(orphan)
-    return unnamed
 
 
-def expire(lake: Lake, plan: Plan, pinned: set[int]) -> tuple[int, list[Path]]:
+def expire(lake: Lake, plan: Plan, pinned: set[int]) -> int:
     """Forget the snapshots that no kept release pins, and remove the metadata files that nothing needs any more.
 
     Returns:
-        (how many snapshots were forgotten, the files removed).
+        How many snapshots were forgotten.
     """
     known = table(lake, plan)
     newest = known.current_snapshot()
@@ -302,10 +310,10 @@ def expire(lake: Lake, plan: Plan, pinned: set[int]) -> tuple[int, list[Path]]:
         known.maintenance.expire_snapshots().by_ids(old).commit()
         known = table(lake, plan)
     needed = metadata_files(known)
-    unneeded = [p for p in (lake.base / plan.dataset.id / "metadata").glob("*") if str(p) not in needed]
-    for file in unneeded:
-        file.unlink()
-    return len(old), unneeded
+    for file in (lake.base / plan.dataset.id / "metadata").glob("*"):
+        if str(file) not in needed:
+            file.unlink()
+    return len(old)
 
 
 def metadata_files(known: Table) -> set[str]:

@@ -13,6 +13,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipelines import trouble
 from pipelines.counts import Counter, Counts
 from pipelines.settings import WrongUse
 
@@ -99,6 +100,7 @@ def opened_file(path: Path, what: str) -> int:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
+        _let_pass(error)
         code = "link" if error.errno == errno.ELOOP else "unreadable"
         raise NotTaken(code, f"{what} cannot be opened ({os.strerror(error.errno)}); links are not followed.") from None
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -111,7 +113,14 @@ def _read(file: io.FileIO, what: str) -> bytes:
     try:
         return file.read(CHUNK)
     except OSError as error:
+        _let_pass(error)
         raise NotTaken("unreadable", f"{what} cannot be read to its end ({os.strerror(error.errno)}).") from None
+
+
+def _let_pass(error: OSError) -> None:
+    """Raise trouble that reading another file would meet too; a file that its own medium does not give stays where it is."""
+    if trouble.of(error) not in (None, trouble.BROKEN):
+        raise error
 
 
 def keep(path: Path, content: bytes) -> None:

@@ -64,7 +64,7 @@ def derive(lake: Lake, plan: Plan, state: State, quarantine: dict[str, Path]) ->
                   "as_of": max((BatchId.parse(b).batch_date for b in state.batches), default=None)}
         (work / "current.json").write_text(json.dumps(facts, ensure_ascii=False))
         shutil.rmtree(final, ignore_errors=True)
-        durable.move(work, final)
+        durable.replace(work, final)
     return Current(final, json.loads((final / "current.json").read_text()), state.snapshot)
 
 
@@ -191,12 +191,8 @@ def _disagreements(con: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int]
     return {c: n for c, n in zip(columns, found) if n}
 
 
-def sweep(lake: Lake, dataset_id: str, published: str) -> int:
-    """Remove derived states but the published and the newest one; returns how many. The caller holds the dataset's lock."""
-    folder = lake.current / dataset_id
-    states = sorted(folder.glob("*"), key=lambda p: p.stat().st_mtime_ns)
-    newest = [p.name for p in states if p.suffix != ".part"][-1:]
-    old = [p for p in states if p.name not in (published, *newest)]
-    for path in old:
-        shutil.rmtree(path)
-    return len(old)
+def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:
+    """Remove derived states but the `wanted` versions. The caller holds the dataset's lock."""
+    for path in (lake.current / dataset_id).glob("*"):
+        if path.name not in wanted:
+            shutil.rmtree(path)

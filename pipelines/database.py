@@ -15,6 +15,7 @@ import duckdb
 from pipelines import durable, themes
 from pipelines.settings import WrongUse
 from pipelines.sql import connect, name, text, texts
+from pipelines.trouble import BROKEN, MachineTrouble, let_pass
 
 
 class BrokenView(WrongUse):
@@ -33,18 +34,37 @@ def build(manifest: dict[str, Any], root: Path, path: Path, mode: int = 0o644) -
         BrokenView: a view does not bind or disagrees with the manifest.
     """
     beside = path.with_name(f".{path.name}.part")
-    for leftover in path.parent.glob(f".{path.name}.part*"):
-        leftover.unlink()
+    unfinished(path)
     con = connect(beside)
     try:
         con.execute("BEGIN")
         _create(con, manifest, root)
         con.execute("COMMIT")
         smoke(con, manifest)
+        con.execute("CHECKPOINT")      # closing would do it too, but says nothing when the disk is full
     finally:
         con.close()
+    _check_whole(beside, manifest)
     beside.chmod(mode)
-    durable.move(beside, path)
+    durable.replace(beside, path)
+
+
+def _check_whole(path: Path, manifest: dict[str, Any]) -> None:
+    """All views are in the file itself, for a new reader.
+
+    Raises:
+        MachineTrouble: they are not: the disk did not take them.
+    """
+    with connect(path, read_only=True) as con:
+        views = con.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchone()[0]
+    if Path(f"{path}.wal").exists() or views != len(manifest["relations"]) + len(manifest["views"]):
+        raise MachineTrouble(BROKEN)
+
+
+def unfinished(path: Path) -> None:
+    """Remove what a kill left of an earlier try to make the database at `path`."""
+    for leftover in path.parent.glob(f".{path.name}.part*"):
+        leftover.unlink()
 
 
 def point(source: Path, target: Path) -> None:
@@ -52,7 +72,7 @@ def point(source: Path, target: Path) -> None:
     beside = target.with_name(f".{target.name}.part")
     shutil.copyfile(source, beside)
     shutil.copymode(source, beside)
-    durable.move(beside, target)
+    durable.replace(beside, target)
 
 
 def _create(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any], root: Path) -> None:
@@ -68,6 +88,7 @@ def _create(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any], root: Path
         try:
             con.execute(";".join(statements))
         except duckdb.Error as error:
+            let_pass(error)
             raise BrokenView(_broken(view, f"does not bind: {_tell(error)}")) from None
     for statement in manifest["macros"]:
         con.execute(statement)
@@ -114,6 +135,7 @@ def _count_error(con: duckdb.DuckDBPyConnection, view: str, relation: dict[str, 
     try:
         rows = con.execute(f"SELECT count(*) FROM {name(schema)}.{name(table)}").fetchone()[0]
     except duckdb.Error as error:
+        let_pass(error)
         return [_broken(view, f"cannot be read: {_tell(error)}")]
     if rows != relation["rows"]:
         return [_broken(view, f"has {rows:,} rows, the manifest says {relation['rows']:,}")]

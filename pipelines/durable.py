@@ -1,31 +1,52 @@
-"""What is renamed into place is on the disk first, whole: a power cut leaves the old file or the new one."""
+"""Files that survive a power cut: content reaches the disk before its name does, and the name before anything relies on it.
+
+A rename alone is atomic for readers, not for the disk: after a power cut the new name may stand over an empty file.
+"""
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
 
-def write(path: Path, content: str, mode: int | None = None) -> None:
-    """Put a small file in place: written beside, made durable, renamed."""
-    beside = path.with_name(f".{path.name}.part")
-    with open(beside, "w", encoding="utf-8") as out:
-        out.write(content)
+def write(path: Path, content: bytes | str, mode: int | None = None) -> None:
+    """Write a file beside `path` and put it in its place.
+
+    Args:
+        mode: the file's mode; without it, that of a new file.
+    """
+    beside = path.with_name(f"{path.name}.part")
+    beside.write_bytes(content.encode() if isinstance(content, str) else content)
     if mode is not None:
         beside.chmod(mode)
-    move(beside, path)
+    replace(beside, path)
 
 
-def move(source: Path, target: Path) -> None:
-    """Rename a file or a folder of files once its content is durable; an existing file is replaced."""
-    for file in [p for p in source.rglob("*")] if source.is_dir() else []:
-        sync(file)
-    sync(source)
+def replace(source: Path, target: Path) -> None:
+    """Put a file or a folder, all of it on the disk first, in the place of `target`; on the disk too when this returns."""
+    sync_tree(source)
     os.replace(source, target)
     sync(target.parent)
 
 
+def sync_tree(path: Path) -> None:
+    """Bring a file, or a folder with all that is in it, to the disk."""
+    if path.is_dir():
+        for inner in path.iterdir():
+            if not inner.is_symlink():
+                sync_tree(inner)
+    sync(path)
+
+
+def make_folders(path: Path, root: Path) -> None:
+    """Make `path` and what is missing above it, up to `root`, which exists; their names are on the disk when this returns."""
+    missing = [p for p in (path, *path.parents) if root in p.parents and not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync(folder.parent)
+
+
 def sync(path: Path) -> None:
-    """Make a file's content, or a folder's list of names, durable."""
+    """Bring a file's content or a folder's names to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

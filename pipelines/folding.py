@@ -66,7 +66,7 @@ def fold(lake: Lake, plan: Plan, before: str) -> dict[str, int] | None:
     finally:
         con.close()
     target = lake.base / plan.dataset.id / "data" / mark
-    durable.move(work / "rows", target)
+    durable.replace(work / "rows", target)
     base.exchange(lake, plan, [v.segment for v in old], target)
     shutil.rmtree(work, ignore_errors=True)
     return {"batches": len(batches), "segments": len(old), "rows_before": sum(v.rows for v in old), "rows": rows}

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines import trouble as machine
 from pipelines.contract import Dataset
 from pipelines.copying import Identity, NotTaken
 from pipelines.deliveries import Delivery, Place, Trouble, sort_out, trouble
@@ -132,6 +133,7 @@ def empty(delivery: Delivery) -> None:
 
     Raises:
         NotTaken: the pipeline's account may not remove them; all of them are there.
+        OSError: the machine failed; all of them are there.
     """
     word = uuid.uuid4().hex
     aside = delivery.folder / f"{_TAKING}{word}"
@@ -144,6 +146,8 @@ def empty(delivery: Delivery) -> None:
         gone = aside.rename(delivery.folder / f"{_TAKEN}{word}")
     except OSError as error:
         _undo(aside)
+        if machine.of(error) not in (None, machine.READ_ONLY):      # an inbox that is mounted read-only stays as it is
+            raise
         raise NotTaken("unreadable", f"files that were received cannot be removed ({os.strerror(error.errno)})") from None
     shutil.rmtree(gone, ignore_errors=True)
     folder = delivery.folder

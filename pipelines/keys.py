@@ -13,6 +13,7 @@ from pathlib import Path
 
 import duckdb
 
+from pipelines import durable
 from pipelines.settings import Lake, WrongUse
 
 SCHEME = "HMAC-SHA-256/128 base64url"
@@ -40,13 +41,17 @@ def pseudonym_key(lake: Lake) -> bytes:
 
 def _create(path: Path) -> None:
     beside = path.with_suffix(f".{os.getpid()}")
+    beside.unlink(missing_ok=True)      # left by a dead process of the same number
     with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(secrets.token_hex(32))
+        file.flush()
+        os.fsync(file.fileno())
     try:
         os.link(beside, path)
     except FileExistsError:
         pass
     beside.unlink()
+    durable.sync(path.parent)
 
 
 def key_id(lake: Lake) -> str:

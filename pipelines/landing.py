@@ -10,21 +10,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from pipelines import durable, incoming
 from pipelines.batch import WORD, BatchId, batch_date as resolve_date
 from pipelines.contract import Dataset, Source
 from pipelines.copying import NotTaken, Stated, copied, keep
 from pipelines.counts import Counts
 from pipelines.settings import Lake, WrongUse
 
-_LEFTOVER_SECONDS = 86_400
 _PLACE = re.compile(r"(\d+)-r(\d+)")
 
 
@@ -120,20 +117,15 @@ def receive(lake: Lake, dataset: Dataset, source: Source, files: list[Path], bat
     if not files:
         raise WrongUse(f"{dataset.id} from {source.source} for {day}: no file was given.")
     home = lake.landing / dataset.id / source.source
-    incoming = lake.landing / ".incoming"
-    _sweep(incoming)
+    incoming.sweep(lake)
     parts = _parts(files, source, part, home)
     received = []
     for name, members in sorted(parts.items()):
-        work = incoming / uuid.uuid4().hex
-        work.mkdir(parents=True)
-        try:
+        with incoming.own_folder(lake) as work:
             taken = tuple(_take(path, number, len(members), work, (stated or {}).get(path, Stated())) for number, path in enumerate(members, 1))
             if manifest is not None:
                 keep(work / "submitted-manifest.json", manifest)
             received.append(_settle(work, home / name / day, dataset, source, taken, (sequence, correct, revision)))
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     return received
 
 
@@ -208,14 +200,14 @@ def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tup
         manifest = Manifest(dataset.id, source.source, source.department, source.uscc, part, home.name, *place,
                             datetime.now(UTC).isoformat(timespec="seconds"), files, final)
         _write_manifest(work, manifest)
-        home.mkdir(parents=True, exist_ok=True)
+        durable.make_folders(home, home.parents[3])
         try:
             os.rename(work, final)
         except OSError:
             if final.exists():      # another process took the place first: look again
                 continue
             raise
-        _sync(home)
+        durable.sync(home)
         return received(read_manifest(final), False)
 
 
@@ -274,19 +266,4 @@ def _write_manifest(work: Path, manifest: Manifest) -> None:
         json.dump(content, out, ensure_ascii=False, indent=1)
         out.flush()
         os.fsync(out.fileno())
-    _sync(work)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sweep(incoming: Path) -> None:
-    """Remove what killed copies left behind; housekeeping, so it may read the clock."""
-    for left in incoming.glob("*"):
-        if time.time() - left.stat().st_mtime > _LEFTOVER_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+    durable.sync(work)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from pipelines import catalogue
-from pipelines.settings import SQLITE, Lake, WrongUse
+from pipelines.settings import SQLITE, Lake, LockLost, WrongUse
 
 WAIT_SECONDS = 600
 _POLL_SECONDS = 0.2
@@ -24,10 +24,6 @@ _held: dict[tuple[str, str], sa.Connection] = {}
 
 class Busy(WrongUse):
     """Another writer holds the lock."""
-
-
-class LockLost(Exception):
-    """The database ended the connection that held a writer's lock: another writer may be at work."""
 
 
 @contextmanager

@@ -5,14 +5,10 @@ lock `release`, so that no release is about to pin what goes. What a kept releas
 """
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
-from pipelines import base, folding, ledger as tables, objects, release as publication, steps
+from pipelines import base, folding, objects, release as publication, steps
 from pipelines.batch import batch_date
 from pipelines.contract import dataset as read_dataset, datasets
 from pipelines.desk import Desk
@@ -40,7 +36,7 @@ def maintain(dataset_ids: Iterable[str] = (), before: str | None = None, desk: D
         for old in desk.lake.staging.glob(".lists-*"):
             old.unlink(missing_ok=True)
         objects.enter(desk.lake, desk.ledger, desk.lake.releases)
-        objects.forget(desk.lake, desk.ledger, [p for root in ("current", "releases") for p in objects.gone(desk.lake, desk.ledger, root)])
+        objects.forget(desk.lake, desk.ledger, [p for root in ("base", "current", "quarantine", "releases") for p in objects.gone(desk.lake, desk.ledger, root)])
     return done
 
 
@@ -51,26 +47,12 @@ def _maintain_one(desk: Desk, dataset_id: str, before: str | None) -> dict[str, 
         folded = folding.fold(lake, plan, before) if before else None
         pinned = publication.pinned(lake, dataset_id)
         weights = {p: p.stat().st_size for p in (lake.base / dataset_id).rglob("*") if p.is_file()}
-        snapshots, files = base.expire(lake, plan, pinned)
-        gone = [*files, *base.sweep(lake, plan, lambda: pinned), *_leftovers(desk, dataset_id)]
-        objects.forget(lake, desk.ledger, gone)
+        snapshots = base.expire(lake, plan, pinned)
         steps.derive(desk, plan)
-        objects.enter(lake, desk.ledger, *(root / dataset_id for root in (lake.base, lake.quarantine, lake.current)))
+        steps.tidy(desk, plan, releasing=True)
         removed = [size for path, size in weights.items() if not path.exists()]
         done = {"folded": folded["batches"] if folded else 0, "rows_before": folded["rows_before"] if folded else 0,
                 "rows": folded["rows"] if folded else 0, "snapshots": snapshots, "files": len(removed), "bytes": sum(removed)}
         detail |= done
     return {"dataset": dataset_id} | done
 
-
-def _leftovers(desk: Desk, dataset_id: str) -> list[Path]:
-    """Remove what killed steps left in staging, and staged batches that are decided for good; returns what went."""
-    t, left = tables.batches, []
-    rows = desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision, t.c.state).where(t.c.dataset == dataset_id))
-    waiting = {steps.key_of(r["batch_id"], r["revision"]) for r in rows if r["state"] in ("received", "staged", "passed", "held")}
-    for path in desk.lake.staging.glob("*"):
-        mine = path.name.startswith(f"{dataset_id}~") and path.name not in waiting
-        if mine or path.name in (f".spill-{dataset_id}", f".fold-{dataset_id}"):
-            shutil.rmtree(path, ignore_errors=True)
-            left.append(path)
-    return left

@@ -71,6 +71,12 @@ def forget(lake: Lake, ledger: Ledger, paths: Iterable[Path]) -> None:
             con.execute(o.delete().where((o.c.path == place) | o.c.path.startswith(f"{place}/", autoescape=True)))
 
 
+def is_entered(lake: Lake, ledger: Ledger, file: Path) -> bool:
+    """True when a file is there and is what was entered."""
+    found = ledger.rows(sa.select(tables.objects).where(tables.objects.c.path == str(file.relative_to(lake.home))))
+    return bool(found) and file.exists() and digest(file) == (found[0]["sha256"], found[0]["bytes"])
+
+
 def gone(lake: Lake, ledger: Ledger, root: str) -> list[Path]:
     """What was entered under a root of the lake and is no longer there."""
     return [lake.home / path for path in entries(ledger) if path.startswith(f"{root}/") and not (lake.home / path).exists()]

@@ -63,9 +63,10 @@ class Engine:
         return con
 
     def close(self) -> None:
-        """Close the connection if one was made."""
+        """Close the connection if one was made, and remove what it or a killed one spilled."""
         if "con" in self.__dict__:
             self.con.close()
+        shutil.rmtree(self.lake.staging / ".release", ignore_errors=True)
 
 
 def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def _materialise(engine: Engine, place: str, select: str) -> tuple[dict[str, Any
         (work / "facts.json").write_text(json.dumps({"entry": entry(engine.con, rows), "columns": columns}))
         for file in work.iterdir():
             file.chmod(0o644)
-        durable.move(work, final)
+        durable.replace(work, final)
         engine.written.append(place.partition("/")[0])
     facts = json.loads((final / "facts.json").read_text())
     return {"path": f"data/{place}/rows.parquet", **facts["entry"]}, facts["columns"]

@@ -16,7 +16,7 @@ from pipelines.compiler import Plan
 from pipelines.desk import Desk
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
-from pipelines.steps import FOLDING, derive, quarantine_file, record_results, settle
+from pipelines.steps import FOLDING, derive, quarantine_file, record_results, tidy
 
 Replayed = dict[str, tuple[int, staging.Staged, gate.Verdict]]
 Troubles = dict[str, list[str]]
@@ -69,7 +69,7 @@ def replay(desk: Desk, plan: Plan, rows: list[dict[str, Any]], whole: bool = Fal
     if replayed:
         _swap(desk, plan, replacement, replayed)
         derive(desk, plan)
-        settle(desk, plan)
+        tidy(desk, plan)
         pages.write(desk, plan.dataset, [(b, revision) for b, (revision, _, _) in replayed.items()])
     return troubles
 
@@ -99,7 +99,7 @@ def _swap(desk: Desk, plan: Plan, replacement: base.Replacement, replayed: Repla
     for batch_id, (revision, found, _) in replayed.items():
         kept = quarantine_file(desk.lake, batch_id, revision)
         shutil.copyfile(found.folder / "quarantine.parquet", kept.with_suffix(".part"))
-        durable.move(kept.with_suffix(".part"), kept)
+        durable.replace(kept.with_suffix(".part"), kept)
         objects.replace(desk.lake, desk.ledger, [kept])
     # The mark is new each time: replaying under an unchanged contract must not touch the files that readers use.
     replacement.commit({b: (revision, found.folder) for b, (revision, found, _) in replayed.items()}, secrets.token_hex(4))

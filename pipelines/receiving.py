@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import inbox, landing, ledger as tables
+from pipelines import inbox, incoming, landing, ledger as tables
 from pipelines.batch import BatchId
 from pipelines.contract import Dataset, Source
 from pipelines.copying import NotTaken
@@ -59,6 +59,7 @@ def _enter(desk: Desk, one: landing.Received) -> None:
 def take_in(desk: Desk, found: Dataset, wanted: str | None) -> None:
     """Take what may be taken from the inbox, of one batch date or of all, and enter what is left in the ledger."""
     with writer(desk.lake, f"receive-{found.id}"):
+        incoming.sweep(desk.lake)
         inbox.restore(desk.lake, found)
         there, left = inbox.look(desk.lake, found), []
         for one in there.deliveries:

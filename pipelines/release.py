@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import database, durable, governance, keys, ledger as tables, masks, published, themes
+from pipelines import database, durable, governance, keys, ledger as tables, masks, objects, published, themes
 from pipelines.compiler import Plan
 from pipelines.current import Current
 from pipelines.ledger import Ledger, now
@@ -51,7 +51,9 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
         content = _content(engine, plans, states)
         newest = releases[-1] if releases else None
         if newest and newest["fingerprint"] == published.fingerprint(content):
-            if _known(ledger, newest["release_id"]) and lake.database.exists():
+            if _known(ledger, newest["release_id"]):
+                _show(lake, ledger)
+                _sweep(lake, ledger)
                 return None
             manifest = newest
         else:
@@ -85,8 +87,11 @@ def rollback(lake: Lake, project: Project, ledger: Ledger, release_id: int | Non
     changed = [f["path"] for r in manifest["relations"].values() for f in r["files"] if published.sha256(lake.releases / f["path"]) != f["sha256"]]
     if changed:
         raise WrongUse(f"Release {wanted} is damaged: {len(changed)} files differ from its manifest, first {changed[0]}. Nothing was changed.")
-    database.build(manifest, lake.releases, folder(lake, wanted) / "lake.duckdb")
-    database.point(folder(lake, wanted) / "lake.duckdb", lake.database)
+    own = folder(lake, wanted) / "lake.duckdb"
+    if not objects.is_entered(lake, ledger, own):
+        database.build(manifest, lake.releases, own)
+        objects.replace(lake, ledger, [own])
+    database.point(own, lake.database)
     _record(ledger, manifest)
     return _summary(lake, manifest)
 
@@ -107,6 +112,15 @@ def shown_release(ledger: Ledger) -> int | None:
     r = tables.releases
     found = ledger.rows(sa.select(r.c.release_id).where(r.c.state == "published"))
     return found[0]["release_id"] if found else None
+
+
+def _show(lake: Lake, ledger: Ledger) -> None:
+    """Let lake.duckdb show what the ledger says it shows; they differ when a rollback died between the two."""
+    told = folder(lake, shown_release(ledger)) / "lake.duckdb"
+    if published.sha256(lake.database) != published.sha256(told):
+        database.point(told, lake.database)
+    database.unfinished(lake.database)
+    database.unfinished(told)
 
 
 def _judge(plans: dict[str, Plan]) -> None:
@@ -196,12 +210,12 @@ def _sweep(lake: Lake, ledger: Ledger) -> None:
     """Keep the newest releases, the one shown and those a closing names; remove others and the data no kept manifest lists."""
     named, manifests = {c["release_id"] for c in ledger.rows(sa.select(tables.closings))} | {shown_release(ledger)}, kept(lake)
     old = [m["release_id"] for m in manifests[:-KEEP] if m["release_id"] not in named]
+    if old:      # the ledger first: after a death the next sweep still finds the manifests
+        with ledger.transaction() as con:
+            con.execute(tables.releases.update().where(tables.releases.c.release_id.in_(old)).values(state="removed"))
     for number in old:
         (folder(lake, number) / "manifest.json").unlink()
         shutil.rmtree(folder(lake, number))
-    if old:
-        with ledger.transaction() as con:
-            con.execute(tables.releases.update().where(tables.releases.c.release_id.in_(old)).values(state="removed"))
     listed = {(lake.releases / f["path"]).parent for m in manifests if m["release_id"] not in old
               for r in m["relations"].values() for f in r["files"]}
     for place in lake.releases.glob("data/*/*"):

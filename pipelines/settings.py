@@ -24,6 +24,10 @@ class WrongUse(Exception):
     """A person asked for something that cannot be done; the message says what and what to do instead."""
 
 
+class LockLost(Exception):
+    """The database ended the connection that held a writer's lock: another writer may be at work."""
+
+
 class Later(WrongUse):
     """It cannot be done now, and nobody has to change anything: the same call may succeed later."""
 

@@ -7,7 +7,6 @@ is made again. Nothing outside the folder is touched.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import compiler, keys, readers
+from pipelines import compiler, durable, keys, readers
 from pipelines.compiler import CONFLICT, SEGMENT, Plan
 from pipelines.contract import Source
 from pipelines.landing import Manifest
@@ -105,8 +104,20 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
         {"dataset": plan.dataset.id, "batch_id": manifest.batch_id, "revision": manifest.revision,
          "rules": [r.public() for r in plan.rules]}, ensure_ascii=False))
     (work / "counts.json").write_text(json.dumps(counts, ensure_ascii=False))
-    os.replace(work, final)
+    durable.replace(work, final)
     return Staged(final, counts)
+
+
+def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:
+    """Remove what is staged of a dataset but the batches `wanted` (their keys), and what killed runs left. The caller holds its lock."""
+    for left in lake.staging.glob(f"{dataset_id}~*"):
+        if left.name not in wanted:
+            shutil.rmtree(left)
+        else:
+            for scratch in left.glob(".gate-*"):
+                shutil.rmtree(scratch)
+    for work in (".spill", ".fold"):
+        shutil.rmtree(lake.staging / f"{work}-{dataset_id}", ignore_errors=True)
 
 
 def read(lake: Lake, batch_id: str, revision: int) -> Staged | None:

@@ -13,6 +13,7 @@ from pipelines.desk import Desk
 from pipelines.settings import WrongUse
 from pipelines.sql import connect
 from pipelines.steps import CLOSING
+from pipelines.trouble import let_pass
 
 REMEDY = {
     "received": "It waits. Run: python -m pipelines ingest {dataset}",
@@ -123,6 +124,7 @@ def query(sql: str, desk: Desk | None = None) -> dict[str, Any]:
         found = con.execute(sql)
         return {"columns": [c[0] for c in found.description], "rows": [list(row) for row in found.fetchall()]}
     except duckdb.Error as error:
+        let_pass(error)
         raise WrongUse(str(error)) from None
     finally:
         con.close()

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from contextlib import suppress
-from functools import partial
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +82,7 @@ def receive(dataset_id: str, batch_date: str | None = None, desk: Desk | None = 
     found = read_dataset(dataset_id, desk.project)
     wanted = resolve_date(batch_date) if batch_date else None
     receiving.take_in(desk, found, wanted)
+    _finish_commits(desk, found.id)
     return _waiting(desk, found, wanted)
 
 
@@ -276,20 +276,9 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
             total = {"batches": total["batches"] + 1, "accepted": total["accepted"] + (row["accepted"] or 0),
                      "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
         state = derive(desk, plan)
-        settle(desk, plan)
+        tidy(desk, plan)
         pages.write(desk, plan.dataset, map(split_key, batch_keys))
     return total | {"current_rows": state.facts["rows"]}
-
-
-def settle(desk: Desk, plan: Plan) -> None:
-    """After a commit: remove what nothing names any more and enter what is new for `verify`. The caller holds the dataset's lock.
-
-    While a release is being made it may be about to pin what looks unnamed; then the release does this.
-    """
-    dataset_id = plan.dataset.id
-    with suppress(Busy), writer(desk.lake, "release", wait=0):
-        base.sweep(desk.lake, plan, lambda: publication.pinned(desk.lake, dataset_id))
-    objects.enter(desk.lake, desk.ledger, *(root / dataset_id for root in (desk.lake.base, desk.lake.quarantine, desk.lake.current)))
 
 
 def _commit_one(desk: Desk, plan: Plan, batch_id: str, revision: int) -> None:
@@ -299,15 +288,49 @@ def _commit_one(desk: Desk, plan: Plan, batch_id: str, revision: int) -> None:
         kept.parent.mkdir(exist_ok=True)
         if (folder / "quarantine.parquet").exists():
             shutil.copyfile(folder / "quarantine.parquet", kept.with_suffix(".part"))
-            durable.move(kept.with_suffix(".part"), kept)
+            durable.replace(kept.with_suffix(".part"), kept)
             objects.replace(desk.lake, desk.ledger, [kept])
         detail["snapshot"] = str(base.accept(desk.lake, plan, batch_id, revision, folder))
-        with desk.ledger.transaction() as con:
-            t = tables.batches
-            con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision < revision, t.c.state == "accepted").values(
-                state="superseded", reason=f"revision {revision} replaced it"))
-            con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision == revision).values(state="accepted", decided_at=now()))
-        shutil.rmtree(folder, ignore_errors=True)
+    _enter_accepted(desk, batch_id, revision)
+
+
+def _enter_accepted(desk: Desk, batch_id: str, revision: int) -> None:
+    """Say in the ledger that base holds this revision, and none before it."""
+    with desk.ledger.transaction() as con:
+        t = tables.batches
+        con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision < revision, t.c.state == "accepted").values(
+            state="superseded", reason=f"revision {revision} replaced it"))
+        con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision == revision).values(state="accepted", decided_at=now()))
+    shutil.rmtree(staging.folder(desk.lake, batch_id, revision), ignore_errors=True)
+
+
+def _finish_commits(desk: Desk, dataset_id: str) -> None:
+    """What base holds and the ledger does not say, because a commit died between the two, is accepted: before anything judges it again."""
+    t = tables.batches
+    passed = desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == dataset_id, t.c.state == "passed"))
+    if passed:
+        with writer(desk.lake, dataset_id):
+            held = base.batches(desk.lake, dataset_id)
+            for row in passed:
+                if held.get(row["batch_id"]) == row["revision"]:
+                    _enter_accepted(desk, **row)
+
+
+def tidy(desk: Desk, plan: Plan, releasing: bool = False) -> None:
+    """Remove what killed runs and replaced revisions left of a dataset, and enter what is new for `verify`. The caller holds its lock.
+
+    Args:
+        releasing: the caller holds the lock `release` too. Otherwise, while a release is being made, base is left as it is: that release may be
+            about to pin what looks unnamed, and sweeps itself.
+    """
+    t, lake, dataset_id = tables.batches, desk.lake, plan.dataset.id
+    query = sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == dataset_id, t.c.state.in_(("staged", "passed", "held")))
+    staging.sweep(lake, dataset_id, {key_of(**row) for row in desk.ledger.rows(query)})
+    for part in (lake.quarantine / dataset_id).glob("*.part"):
+        part.unlink()
+    with suppress(Busy), nullcontext() if releasing else writer(lake, "release", wait=0):
+        base.sweep(lake, plan, lambda: publication.pinned(lake, dataset_id))
+    objects.enter(lake, desk.ledger, *(root / dataset_id for root in (lake.base, lake.quarantine, lake.current)))
 
 
 def quarantine_file(lake: Lake, batch_id: str, revision: int) -> Path:
@@ -347,6 +370,7 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
             plan = desk.plan(found.id)
             with writer(desk.lake, found.id):
                 state = derive(desk, plan)
+                tidy(desk, plan)
             plans[found.id] = plan
             if state.facts["batches"]:
                 states[found.id] = state
@@ -357,9 +381,9 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
         objects.enter(desk.lake, desk.ledger, desk.lake.releases)
         for dataset_id, state in states.items():
             with writer(desk.lake, dataset_id):
-                current.sweep(desk.lake, dataset_id, state.facts["version"])
-                base.sweep(desk.lake, plans[dataset_id], partial(publication.pinned, desk.lake, dataset_id))
-                objects.enter(desk.lake, desk.ledger, desk.lake.current / dataset_id)
+                newest = derive(desk, plans[dataset_id])
+                current.sweep(desk.lake, dataset_id, {state.facts["version"], newest.facts["version"]})
+                tidy(desk, plans[dataset_id], releasing=True)
     return done
 
 

@@ -18,6 +18,7 @@ from pipelines.compiler import Plan
 from pipelines.declared import Problems
 from pipelines.settings import Project, WrongUse
 from pipelines.sql import name, text
+from pipelines.trouble import let_pass
 
 HEADER = ("zh", "en", "grain", "rule", "match", "needs", "left out")
 REQUIRED_COLUMNS = ("rule_id", "match_level", "as_of")
@@ -131,6 +132,7 @@ def create(con: duckdb.DuckDBPyConnection, theme: dict[str, Any]) -> None:
         con.execute(f"CREATE SCHEMA IF NOT EXISTS {name(theme['schema'])}; CREATE VIEW {view} AS {theme['sql']}")
         given = [row[0] for row in con.execute(f"DESCRIBE {view}").fetchall()]
     except duckdb.Error as error:
+        let_pass(error)
         raise WrongUse(f"theme view {theme['schema']}.{theme['name']} does not bind: {str(error).splitlines()[0]}") from None
     if given != list(described):
         raise WrongUse(f"theme view {theme['schema']}.{theme['name']} yields columns {', '.join(given)}; "

@@ -161,7 +161,7 @@ def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, file: dict[str, Any], colum
     sha, size = objects.digest(beside)
     entry = {"sha256": sha, "bytes": size, "rows": file["rows"] - count if noted is None else noted["rows"] - count}
     durable.write(note, json.dumps(entry))
-    durable.move(beside, path)
+    durable.replace(beside, path)
     return entry, count
 
 

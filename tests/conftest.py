@@ -16,6 +16,7 @@ from pipelines import landing, steps
 from pipelines.contract import datasets
 from pipelines.desk import Desk
 from pipelines.sample import generate
+from tests import servers
 from tests.support import desk
 
 # Tests drop complete files; those of the inbox itself set this themselves.
@@ -78,6 +79,26 @@ def run(tmp_path_factory) -> Run:
         outcomes[found.id] = {"keys": keys, "passed": passed, "troubles": steps.report(found.id, keys, at)}
     assert steps.release(at)
     return Run(at, Path(made.truth), outcomes, root / "staged")
+
+
+def _started(start, folder):
+    try:
+        with start(folder) as found:
+            yield found
+    except servers.Missing as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory):
+    """A PostgreSQL server, started once per worker."""
+    yield from _started(servers.postgresql, tmp_path_factory.mktemp("postgresql"))
+
+
+@pytest.fixture(scope="session")
+def mariadb(tmp_path_factory):
+    """A MariaDB server, started once per worker."""
+    yield from _started(servers.mariadb, tmp_path_factory.mktemp("mariadb"))
 
 
 class Sharing(LoadScopeScheduling):

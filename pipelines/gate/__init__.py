@@ -1,7 +1,7 @@
 """The gate 质检门: Great Expectations judges a staged batch inside DuckDB; severities and budgets decide.
 
 `judge` reads `staging/<batch>~r<n>/` and writes only reports/gx/<dataset>/. It fails closed: whatever it cannot
-read, cannot count or cannot explain holds the batch, each with its own reason, and no exception leaves it.
+read, cannot count or cannot explain holds the batch, each with its own reason; only trouble of the machine leaves it.
 `staged` checks the evidence, `suite` runs GX, `verdict` decides, `docs` shows.
 """
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pipelines import failures, sql
+from pipelines import failures, sql, trouble
 from pipelines.gate import docs, staged, suite, verdict
 from pipelines.gate.verdict import RuleResult, Verdict
 from pipelines.settings import Lake
@@ -29,11 +29,15 @@ def judge(lake: Lake, folder: Path, context: dict[str, Any]) -> Verdict:
 
     Returns:
         The verdict; its reasons are complete sentences with counts and no values.
+
+    Raises:
+        Exception: the machine failed (`trouble.of`), not the batch; judging it again is the remedy.
     """
     batch = verdict.Batch(context["dataset"], context["batch_id"], int(context.get("revision", 1)))
     try:
         return _judge(lake, folder, batch, f"{batch.dataset}~{context['source']}")
     except Exception as error:
+        trouble.let_pass(error)
         log.error("gate: %s", failures.tell(error))
         return _hold(batch, [f"the gate did not finish: {failures.tell(error)}"])
 

@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from pipelines import sql
+from pipelines import sql, trouble
 from pipelines.gate import staged
 from pipelines.gate.verdict import GX_SEVERITY
 
@@ -88,12 +88,17 @@ def counts(validation: Any, evidence: staged.Evidence) -> tuple[dict[str, tuple[
 
     Returns:
         rule → (applicable, failed, success), and the faults.
+
+    Raises:
+        MachineTrouble: an exception that Great Expectations caught was the machine's.
     """
     found: dict[str, tuple[int, int, bool]] = {}
     faults = []
     for one in validation.results:
         rule, numbers = one.expectation_config.kwargs["rule"], one.result or {}
         if _raised(one.exception_info):
+            if kind := trouble.in_words(str(one.exception_info)):
+                raise trouble.MachineTrouble(kind)
             faults.append(f"Great Expectations could not evaluate {rule}: an exception was raised")
         elif rule in found:
             faults.append(f"Great Expectations judged {rule} twice")

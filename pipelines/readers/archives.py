@@ -6,7 +6,6 @@ bounded while bytes flow. An archive that is broken, encrypted, nested, endless 
 """
 from __future__ import annotations
 
-import errno
 import gzip
 import hashlib
 import os
@@ -22,6 +21,7 @@ from typing import Any, BinaryIO
 from pipelines.counts import Counter, Counts
 from pipelines.readers import forms
 from pipelines.readers.model import Member, ReadRefused
+from pipelines.trouble import let_pass
 
 MAX_UNPACKED = 4 << 30      # bytes of all members of one archive
 MAX_RATIO = 200             # unpacked to packed bytes; text packs 5 to 40 times, a bomb 1,000 times
@@ -31,7 +31,6 @@ _BLOCK = 1 << 20
 _UNIX = 3                   # the system whose file modes a zip archive holds
 _LITTER = {".DS_Store", "Thumbs.db", "desktop.ini"}
 _MEMOS = {".fpt", ".dbt"}   # dBASE keeps long texts in a file of its own beside the table
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
 
 
 def members(file_number: int, path: Path, sha256: str, counts: Counts, scratch: Path) -> list[Member]:
@@ -165,8 +164,7 @@ def _opened(what: str) -> Iterator[None]:
     except (ReadRefused, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _FULL:
-            raise
+        let_pass(error)
         raise ReadRefused("archive", f"{what} is an archive that is broken, cut, encrypted or packed by an unknown method. "
                                      "Ask for it again, without a password.") from None
 

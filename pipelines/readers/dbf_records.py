@@ -14,7 +14,7 @@ from typing import Any
 
 from dbfread import DBF, FieldParser, MissingMemoFile
 from marks import DAMAGE, private_use
-from spool import Refused, Spool
+from spool import Refused, Spool, is_trouble
 
 _CODE_PAGES = {0x4D: "gb18030", 0x7A: "gb18030", 0x4F: "big5hkscs", 0x78: "big5hkscs"}      # others are what Western programs leave
 _CODECS = {"gb18030": "gb18030", "big5": "big5hkscs", "utf-8": "utf-8"}
@@ -101,7 +101,9 @@ def extract(order: dict[str, Any], out: Path) -> list[dict[str, Any]]:
                 spool.take(line, [record[i] for i in shown])
     except MissingMemoFile:
         raise Refused("dbf", "Its memo file is missing: ask for both files in one zip.") from None
-    except (ValueError, LookupError, struct.error, OSError, TypeError, OverflowError):
+    except (ValueError, LookupError, struct.error, OSError, TypeError, OverflowError) as error:
+        if is_trouble(error):
+            raise
         raise Refused("dbf") from None
     return [spool.facts | {"lines": len(flags), "blank": flags.count(b"*"), "encoding": encoding, "repairs": table.repairs,
                            "evidence": f"{encoding}, {told}; dBASE version {table.header.dbversion:#04x}"}]

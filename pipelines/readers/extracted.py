@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -21,13 +22,15 @@ from pipelines.readers import archives, forms, heading, parquet_rows
 from pipelines.readers.heading import Spelled
 from pipelines.readers.model import MAX_REJECTS, Member, Reading, ReadRefused, Unit
 from pipelines.sql import memory_mb, text
+from pipelines.trouble import MEMORY, MachineTrouble, let_pass
 
 MAX_SECONDS = 1_800
 MIN_MB = 1_024              # address space, of which 345 MB are reserved before the first record
 # One allocator, few arenas: what Arrow's own reserves is 1 GB of address space.
 _CHILD = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1"}
+_TROUBLE = 100              # the child's exit code less the error number, when the machine failed it (`extractor.py`)
 # What DuckDB raises for reasons other than the file.
-_OURS = (duckdb.OutOfMemoryException, duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
+_OURS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
 _MESSAGES = {
     "password": "is protected by a password. Ask for it without one.",
     "office": "cannot be opened as a spreadsheet: it is broken or cut. Ask for it again.",
@@ -77,6 +80,7 @@ def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str],
     try:
         con.execute(f"CREATE TABLE {table} AS {select(rows, '_line')}")
     except duckdb.Error as error:      # its text may quote a value
+        let_pass(error)
         if not parquet or isinstance(error, _OURS):
             raise
         raise parquet_rows.broken(unit.name.capitalize()) from None
@@ -121,13 +125,22 @@ def _bound(member: Member, path: Path) -> None:
 
 
 def _extract(member: Member, form: str, path: Path, source: Any, spelled: Spelled, out: Path) -> list[dict[str, Any]]:
-    """Run the extractor in a child process and read its answer."""
+    """Run the extractor in a child process and read its answer.
+
+    Raises:
+        ReadRefused: the document is to blame, or the bounds it may not exceed.
+        OSError, MachineTrouble: the machine is: its disk, or its memory, for which the kernel ended the child.
+    """
     out.mkdir(exist_ok=True)
     order = {"form": form, "path": str(path.resolve()), "out": str(out.resolve()), "sheet": source.sheet, "header": list(source.header),
              "record_path": source.record_path, "trailer": source.trailer, "encoding": source.encoding,
              "spelled": [list(column) for column in spelled], "memory_mb": max(MIN_MB, memory_mb()), "seconds": MAX_SECONDS}
     child = subprocess.run([sys.executable, str(Path(__file__).with_name("extractor.py"))], input=json.dumps(order).encode(),
                            env=os.environ | _CHILD, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    if child.returncode > _TROUBLE:
+        raise OSError(child.returncode - _TROUBLE, os.strerror(child.returncode - _TROUBLE))
+    if child.returncode in (-signal.SIGKILL, -signal.SIGTERM):
+        raise MachineTrouble(MEMORY)
     answer = out / "answer.json"
     if child.returncode or not answer.exists():
         raise ReadRefused("memory", f"{member.name} could not be extracted: it needs more than {order['memory_mb']:,} MB or "

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 from pipelines.readers.model import ReadRefused
+from pipelines.trouble import let_pass
 
 BOOKS = ("xlsx", "xls", "ods")
 HEAD = 1 << 12
@@ -61,7 +62,8 @@ def package(path: Path) -> str | None:
                 if kind.startswith(b"application/vnd.oasis.opendocument."):
                     return "ods" if b"opendocument.spreadsheet" in kind else "an OpenDocument file that is no spreadsheet"
             return next((what for name, what in _PACKAGES if name in names), None)
-    except Exception:      # a hostile zip makes zipfile raise whatever its bytes lead to; `archives` refuses it
+    except Exception as error:      # a hostile zip makes zipfile raise whatever its bytes lead to; `archives` refuses it
+        let_pass(error)
         return None
 
 

@@ -13,6 +13,7 @@ from pipelines.readers import heading
 from pipelines.readers.heading import Spelled
 from pipelines.readers.model import MAX_COLUMNS, Member, ReadRefused, Unit
 from pipelines.sql import connect, text
+from pipelines.trouble import let_pass
 
 MAX_ROWS = 500_000_000      # a few bytes can claim any number of equal rows
 _CERTAIN = {"DOUBLE": 10**15, "FLOAT": 2**24}      # whole numbers below keep all their digits
@@ -32,7 +33,8 @@ def unit(number: int, member: Member, path: Path, spelled: Spelled) -> Unit:
             if len(header) > MAX_COLUMNS:
                 raise ReadRefused("columns", f"{member.name} is wider than {MAX_COLUMNS:,} columns.")
             con.execute(f"DESCRIBE {_columns(con, path)}")
-    except duckdb.Error:
+    except duckdb.Error as error:
+        let_pass(error)
         raise broken(member.name) from None
     if not 0 <= rows <= MAX_ROWS or not header:
         raise ReadRefused("parquet", f"{member.name} claims {rows:,} rows and {len(header):,} columns; at most {MAX_ROWS:,} rows are read.")
@@ -48,7 +50,8 @@ def relation(con: duckdb.DuckDBPyConnection, unit: Unit) -> str:
     """
     try:
         return f"({_columns(con, unit.path)})"
-    except duckdb.Error:
+    except duckdb.Error as error:
+        let_pass(error)
         raise broken(unit.name.capitalize()) from None
 
 

@@ -5,6 +5,7 @@ Part of the extractor's child program, whose modules import each other by plain 
 """
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ MAX_REJECTS = 200_000
 ROWS = 20_000               # of one row group, fewer when they are wide or long
 CELLS = 1_000_000
 CHARACTERS = 32 << 20
+_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 class Refused(Exception):
@@ -27,6 +29,11 @@ class Refused(Exception):
     def __init__(self, code: str, said: str = "") -> None:
         super().__init__(code)
         self.said = said
+
+
+def is_trouble(error: Exception) -> bool:
+    """Whether the disk is to blame and not the document."""
+    return isinstance(error, OSError) and error.errno in _TROUBLE
 
 
 class Spool:

@@ -9,8 +9,9 @@ import time
 
 import duckdb
 import pytest
+import sqlalchemy as sa
 
-from pipelines import base, current, published, staging, steps
+from pipelines import base, current, ledger as tables, published, release as publication, staging, steps
 from pipelines.ledger import Ledger
 from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
 
@@ -75,6 +76,41 @@ def test_a_death_inside_a_step_loses_nothing(at, tmp_path, monkeypatch, where, w
     assert _seen(at) == NEW
     rows = duckdb.sql(f"SELECT count(*), count(DISTINCT id_number) FROM '{steps.derive(at, at.plan(DATASET)).rows}'").fetchone()
     assert rows == (50, 50)
+
+
+def test_a_rollback_that_died_before_the_ledger_knew_is_taken_back_by_the_next_release(at, tmp_path, monkeypatch):
+    _send(at, tmp_path, "2026-11-01", range(21, 51), "新")
+    _finish(at)
+    with monkeypatch.context() as patch:
+        patch.setattr(publication, "_record", _die)
+        with pytest.raises(Killed):
+            steps.rollback(1, at)
+    assert _seen(at) == OLD
+    assert steps.release(at) is None
+    assert _seen(at) == NEW, "the ledger says that release 2 is shown"
+
+
+class _Folder:
+    """Where a release lies; who asks for that of the first one, to remove it, dies."""
+
+    def __init__(self, known):
+        self.known = known
+
+    def __call__(self, lake, number):
+        return _die() if number == 1 else self.known(lake, number)
+
+
+def test_a_death_while_old_releases_are_removed_is_mended_by_the_next_call(at, tmp_path, monkeypatch):
+    monkeypatch.setattr(publication, "KEEP", 1)
+    _send(at, tmp_path, "2026-11-01", range(21, 51), "新")
+    with monkeypatch.context() as patch:
+        patch.setattr(publication, "_folder", _Folder(publication._folder))
+        with pytest.raises(Killed):
+            _finish(at)
+    steps.release(at)
+    states = [r["state"] for r in at.ledger.rows(sa.select(tables.releases.c.state).order_by(tables.releases.c.release_id))]
+    assert states == ["removed", "published"]
+    assert [p.name for p in at.lake.releases.glob("r*")] == ["r000002"]
 
 
 def test_a_killed_process_leaves_no_lock_and_the_next_one_finishes(at, tmp_path):

@@ -116,7 +116,7 @@ def test_a_death_at_any_step_is_finished_by_the_next_release(at, monkeypatch, de
     class Killed(BaseException):
         pass
 
-    key, steps_taken, real = key_of(at, 1), [0], durable.move
+    key, steps_taken, real = key_of(at, 1), [0], durable.replace
 
     def move(source, target):
         steps_taken[0] += 1
@@ -127,7 +127,7 @@ def test_a_death_at_any_step_is_finished_by_the_next_release(at, monkeypatch, de
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable, "move", move)
+        patch.setattr(durable, "replace", move)
         try:
             withdraw(DATASET, [key], **BASIS, desk=at)
             assert steps_taken[0] < deadly

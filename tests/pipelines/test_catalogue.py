@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from pipelines import catalogue, locks, steps
 from pipelines.desk import Desk
 from pipelines.ledger import Ledger
-from pipelines.locks import LockLost, confirm, writer
-from pipelines.settings import Lake, WrongUse
+from pipelines.locks import confirm, writer
+from pipelines.settings import Lake, LockLost, WrongUse
 from pipelines.verify import verify
+from tests import servers
 from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
 
 DATASET = "population.residence"
@@ -68,8 +69,9 @@ def test_what_is_shown_of_the_address_holds_no_password(tmp_path, monkeypatch):
 
 @pytest.fixture
 def server(postgresql, monkeypatch):
+    """The address of a database in which lakes may make their schemas."""
     monkeypatch.delenv(catalogue.SETTING, raising=False)
-    return postgresql
+    return postgresql.url(servers.OWNER, servers.OWNER_WORD).render_as_string(hide_password=False)
 
 
 def made(root, *datasets: str):
@@ -88,7 +90,7 @@ def ingest(at, dataset: str) -> None:
 
 
 def test_two_lakes_in_one_database_do_not_mix_and_verify_holds(tmp_path, server, monkeypatch):
-    monkeypatch.setenv(catalogue.SETTING, server.url)
+    monkeypatch.setenv(catalogue.SETTING, server)
     one, two = made(tmp_path / "one", DATASET), made(tmp_path / "two", DATASET)
     for at, numbers in ((one, range(1, 6)), (two, range(1, 9))):
         send(at, DATASET, "2026-10-01", numbers)
@@ -105,13 +107,13 @@ def test_the_catalogue_moves_to_postgresql_and_everything_goes_on(tmp_path, serv
     send(at, DATASET, "2026-10-01", range(1, 6))
     ingest(at, DATASET)
     steps.release(at)
-    environment = os.environ | {"LAKE_HOME": str(at.lake.home), "LAKE_PROJECT": str(at.project.root), "PYTHONPATH": str(REPOSITORY), catalogue.SETTING: server.url}
+    environment = os.environ | {"LAKE_HOME": str(at.lake.home), "LAKE_PROJECT": str(at.project.root), "PYTHONPATH": str(REPOSITORY), catalogue.SETTING: server}
     command = [sys.executable, "-m", "pipelines"]
     refused = subprocess.run([*command, "status"], env=environment, capture_output=True, text=True)
     assert refused.returncode == 2 and "catalogue --move" in refused.stderr
     moved = subprocess.run([*command, "catalogue", "--move"], env=environment, capture_output=True, text=True)
     assert moved.returncode == 0 and f"schema {at.lake.schema}" in moved.stdout, moved.stderr
-    monkeypatch.setenv(catalogue.SETTING, server.url)
+    monkeypatch.setenv(catalogue.SETTING, server)
     moved_desk = Desk(at.project, Lake.open(at.lake.home))
     assert verify(moved_desk)["findings"] == []
     send(moved_desk, DATASET, "2026-11-01", range(3, 9))
@@ -126,13 +128,13 @@ def test_the_catalogue_moves_to_postgresql_and_everything_goes_on(tmp_path, serv
 
 
 def test_two_workers_ingest_different_datasets_at_once(tmp_path, server, monkeypatch):
-    monkeypatch.setenv(catalogue.SETTING, server.url)
+    monkeypatch.setenv(catalogue.SETTING, server)
     ids = ("population.residence", "population.visit")
     at = made(tmp_path, *ids)
     for dataset in ids:
         for day in ("2026-09-01", "2026-10-01"):
             send(at, dataset, day, range(1, 30))
-    environment = os.environ | {"LAKE_HOME": str(at.lake.home), "LAKE_PROJECT": str(at.project.root), "PYTHONPATH": str(REPOSITORY), catalogue.SETTING: server.url}
+    environment = os.environ | {"LAKE_HOME": str(at.lake.home), "LAKE_PROJECT": str(at.project.root), "PYTHONPATH": str(REPOSITORY), catalogue.SETTING: server}
     workers = [subprocess.Popen([sys.executable, "-m", "pipelines", "ingest", d], env=environment, stderr=subprocess.PIPE, text=True) for d in (*ids, ids[0])]
     assert [w.wait(timeout=300) for w in workers] == [0, 0, 0], [w.stderr.read() for w in workers]
     steps.release(at)
@@ -143,7 +145,7 @@ def test_two_workers_ingest_different_datasets_at_once(tmp_path, server, monkeyp
 
 def test_one_writer_across_machines_and_a_lost_lock_is_noticed(tmp_path, server, monkeypatch):
     """Two connections stand for two machines: nothing local takes part."""
-    monkeypatch.setenv(catalogue.SETTING, server.url)
+    monkeypatch.setenv(catalogue.SETTING, server)
     lake = made(tmp_path, DATASET).lake
     with writer(lake, DATASET):
         with pytest.raises(WrongUse, match="another process"), writer(lake, DATASET, wait=0.3):

@@ -1,0 +1,101 @@
+"""What is killed: one line per operation. A new one is added to `OPERATIONS`, and to a round of `plan`."""
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from pipelines import base, ledger as tables, release as publication, steps
+from pipelines.desk import Desk
+from pipelines.published import sha256
+from pipelines.rebuild import rebuild
+from tests.chaos.world import DATASETS, A
+
+Probe = Callable[[Desk], object]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`run` may be repeated until it ends; `decided` changes at its decisive instant. `publishes`: all leftovers must be gone."""
+
+    run: Callable[[Desk, int], object]
+    decided: Probe
+    publishes: bool = False
+
+
+def _keys(desk: Desk, dataset: str, *states: str) -> list[str]:
+    t = tables.batches
+    rows = desk.ledger.rows(sa.select(t).where(t.c.dataset == dataset, t.c.state.in_(states)).order_by(t.c.batch_date, t.c.revision))
+    return [steps.key_of(r["batch_id"], r["revision"]) for r in rows]
+
+
+def _receive(desk: Desk, _: int) -> None:
+    for dataset in DATASETS:
+        steps.receive(dataset, desk=desk)
+
+
+def _stage(desk: Desk, _: int) -> None:
+    for dataset in DATASETS:
+        steps.stage(dataset, steps.receive(dataset, desk=desk), desk)
+
+
+def _judge(desk: Desk, _: int) -> None:
+    for dataset in DATASETS:
+        steps.judge(dataset, _keys(desk, dataset, "staged", "passed"), desk)
+
+
+def _commit(desk: Desk, _: int) -> None:
+    for dataset in DATASETS:
+        steps.commit(dataset, _keys(desk, dataset, "passed"), desk)
+
+
+def _ingest(desk: Desk, _: int) -> None:
+    for dataset in DATASETS:
+        steps.ingest(dataset)
+
+
+def _rollback(desk: Desk, target: int) -> None:
+    steps.rollback(target, desk)
+
+
+def _batches(desk: Desk) -> object:
+    return len(desk.ledger.rows(sa.select(tables.batches.c.batch_id)))
+
+
+def _states(*states: str) -> Probe:
+    return lambda desk: [len(_keys(desk, d, *states)) for d in DATASETS]
+
+
+def _snapshots(desk: Desk) -> object:
+    return [sorted(base.versions(desk.lake, desk.plan(d)).items()) for d in DATASETS]
+
+
+def _shown(desk: Desk) -> object:
+    return sha256(desk.lake.database)
+
+
+OPERATIONS = {
+    "receive": Operation(_receive, _batches),
+    "stage": Operation(_stage, _states("staged", "passed")),
+    "judge": Operation(_judge, _states("passed")),
+    "commit": Operation(_commit, _snapshots),
+    "ingest": Operation(_ingest, _snapshots),
+    "release": Operation(lambda desk, _: steps.release(desk), _shown, publishes=True),
+    "rebuild": Operation(lambda desk, _: rebuild(A, desk), _snapshots),
+    "rollback": Operation(_rollback, _shown),
+}
+
+
+def plan(dice: random.Random, number: int) -> list[str]:
+    """The operations of one round, in order. Every round brings a new generation and publishes it."""
+    taking = ["ingest"] if dice.random() < 0.3 else ["receive", "stage", "judge", "commit"]
+    after = ["rebuild", "release"] if number % 2 else []
+    return [*taking, "release", *after, *(["rollback"] if number % 3 == 1 else [])]
+
+
+def target(desk: Desk) -> int:
+    """The release to roll back to: the one before the one shown."""
+    shown = publication.shown_release(desk.ledger)
+    return max((m["release_id"] for m in publication.kept(desk.lake) if m["release_id"] < shown), default=shown)
