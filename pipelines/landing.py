@@ -151,6 +151,14 @@ def batches(lake: Lake, dataset_id: str) -> list[Manifest]:
     return sorted(found, key=lambda m: (m.source, m.part, m.batch_date, m.sequence, m.revision))
 
 
+def places(lake: Lake, dataset_id: str) -> list[tuple[str, int, Path]]:
+    """(batch_id, revision, folder) of every submission of a dataset, by the names of the folders alone."""
+    found = []
+    for home in sorted((lake.landing / dataset_id).glob("*/*/*")):
+        found += [(str(BatchId(dataset_id, *home.parts[-3:], sequence)), revision, place) for (sequence, revision), place in sorted(_held(home).items())]
+    return found
+
+
 def _parts(files: list[Path], source: Source, part: str | None, home: Path) -> dict[str, list[Path]]:
     """The files of each part, in the order of their names."""
     ordered = sorted(files, key=lambda p: (p.name, str(p)))

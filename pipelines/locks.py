@@ -89,5 +89,6 @@ def _session(lake: Lake, name: str) -> Iterator[bool]:
         _held[str(lake.home), name] = con
         yield True
     finally:
-        _held.pop((str(lake.home), name), None)
+        if _held.get((str(lake.home), name)) is con:
+            del _held[str(lake.home), name]
         con.close()

@@ -51,6 +51,13 @@ def enter(lake: Lake, ledger: Ledger, *folders: Path) -> int:
     return len(fresh)
 
 
+def enter_files(lake: Lake, ledger: Ledger, files: Iterable[Path]) -> None:
+    """Enter those of these files that have no entry yet."""
+    o, listed = tables.objects, list(files)
+    known = {r["path"] for r in ledger.rows(sa.select(o.c.path).where(o.c.path.in_([str(f.relative_to(lake.home)) for f in listed])))}
+    replace(lake, ledger, [f for f in listed if str(f.relative_to(lake.home)) not in known])
+
+
 def replace(lake: Lake, ledger: Ledger, files: Iterable[Path]) -> None:
     """Enter files, in place of what was entered of them."""
     o = tables.objects

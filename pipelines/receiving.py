@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import inbox, incoming, landing, ledger as tables
+from pipelines import inbox, incoming, landing, ledger as tables, objects
 from pipelines.batch import BatchId
 from pipelines.contract import Dataset, Source
 from pipelines.copying import NotTaken
@@ -39,18 +39,21 @@ def submit(desk: Desk, found: Dataset, sender: Source, files: list[Path], batch_
     return received
 
 
-def enter_landed(desk: Desk, found: Dataset, sender: Source) -> None:
-    """Enter what a killed process left in landing without a row: nobody sends an extraction again.
+def enter_landed(desk: Desk, found: Dataset) -> None:
+    """Enter what lies in landing without a row in the ledger: a process was killed between the two, and nobody may send it again.
 
     The caller holds the lock `receive-<dataset>`.
     """
-    for one in landing.batches(desk.lake, found.id):
-        if one.source == sender.source and desk.ledger.batch(one.batch_id, one.revision) is None:
-            _enter(desk, landing.received(one, True))
+    t = tables.batches
+    known = {(r["batch_id"], r["revision"]) for r in desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == found.id))}
+    for batch_id, revision, folder in landing.places(desk.lake, found.id):
+        if (batch_id, revision) not in known:
+            _enter(desk, landing.received(landing.read_manifest(folder), True))
 
 
 def _enter(desk: Desk, one: landing.Received) -> None:
-    batch = BatchId.parse(one.batch_id)
+    batch, stored = BatchId.parse(one.batch_id), {f.stored for f in landing.read_manifest(one.folder).files}
+    objects.enter_files(desk.lake, desk.ledger, [f for f in one.folder.iterdir() if f.name not in stored])
     desk.ledger.add_batch(
         batch_id=one.batch_id, revision=one.revision, dataset=batch.dataset, source=batch.source, part=batch.part,
         batch_date=batch.batch_date, sequence=batch.sequence, files=one.files, bytes=one.bytes, lines=one.lines)
@@ -61,6 +64,7 @@ def take_in(desk: Desk, found: Dataset, wanted: str | None) -> None:
     with writer(desk.lake, f"receive-{found.id}"):
         incoming.sweep(desk.lake)
         inbox.restore(desk.lake, found)
+        enter_landed(desk, found)
         there, left = inbox.look(desk.lake, found), []
         for one in there.deliveries:
             if wanted in (None, one.batch_date):

@@ -6,7 +6,7 @@ What lasts was entered in the ledger when it was complete (`pipelines.objects`);
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,12 @@ def verify(desk: Desk | None = None) -> dict[str, Any]:
             elif want is None and file.relative_to(desk.lake.home).parts[0] != "landing":
                 found.append(_finding(desk, file, "has no entry in the ledger; a step died here", "python -m pipelines maintain enters or removes it"))
         damaged = {f["path"] for f in found}
-        needed = dict(_needed(desk, damaged))
+        needed = dict(_needed(desk, entered, damaged))
         for file, why in needed.items():
             if file not in digests and not file.exists():
                 found.append(_finding(desk, file, f"is missing; {why}"))
-        found += list(_rows(desk, damaged)) + list(_state(desk))
+        damaged = {f["path"] for f in found}
+        found += list(_rows(desk, damaged)) + list(_state(desk, damaged))
     return {"files": len(files), "bytes": sum(size for _, size in digests.values()), "findings": found}
 
 
@@ -88,7 +89,7 @@ def _stated(desk: Desk) -> dict[Path, tuple[str, int]]:
     return found
 
 
-def _needed(desk: Desk, damaged: set[str]) -> Iterator[tuple[Path, str]]:
+def _needed(desk: Desk, entered: Iterable[str], damaged: set[str]) -> Iterator[tuple[Path, str]]:
     """Every file that something refers to, and what does."""
     lake, t = desk.lake, tables.batches
     for row in desk.ledger.rows(sa.select(t)):
@@ -102,10 +103,16 @@ def _needed(desk: Desk, damaged: set[str]) -> Iterator[tuple[Path, str]]:
     for identifier in _tables(desk):
         location = _location(desk, identifier)
         yield location, f"the catalogue names it for {'.'.join(identifier)}"
-        if location.exists() and not any(p.startswith(f"base/{'.'.join(identifier)}/metadata/") for p in damaged):
+        metadata = f"base/{'.'.join(identifier)}/metadata/"
+        lost = [lake.home / p for p in entered if p.startswith(metadata) and not (lake.home / p).exists()]
+        yield from ((path, "it was put there and nothing removed it") for path in lost)
+        if location.exists() and not lost and not any(p.startswith(metadata) for p in damaged):
             known = catalogue.iceberg(lake).load_table(identifier)
             for path in base.metadata_files(known) | base.data_files(known):
                 yield Path(path), "a snapshot of its table names it"
+    r = tables.releases
+    for row in desk.ledger.rows(sa.select(r.c.release_id).where(r.c.state != "removed")):
+        yield publication.folder(lake, row["release_id"]) / "manifest.json", f"the ledger keeps release {row['release_id']}"
     for manifest in _manifests(desk, damaged):
         for relation in manifest["relations"].values():
             for file in relation["files"]:
@@ -114,7 +121,7 @@ def _needed(desk: Desk, damaged: set[str]) -> Iterator[tuple[Path, str]]:
 
 
 def _rows(desk: Desk, damaged: set[str]) -> Iterator[Finding]:
-    """Row counts: base against the ledger, current against what it says of itself, releases against their manifests."""
+    """Row counts of what is there whole: base against the ledger, current against what it says of itself, releases against their manifests."""
     lake, t = desk.lake, tables.batches
     for identifier in _tables(desk):
         dataset_id = ".".join(identifier)
@@ -147,7 +154,7 @@ def _rows(desk: Desk, damaged: set[str]) -> Iterator[Finding]:
                     yield _finding(desk, path, f"{_count(path):,} rows; release {manifest['release_id']} says {file['rows']:,}")
 
 
-def _state(desk: Desk) -> Iterator[Finding]:
+def _state(desk: Desk, damaged: set[str]) -> Iterator[Finding]:
     """What is not a file's bytes: the catalogue's own check, the key, what lake.duckdb shows, withdrawals."""
     lake = desk.lake
     if lake.catalogue == SQLITE:
@@ -162,11 +169,11 @@ def _state(desk: Desk) -> Iterator[Finding]:
     shown = publication.shown_release(desk.ledger)
     if shown is not None:
         own = publication.folder(lake, shown) / "lake.duckdb"
-        if not lake.database.exists() or (own.exists() and objects.digest(own) != objects.digest(lake.database)):
+        if not lake.database.exists() or (own.exists() and _place(desk, own) not in damaged and objects.digest(own) != objects.digest(lake.database)):
             yield _finding(desk, lake.database, f"is not the database of release {shown}, which it should show", f"python -m pipelines rollback {shown}")
     for row in withdrawal.unfinished(desk.ledger):
         yield {"path": "releases", "problem": f"withdrawal {row['id']} of {row['dataset']} died on the way", "remedy": "python -m pipelines release finishes it"}
-    for path, rows in withdrawal.left(lake, desk.ledger):
+    for path, rows in withdrawal.left(lake, desk.ledger, _manifests(desk, damaged), damaged):
         yield _finding(desk, path, f"holds {rows} withdrawn records", "python -m pipelines restore brought them back: run python -m pipelines withdraw again")
 
 

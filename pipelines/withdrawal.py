@@ -196,16 +196,20 @@ def _restate(lake: Lake, ledger: Ledger, manifests: list[dict[str, Any]], entrie
     return len(changed)
 
 
-def left(lake: Lake, ledger: Ledger) -> list[tuple[Path, int]]:
-    """Files of kept releases that hold withdrawn records after all, and how many."""
-    found, manifests = {}, publication.kept(lake)
+def left(lake: Lake, ledger: Ledger, kept: Iterable[dict[str, Any]], damaged: set[str]) -> list[tuple[Path, int]]:
+    """Files of kept releases (their manifests) that hold withdrawn records after all, and how many.
+
+    Args:
+        damaged: paths under the lake's home that cannot be read.
+    """
+    found, manifests = {}, list(kept)
     with connect() as con:
         for dataset_id, keys in withdrawn(ledger).items():
             for manifest in manifests:
                 relation = manifest["relations"].get(dataset_id, {})
                 for file in relation.get("files", ()):
                     path = lake.releases / file["path"]
-                    if path not in found and path.exists() and relation.get("record_key"):
+                    if path not in found and path.exists() and str(path.relative_to(lake.home)) not in damaged and relation.get("record_key"):
                         found[path] = con.execute(f"SELECT count(*) FROM read_parquet({text(path)}) WHERE {name(relation['record_key'])} "
                                                   f"IN (SELECT unnest({texts(keys)}))").fetchone()[0]
     return [(path, rows) for path, rows in found.items() if rows]

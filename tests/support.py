@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
+from pipelines import catalogue, ledger
 from pipelines.desk import Desk
 from pipelines.settings import Lake, Project
 
@@ -84,6 +86,26 @@ def project(root: Path, **contracts: str) -> Project:
 def desk(root: Path, made: Project | None = None) -> Desk:
     """A desk over a new lake under `root`."""
     return Desk(made or Project(REPOSITORY), Lake.open(root / "lake"))
+
+
+class Kept:
+    """A lake that was made once, for tests that each change it: `again` puts it back as it was, at its own path."""
+
+    def __init__(self, at: Desk):
+        self.at, self._copy = at, at.lake.home.with_name("kept")
+        shutil.copytree(at.lake.home, self._copy, symlinks=True)
+
+    def again(self) -> Desk:
+        shutil.rmtree(self.at.lake.home, ignore_errors=True)
+        forget_databases()
+        shutil.copytree(self._copy, self.at.lake.home, symlinks=True)
+        return Desk(self.at.project, Lake(self.at.lake.home))
+
+
+def forget_databases() -> None:
+    """Connections to a database file that was removed and made again would go on with the removed one."""
+    for cache in (catalogue._engine, catalogue._iceberg, ledger._prepared):
+        cache.cache_clear()
 
 
 def write_csv(path: Path, header: tuple[str, ...], rows: list[tuple], encoding: str = "utf-8") -> Path:

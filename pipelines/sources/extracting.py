@@ -69,7 +69,7 @@ def extract(desk: Desk, dataset: Dataset, source: Source, batch_date: str, again
     name = f"{dataset.id}~{source.source}"
     with writer(desk.lake, f"extract-{name}"):
         with writer(desk.lake, f"receive-{dataset.id}"):
-            receiving.enter_landed(desk, dataset, source)
+            receiving.enter_landed(desk, dataset)
         work = desk.lake.staging / ".extract" / f"{name}~{batch_date}"
         extracted = state.batches(desk, dataset, source)
         place = _place(extracted, source, desk.lake.landing / dataset.id / source.source / "all" / batch_date, again)

@@ -7,10 +7,12 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, landing, ledger as tables
+from pipelines import base, landing, ledger as tables, release as publication
+from pipelines.compiler import SEGMENT
 from pipelines.desk import Desk
 from pipelines.sql import texts
 from pipelines.steps import derive, key_of, quarantine_file
+from pipelines.verify import verify
 from tests.chaos.world import DATASETS
 
 _TIMES = {"received_at", "decided_at", "seconds", "seen_at", "created_at", "started_at", "manifest_hash", "version"}
@@ -33,16 +35,17 @@ def of(desk: Desk, published: bool) -> dict[str, Any]:
     with duckdb.connect() as con:
         for dataset in DATASETS:
             plan = desk.plan(dataset)
-            versions = base.versions(lake, plan)
-            files = sorted(f for v in versions.values() for f in v.files)
-            found[f"base {dataset}"] = digest(con, f"read_parquet({texts(files)}, union_by_name = true)") if files else []
-            kept = [f for b in versions for f in [quarantine_file(lake, b, desk.ledger.batch(b)["revision"])] if f.exists()]
+            held = base.state(lake, plan)
+            files = sorted(f for v in held.segments.values() for f in v.files)
+            found[f"base {dataset}"] = digest(con, f"read_parquet({texts(files)}, union_by_name = true)", (SEGMENT,)) if files else []
+            kept = [f for b, revision in held.batches.items() for f in [quarantine_file(lake, b, revision)] if f.exists()]
             found[f"quarantine {dataset}"] = digest(con, f"read_parquet({texts(kept)}, filename = false)") if kept else []
             found[f"landing {dataset}"] = [[m.batch_id, m.revision, *m.content] for m in landing.batches(lake, dataset)]
             if published:
                 state = derive(desk, plan)
                 found[f"current {dataset}"] = digest(con, f"read_parquet('{state.rows}')")
-                named = {Path(f).parent.name for f in files}
+                pinned = publication.pinned(lake, dataset) | {held.snapshot}
+                named = {Path(f).parent.name for f in base.data_files(base.table(lake, plan), pinned)}
                 found[f"orphans {dataset}"] = sorted({p.name for p in (lake.base / dataset / "data").glob("*")} - named)
     for name in ("batches", "files", "rule_results", "rule_counts", "releases", "inbox"):
         table = tables.TABLES[name]
@@ -50,7 +53,10 @@ def of(desk: Desk, published: bool) -> dict[str, Any]:
         found[f"ledger {name}"] = sorted(repr(sorted(r.items(), key=str)) for r in rows)
     if lake.database.exists():
         found["published"] = view_digests(lake.database)
+    withdrawn = tables.withdrawals
+    found["ledger withdrawals"] = sorted(map(repr, desk.ledger.rows(sa.select(withdrawn.c.dataset, withdrawn.c.key, withdrawn.c.state))))
     if published:
+        found["findings of verify"] = verify(desk)["findings"]
         found["leftovers"] = leftovers(desk)
         found["releases"] = sorted(p.name for p in lake.releases.glob("r*"))
         found["published files"] = sorted((p.name, len(list(p.iterdir()))) for p in lake.releases.glob("data/*"))
@@ -72,7 +78,7 @@ def leftovers(desk: Desk) -> list[str]:
     lake, t = desk.lake, tables.batches
     waiting = {key_of(r["batch_id"], r["revision"]) for r in desk.ledger.rows(sa.select(t).where(t.c.state.in_(("staged", "passed", "held"))))}
     found = [p for p in lake.home.rglob("*") if ".part" in p.name or p.name.startswith((".taking-", ".taken-", ".gate-"))]
-    found += [p for p in lake.staging.iterdir() if p.name not in waiting]
+    found += [p for p in lake.staging.iterdir() if p.name not in waiting and not p.name.startswith(".lists-")]
     found += [p for p in (lake.landing / ".incoming").glob("*")] + [p for p in lake.inbox.rglob("*") if p.is_file()]
     return sorted(str(p.relative_to(lake.home)) for p in found)
 

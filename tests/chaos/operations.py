@@ -5,12 +5,15 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import duckdb
 import sqlalchemy as sa
 
 from pipelines import base, ledger as tables, release as publication, steps
 from pipelines.desk import Desk
+from pipelines.maintenance import maintain
 from pipelines.published import sha256
 from pipelines.rebuild import rebuild
+from pipelines.withdrawal import withdraw
 from tests.chaos.world import DATASETS, A
 
 Probe = Callable[[Desk], object]
@@ -60,6 +63,14 @@ def _rollback(desk: Desk, target: int) -> None:
     steps.rollback(target, desk)
 
 
+def _withdraw(desk: Desk, target: int) -> None:
+    """One record of the first dataset, the same one however often this is run again."""
+    rows = steps.derive(desk, desk.plan(A)).rows
+    with duckdb.connect() as con:
+        keys = [k for k, in con.execute("SELECT _key FROM read_parquet($1) ORDER BY id_number", [str(rows)]).fetchall()]
+    withdraw(A, [keys[target * 37 % len(keys)]], "个人信息保护法第四十七条", f"第{target}号", desk)
+
+
 def _batches(desk: Desk) -> object:
     return len(desk.ledger.rows(sa.select(tables.batches.c.batch_id)))
 
@@ -69,7 +80,12 @@ def _states(*states: str) -> Probe:
 
 
 def _snapshots(desk: Desk) -> object:
-    return [sorted(base.versions(desk.lake, desk.plan(d)).items()) for d in DATASETS]
+    return [base.state(desk.lake, desk.plan(d)).snapshot for d in DATASETS]
+
+
+def _withdrawn(desk: Desk) -> object:
+    t = tables.withdrawals
+    return desk.ledger.rows(sa.select(t.c.id, t.c.state).order_by(t.c.id))
 
 
 def _shown(desk: Desk) -> object:
@@ -85,14 +101,16 @@ OPERATIONS = {
     "release": Operation(lambda desk, _: steps.release(desk), _shown, publishes=True),
     "rebuild": Operation(lambda desk, _: rebuild(A, desk), _snapshots),
     "rollback": Operation(_rollback, _shown),
+    "maintain": Operation(lambda desk, _: maintain(DATASETS, desk=desk), _snapshots),
+    "withdraw": Operation(_withdraw, _withdrawn),
 }
 
 
 def plan(dice: random.Random, number: int) -> list[str]:
     """The operations of one round, in order. Every round brings a new generation and publishes it."""
     taking = ["ingest"] if dice.random() < 0.3 else ["receive", "stage", "judge", "commit"]
-    after = ["rebuild", "release"] if number % 2 else []
-    return [*taking, "release", *after, *(["rollback"] if number % 3 == 1 else [])]
+    after = ["rebuild", "release"] if number % 4 == 1 else ["maintain", "release"] if number % 2 else []
+    return [*taking, "release", *after, *(["withdraw"] if number % 3 == 2 else []), *(["rollback"] if number % 3 == 1 else [])]
 
 
 def target(desk: Desk) -> int:

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1", "LAKE_SETTLE_SECONDS": "0",
+os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1", "LAKE_SETTLE_SECONDS": "0", "LAKE_FOLD_DAYS": "6",
                "LAKE_PSEUDONYM_KEY": "5a" * 32}     # one key, so that pseudonyms of twins are equal
 
 from pipelines import staging  # noqa: E402
@@ -29,7 +29,7 @@ from pipelines.settings import Project  # noqa: E402
 from tests.chaos import attempts, content, operations, watchers, world  # noqa: E402
 
 READERS, MOST_DEATHS = 2, 4
-_MODULES = ("pipelines.rebuild", "pipelines.release", "pipelines.governance", "pipelines.closing", "pipelines.gate.docs", "pyarrow.parquet",
+_MODULES = ("pipelines.rebuild", "pipelines.release", "pipelines.governance", "pipelines.closing", "pipelines.maintenance", "pipelines.verify", "pipelines.gate.docs", "pyarrow.parquet",
             "pyiceberg.io.pyarrow", "pyiceberg.catalog.sql", "duckdb_sqlalchemy", "great_expectations.datasource.fluent",
             "great_expectations.execution_engine.sqlalchemy_execution_engine", "pyiceberg.expressions.literals")
 
@@ -112,7 +112,7 @@ class Chaos:
         attempts.run(work["chaos"], answer)
         found = {lake: self.ask(lake, content.of, operation.publishes) for lake in self.lakes}
         wrong = content.differences(found["twin"], found["chaos"])
-        wrong += [f"{k}: {v}" for k, v in found["chaos"].items() if v and k.split()[0] in ("leftovers", "orphans")]
+        wrong += [f"{k}: {v}" for k, v in found["chaos"].items() if v and k.split()[0] in ("leftovers", "orphans", "findings")]
         if wrong:
             raise attempts.Failed(f"after {name}: " + "\n".join(wrong))
         if "published" in found["twin"]:

@@ -104,7 +104,7 @@ def test_a_death_while_old_releases_are_removed_is_mended_by_the_next_call(at, t
     monkeypatch.setattr(publication, "KEEP", 1)
     _send(at, tmp_path, "2026-11-01", range(21, 51), "新")
     with monkeypatch.context() as patch:
-        patch.setattr(publication, "_folder", _Folder(publication._folder))
+        patch.setattr(publication, "folder", _Folder(publication.folder))
         with pytest.raises(Killed):
             _finish(at)
     steps.release(at)

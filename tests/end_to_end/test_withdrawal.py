@@ -8,7 +8,7 @@ from pipelines import durable, gate, pages, release as publication, steps, withd
 from pipelines.settings import WrongUse
 from pipelines.verify import verify
 from pipelines.withdrawal import lift, withdraw
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, Kept, desk, project, resident_id, write_csv
 
 DATASET = "population.residence"
 BASIS = {"basis": "个人信息保护法第四十七条", "document": "宁数发〔2026〕1号"}
@@ -19,19 +19,33 @@ VISIT = (RESIDENCE.replace("population.residence", "population.visit").replace("
                   "{name: status, businessName: 状态, description: State, semanticType: text, classification: internal, primaryKey: true}"))
 
 
-@pytest.fixture
-def at(tmp_path, monkeypatch):
-    """Three releases: the person 1 in all of them, in other words each time, 2 in the last two; a rejected row of 1 in the last."""
+@pytest.fixture(autouse=True)
+def open_gate(monkeypatch):
+    """Every batch passes: what the gate says is not what these tests are about."""
     monkeypatch.setattr(gate, "judge", lambda *_: gate.Verdict("accept", [], []))
     monkeypatch.setattr(pages, "write", lambda *_: None)
-    made = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert"), population__visit=VISIT.replace("LOAD", "upsert")))
-    for month, numbers in ((9, (1, 3)), (10, (1, 2)), (11, (1, 2, 4))):
-        for dataset in (DATASET, "population.visit"):
-            send(made, dataset, f"2026-{month:02d}-01", [(resident_id(n), "赵一", "1990-01-01", "640104", f"m{month}p{n}", "") for n in numbers])
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Three releases: the person 1 in all of them, in other words each time, 2 in the last two; a rejected row of 1 in a fourth."""
+    root = tmp_path_factory.mktemp("withdrawal")
+    made = desk(root, project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert"), population__visit=VISIT.replace("LOAD", "upsert")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "judge", lambda *_: gate.Verdict("accept", [], []))
+        patch.setattr(pages, "write", lambda *_: None)
+        for month, numbers in ((9, (1, 3)), (10, (1, 2)), (11, (1, 2, 4))):
+            for dataset in (DATASET, "population.visit"):
+                send(made, dataset, f"2026-{month:02d}-01", [(resident_id(n), "赵一", "1990-01-01", "640104", f"m{month}p{n}", "") for n in numbers])
+            steps.release(made)
+        send(made, DATASET, "2026-11-02", [(resident_id(1), "钱??", "1990-01-01", "640104", "rejected", ""), (resident_id(5), "孙五", "1990-01-01", "640104", "m11p5", "")])
         steps.release(made)
-    send(made, DATASET, "2026-11-02", [(resident_id(1), "钱??", "1990-01-01", "640104", "rejected", ""), (resident_id(5), "孙五", "1990-01-01", "640104", "m11p5", "")])
-    steps.release(made)
-    return made
+    return Kept(made)
+
+
+@pytest.fixture
+def at(kept):
+    return kept.again()
 
 
 def send(at, dataset: str, day: str, rows: list[tuple]) -> None:
@@ -66,6 +80,7 @@ def test_a_withdrawn_person_is_in_no_file_of_any_kept_release(at):
     assert done["rows"] == 5 and done["releases"] == 4 and done["already"] == []
     assert files_with(at, key, "m9p1", "m10p1", "m11p1") == [] and files_with(at, key, but=DATASET) != []
     assert held.execute("SELECT count(*) FROM population.residence WHERE person_id = ?", [key]).fetchone() == (0,)
+    held.close()
     for manifest in publication.kept(at.lake):
         with duckdb.connect(str(publication.folder(at.lake, manifest["release_id"]) / "lake.duckdb"), read_only=True) as con:
             rows, mine = con.execute("SELECT count(*), count(*) FILTER (person_id = ?) FROM population.residence", [key]).fetchone()
