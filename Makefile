@@ -1,4 +1,4 @@
-# make run | test | test-real | test-scale | test-chaos | bench-reading | up | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
+# make run | test | test-real | test-scale | test-chaos | test-postgresql | bench-reading | up | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
 PYTHON ?= python3.11
 PERSONS ?= 20000
 SEED ?= 1
@@ -9,7 +9,7 @@ LAKE_PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SAMPLE := $(LAKE)/sample-$(PERSONS)-$(SEED)
 
-.PHONY: run test test-real test-scale test-chaos bench-reading lint up clean lock
+.PHONY: run test test-real test-scale test-chaos test-postgresql bench-reading lint up clean lock
 
 # Three questions an analyst asks: residents by county, pensions paid after death, what departments must mend.
 export RESIDENTS := select r.name as county, count(*) as persons from population.person p join reference.region r \
@@ -41,6 +41,11 @@ test-scale: $(INSTALLED)
 test-chaos: $(INSTALLED)
 	$(LAKE_PYTHON) -m tests.chaos.run --kills $(or $(KILLS),200) --seed $(SEED) $(if $(FIGURES),--out $(FIGURES))
 	$(LAKE_PYTHON) -m pytest -m chaos tests/end_to_end
+
+# The way of the data from end to end once more, with ledger and catalogue on PostgreSQL.
+test-postgresql: $(INSTALLED)
+	LAKE_TEST_CATALOGUE=postgresql $(LAKE_PYTHON) -m pytest -n $(WORKERS) --no-loadscope-reorder tests/end_to_end tests/test_docs.py \
+	  tests/pipelines/test_release.py tests/pipelines/test_inbox.py tests/pipelines/test_closing.py tests/pipelines/test_gate.py $(ARGS)
 
 bench-reading: $(INSTALLED)
 	$(LAKE_PYTHON) -m tests.benchmarks.reading $(or $(ROWS),5000000)

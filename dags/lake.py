@@ -38,6 +38,7 @@ from pipelines.arrivals import Arrivals
 from pipelines.batch import WORD
 from pipelines.settings import Project
 from pipelines.sources.declaration import DIALECTS, is_cron
+from pipelines.tasks import call
 
 INBOX, INGEST, EXTRACT, RELEASE = "inbox", "ingest.", "extract.", "release"
 # A retry helps against a lock, a full disk or a concurrent commit, not against data: verdict has none.
@@ -49,14 +50,7 @@ log = logging.getLogger("lake")
 
 def _step(name: str, *args: Any) -> Any:
     """Run one step; what is raised is safe to log, and is retried only where that can help."""
-    from pipelines import steps
-    from pipelines.failures import may_pass, tell
-
-    try:
-        return getattr(steps, name)(*args)
-    except Exception as error:
-        text, passing = tell(error), may_pass(error)
-    raise RuntimeError(text) if passing else AirflowFailException(text)
+    return call(f"steps.{name}", *args)
 
 
 @task.short_circuit(**RETRY)

@@ -176,7 +176,17 @@ def _exchange(lake: Lake, known: Table, drop: Iterable[str], files: list[str]) -
         if earlier:
             change.delete(In(SEGMENT, listed))
         change.add_files(files, check_duplicate_files=False)
+    _sync_metadata(known)
     return known.current_snapshot().snapshot_id
+
+
+def _sync_metadata(known: Table) -> None:
+    """What pyiceberg wrote last reaches the disk; it does not see to that itself."""
+    snapshot = known.current_snapshot()
+    written = {known.metadata_location, snapshot.manifest_list, *(m.manifest_path for m in snapshot.manifests(known.io))}
+    for path in sorted(p.removeprefix("file://") for p in written):
+        durable.sync(Path(path))
+    durable.sync(Path(known.metadata_location.removeprefix("file://")).parent)
 
 
 class Replacement:
@@ -212,7 +222,7 @@ class Replacement:
         locks.confirm(self._lake)
         self._change.delete(In(SEGMENT, sorted(replaced | staged.keys())))
         self._change.add_files(files, check_duplicate_files=False)
-        self._change.commit_transaction()
+        _sync_metadata(self._change.commit_transaction())
 
 
 def _data(lake: Lake, plan: Plan) -> Path:

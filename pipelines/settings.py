@@ -16,7 +16,7 @@ from typing import Any
 
 PRIVATE = ("landing", "staging", "base", "current", "quarantine", "keys", "locks")
 SHARED = ("inbox", "releases", "reports", "outbox")
-FORMAT = 1
+FORMAT = 2
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 
@@ -99,8 +99,9 @@ class Lake:
         made = json.loads(mark.read_text())
         if made["format"] > FORMAT:
             raise WrongUse(f"{root} has lake format {made['format']}; this program knows {FORMAT}. Upgrade the program.")
-        if "id" not in made:      # made before lakes had one
-            lake.mark(id=secrets.token_hex(6))
+        if made["format"] < FORMAT:
+            raise WrongUse(f"{root} has lake format {made['format']}, whose base is laid out otherwise than this program's ({FORMAT}). Make a new lake at another "
+                           "path and receive again what lies in its landing/, oldest first.")
         if made["home"] != str(root):
             raise WrongUse(
                 f"This lake was made at {made['home']} and its tables hold that path. "

@@ -95,6 +95,14 @@ def postgresql(tmp_path_factory):
     yield from _started(servers.postgresql, tmp_path_factory.mktemp("postgresql"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def catalogue_of_the_setting(request):
+    """LAKE_TEST_CATALOGUE=postgresql: every lake of every test has its catalogue on a PostgreSQL server."""
+    if os.environ.get("LAKE_TEST_CATALOGUE") == "postgresql":
+        server = request.getfixturevalue("postgresql")
+        os.environ["LAKE_CATALOG"] = server.url(servers.OWNER, servers.OWNER_WORD).render_as_string(hide_password=False)
+
+
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory):
     """A MariaDB server, started once per worker."""

@@ -94,7 +94,7 @@ def postgresql(folder: Path) -> Iterator[Server]:
     _run([programs / "initdb", "--no-sync", "-D", folder / "data", "-U", OWNER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"], folder)
     (folder / "data" / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
     command = [programs / "postgres", "-D", folder / "data", "-p", str(port), "-k", folder, "-c", "fsync=off", "-c", "listen_addresses=127.0.0.1",
-               "-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "max_wal_size=4GB", "-c", "autovacuum=off"]
+               "-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "max_wal_size=4GB", "-c", "autovacuum=off", "-c", "max_connections=400"]
     with _running(command, folder):
         local = sa.create_engine(f"postgresql+psycopg://{OWNER}@/postgres?host={folder}&port={port}", poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
         _until(lambda: local.connect().close())
