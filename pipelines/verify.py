@@ -91,7 +91,7 @@ def _stated(desk: Desk) -> dict[Path, tuple[str, int]]:
 
 def _needed(desk: Desk, entered: Iterable[str], damaged: set[str]) -> Iterator[tuple[Path, str]]:
     """Every file that something refers to, and what does."""
-    lake, t = desk.lake, tables.batches
+    lake, t, manifests = desk.lake, tables.batches, list(_manifests(desk, damaged))
     for row in desk.ledger.rows(sa.select(t)):
         folder = landing.folder(lake, row["batch_id"], row["revision"])
         yield folder / "manifest.json", f"the ledger has batch {row['batch_id']} r{row['revision']}"
@@ -108,12 +108,14 @@ def _needed(desk: Desk, entered: Iterable[str], damaged: set[str]) -> Iterator[t
         yield from ((path, "it was put there and nothing removed it") for path in lost)
         if location.exists() and not lost and not any(p.startswith(metadata) for p in damaged):
             known = catalogue.iceberg(lake).load_table(identifier)
-            for path in base.metadata_files(known) | base.data_files(known):
+            newest = known.current_snapshot()
+            pinned = {m["relations"].get(".".join(identifier), {}).get("snapshot") for m in manifests} | {newest.snapshot_id if newest else None}
+            for path in base.metadata_files(known) | base.data_files(known, pinned):     # data of other snapshots goes before they expire
                 yield Path(path), "a snapshot of its table names it"
     r = tables.releases
     for row in desk.ledger.rows(sa.select(r.c.release_id).where(r.c.state != "removed")):
         yield publication.folder(lake, row["release_id"]) / "manifest.json", f"the ledger keeps release {row['release_id']}"
-    for manifest in _manifests(desk, damaged):
+    for manifest in manifests:
         for relation in manifest["relations"].values():
             for file in relation["files"]:
                 yield lake.releases / file["path"], f"release {manifest['release_id']} lists it"
