@@ -15,6 +15,7 @@ EXTRACT, INGEST, WAIT_SECONDS = f"extract.{DATASET}", f"ingest.{DATASET}", 120
 
 
 @pytest.mark.airflow
+@pytest.mark.chaos
 def test_a_table_is_extracted_and_published_and_nothing_changed_starts_nothing(tmp_path, monkeypatch):
     with servers.postgresql(tmp_path / "postgresql") as server:
         create(server)

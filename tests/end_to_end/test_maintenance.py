@@ -46,10 +46,10 @@ def current_rows(at) -> list[tuple]:
 
 
 def random_batches(seed: int) -> list[tuple[str, list[tuple], str, str]]:
-    """Twelve monthly batches from two sources and two parts: changes, deletions, rejected rows, rows of one key in both parts."""
+    """Nine monthly batches from two sources and two parts: changes, deletions, rejected rows, rows of one key in both parts."""
     pick = random.Random(seed)
     found = []
-    for month in range(1, 13):
+    for month in range(1, 10):
         source, part = pick.choice(("police", "grid")), pick.choice(("640100", "640200"))
         numbers = pick.sample(range(1, 30), pick.randint(4, 14))
         rows = []
@@ -75,7 +75,7 @@ def test_folding_at_any_time_changes_neither_today_s_rows_nor_tomorrow_s(tmp_pat
     for n, (day, rows, source, part) in enumerate(batches):
         send(plain, day, rows, source, part)
         send(folded, day, rows, source, part)
-        if n in (3, 4, 8):
+        if n in (3, 6):
             before = current_rows(folded)
             done = maintain([DATASET], batches[pick.randint(n - 1, n)][0], folded)[0]
             assert done["folded"] >= n - 1 and done["rows"] <= done["rows_before"]

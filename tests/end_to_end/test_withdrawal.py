@@ -125,7 +125,7 @@ def test_wrong_use_enters_nothing(at):
     assert withdrawal.withdrawn(at.ledger) == {}
 
 
-@pytest.mark.parametrize("deadly", range(1, 14))
+@pytest.mark.parametrize("deadly", (1, 2, 3, 4, 7, 10, 13))
 def test_a_death_at_any_step_is_finished_by_the_next_release(at, monkeypatch, deadly):
     """Dies at the n-th file that is put in place, before and after that."""
     class Killed(BaseException):
