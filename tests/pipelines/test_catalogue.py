@@ -9,8 +9,9 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import catalogue, locks, steps
+from pipelines import catalogue, locks, steps, trouble
 from pipelines.desk import Desk
+from pipelines.failures import may_pass, tell
 from pipelines.ledger import Ledger
 from pipelines.locks import confirm, writer
 from pipelines.settings import Lake, LockLost, WrongUse
@@ -160,3 +161,20 @@ def test_one_writer_across_machines_and_a_lost_lock_is_noticed(tmp_path, server,
             confirm(lake)
     with writer(lake, DATASET, wait=1):
         pass
+
+
+def test_a_connection_that_the_server_ends_is_trouble_of_the_machine(tmp_path, server, monkeypatch):
+    monkeypatch.setenv(catalogue.SETTING, server)
+    at = made(tmp_path, DATASET)
+    with pytest.raises(sa.exc.DBAPIError) as caught, at.ledger.engine.connect() as con:
+        pid = con.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+        with at.ledger.transaction() as other:
+            other.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        con.execute(sa.text("SELECT 1"))
+    assert trouble.of(caught.value) == trouble.CONNECTION and may_pass(caught.value)
+    assert "The database that holds catalogue and ledger cannot be reached" in tell(caught.value)
+    assert at.ledger.batch("population.residence~police~all~2026-01-01~1") is None, "the next connection is a new one"
+    monkeypatch.setenv(catalogue.SETTING, "postgresql://lake@127.0.0.1:1/lake")
+    with pytest.raises(sa.exc.OperationalError) as caught:
+        Desk(at.project, at.lake).ledger  # noqa: B018
+    assert trouble.of(caught.value) == trouble.CONNECTION
