@@ -21,8 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1", "LAKE_SETTLE_SECONDS": "0", "LAKE_FOLD_DAYS": "6",
-               "LAKE_PSEUDONYM_KEY": "5a" * 32}     # one key, so that pseudonyms of twins are equal
+os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_IO_THREADS": "1"}
+SETTINGS = {"LAKE_SETTLE_SECONDS": "0", "LAKE_FOLD_DAYS": "6", "LAKE_PSEUDONYM_KEY": "5a" * 32}     # one key, so that pseudonyms of twins are equal
 
 from pipelines import staging  # noqa: E402
 from pipelines.settings import Project  # noqa: E402
@@ -177,6 +177,7 @@ def judge_readers(files: list[Path], timeline: list[Any]) -> dict[str, Any]:
 
 def run(kills: int, seed: int, root: Path, only: tuple[str, ...] = (), say: Callable[[str], None] = print) -> dict[str, Any]:
     """Kill `kills` times; returns the figures."""
+    os.environ |= SETTINGS
     began, chaos, stop = time.monotonic(), Chaos(root, seed, only), root / "stop"
     preload(chaos.project)
     readers, files, number = [], [root / f"reader{n}.jsonl" for n in range(READERS)], 0

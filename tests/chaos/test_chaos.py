@@ -10,7 +10,7 @@ import pytest
 from tests.chaos import content, run
 from tests.support import REPOSITORY
 
-KILLS, SEED = 15, 7
+KILLS, SEED = 6, 7
 ONE, TWO, THREE = [1, [["120", "1"], ["120", "5"]]], [2, [["130", "2"], ["130", "6"]]], [3, [["140", "3"], ["140", "7"]]]
 MIXED = [2, [["130", "2"], ["120", "5"]]]
 

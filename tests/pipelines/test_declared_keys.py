@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pipelines import compiler, contract, current, governance, masks, rules
+from pipelines.base import State
 from pipelines.contract import datasets
 from pipelines.declared import Declared
 from pipelines.settings import Project
@@ -152,7 +153,7 @@ def _effects(tmp_path, declared: dict) -> str:
     sql = compiler.judge(plan, compiler.standardise(plan, header.cells, header.op, "file", "DATE '2026-11-01'", "NULL"))
     relation = dict.fromkeys(("contract_hash", "version", "as_of", "rows", "withheld_rows", "stale_rows", "disagreements"))
     engines = [sql, header.unread, [r.public() for r in plan.rules], plan.physical(), masks.published(plan), governance._dataset(plan, relation),
-               governance._dataset_columns(plan, {}), current._version(plan, {})]
+               governance._dataset_columns(plan, {}), current._version(plan, State(None, {}))]
     attributes = {a: getattr(found.sources[0] if hasattr(found.sources[0], a) else found, a) for a in READ_BY}
     return repr(engines) + repr(attributes)
 
