@@ -156,8 +156,12 @@ def move(lake: Lake) -> dict[str, str]:
     if lake.catalogue == POSTGRESQL:
         raise WrongUse("The catalogue of this lake is on PostgreSQL already.")
     target = _engine(address(os.environ.get(SETTING, ""), lake.schema), os.getpid())
-    copy(_engine(f"sqlite:///{lake.catalog}", os.getpid()), target)
+    source = _engine(f"sqlite:///{lake.catalog}", os.getpid())
+    copy(source, target)
     lake.mark(catalogue=POSTGRESQL)
+    with source.connect() as con:
+        con.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    source.dispose()      # the last connection takes the files of the log with it
     lake.catalog.rename(lake.catalog.with_suffix(".moved"))
     return describe(lake)
 

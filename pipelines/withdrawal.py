@@ -151,15 +151,17 @@ def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, file: dict[str, Any], colum
     sha, _ = objects.digest(path) if path.exists() else (None, 0)
     if sha is None or sha not in (file["sha256"], noted and noted["sha256"]):
         raise WrongUse(f"{file['path']} of a kept release is not what its manifest says; nothing can be withdrawn from it. Run: python -m pipelines verify")
+    is_cut = noted is not None and sha == noted["sha256"]
+    before = noted["rows"] if is_cut else file["rows"]
     gone = f"{name(column)} IN (SELECT unnest({texts(keys)})) AND {also}"
     count = con.execute(f"SELECT count(*) FROM read_parquet({text(path)}) WHERE {gone}").fetchone()[0]
     if not count:
-        return noted if noted and sha == noted["sha256"] else {k: file[k] for k in ("sha256", "bytes", "rows")}, 0
+        return noted if is_cut else {k: file[k] for k in ("sha256", "bytes", "rows")}, 0
     beside = path.with_name(f".{path.name}.part")
     con.execute(f"COPY (SELECT * FROM read_parquet({text(path)}) WHERE ({gone}) IS NOT TRUE) TO {text(beside)} (FORMAT parquet, COMPRESSION zstd)")
     beside.chmod(0o644)
     sha, size = objects.digest(beside)
-    entry = {"sha256": sha, "bytes": size, "rows": file["rows"] - count if noted is None else noted["rows"] - count}
+    entry = {"sha256": sha, "bytes": size, "rows": before - count}
     durable.write(note, json.dumps(entry))
     durable.replace(beside, path)
     return entry, count

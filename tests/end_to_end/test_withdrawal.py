@@ -125,9 +125,9 @@ def test_wrong_use_enters_nothing(at):
     assert withdrawal.withdrawn(at.ledger) == {}
 
 
-@pytest.mark.parametrize("deadly", (1, 2, 3, 4, 7, 10, 13))
-def test_a_death_at_any_step_is_finished_by_the_next_release(at, monkeypatch, deadly):
-    """Dies at the n-th file that is put in place, before and after that."""
+@pytest.mark.parametrize(("deadly", "done"), [(1, False), (1, True), (2, True), (3, True), (5, False), (9, True), (13, False)])
+def test_a_death_at_any_step_is_finished_by_the_next_release(at, monkeypatch, deadly, done):
+    """Dies at the n-th file that is put in place: before that, or when it is done."""
     class Killed(BaseException):
         pass
 
@@ -135,7 +135,7 @@ def test_a_death_at_any_step_is_finished_by_the_next_release(at, monkeypatch, de
 
     def move(source, target):
         steps_taken[0] += 1
-        if steps_taken[0] == deadly and deadly % 2:
+        if steps_taken[0] == deadly and not done:
             raise Killed
         real(source, target)
         if steps_taken[0] == deadly:

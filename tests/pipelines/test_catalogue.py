@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines import catalogue, locks, steps, trouble
+from pipelines.backup import backup, restore
 from pipelines.desk import Desk
 from pipelines.failures import may_pass, tell
 from pipelines.ledger import Ledger
@@ -17,7 +19,7 @@ from pipelines.locks import confirm, writer
 from pipelines.settings import Lake, LockLost, WrongUse
 from pipelines.verify import verify
 from tests import servers
-from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, forget_databases, project, resident_id, write_csv
 
 DATASET = "population.residence"
 MOUNTS = """23 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -108,12 +110,15 @@ def test_the_catalogue_moves_to_postgresql_and_everything_goes_on(tmp_path, serv
     send(at, DATASET, "2026-10-01", range(1, 6))
     ingest(at, DATASET)
     steps.release(at)
+    for engine in (at.ledger.engine, catalogue.iceberg(at.lake).engine):
+        engine.dispose()
     environment = os.environ | {"LAKE_HOME": str(at.lake.home), "LAKE_PROJECT": str(at.project.root), "PYTHONPATH": str(REPOSITORY), catalogue.SETTING: server}
     command = [sys.executable, "-m", "pipelines"]
     refused = subprocess.run([*command, "status"], env=environment, capture_output=True, text=True)
     assert refused.returncode == 2 and "catalogue --move" in refused.stderr
     moved = subprocess.run([*command, "catalogue", "--move"], env=environment, capture_output=True, text=True)
     assert moved.returncode == 0 and f"schema {at.lake.schema}" in moved.stdout, moved.stderr
+    assert sorted(p.name for p in at.lake.home.glob("catalog*")) == ["catalog.moved"]
     monkeypatch.setenv(catalogue.SETTING, server)
     moved_desk = Desk(at.project, Lake.open(at.lake.home))
     assert verify(moved_desk)["findings"] == []
@@ -178,3 +183,27 @@ def test_a_connection_that_the_server_ends_is_trouble_of_the_machine(tmp_path, s
     with pytest.raises(sa.exc.OperationalError) as caught:
         Desk(at.project, at.lake).ledger  # noqa: B018
     assert trouble.of(caught.value) == trouble.CONNECTION
+
+
+def test_a_backup_of_a_lake_on_sqlite_is_restored_onto_postgresql_and_back(tmp_path, server, monkeypatch):
+    at = made(tmp_path, DATASET)
+    send(at, DATASET, "2026-10-01", range(1, 6))
+    ingest(at, DATASET)
+    steps.release(at)
+    rows = at.ledger.rows(sa.select(sa.text("batch_id, state, accepted")).select_from(sa.table("ledger_batches")))
+    for n, setting in enumerate((server, None), 1):
+        backup(tmp_path / f"place{n}", at)
+        key = (at.lake.keys / "pseudonym.key").read_bytes()
+        shutil.rmtree(at.lake.home)
+        forget_databases()
+        (at.lake.home / "keys").mkdir(parents=True)
+        (at.lake.home / "keys/pseudonym.key").write_bytes(key)
+        monkeypatch.setenv(catalogue.SETTING, setting) if setting else monkeypatch.delenv(catalogue.SETTING)
+        assert restore(tmp_path / f"place{n}", at.lake.home)["catalogue"] == ("postgresql" if setting else "sqlite")
+        at = Desk(at.project, Lake.open(at.lake.home))
+        assert verify(at)["findings"] == [] and at.lake.catalog.exists() == (setting is None)
+        assert at.ledger.rows(sa.select(sa.text("batch_id, state, accepted")).select_from(sa.table("ledger_batches"))) == rows
+        send(at, DATASET, f"2026-1{n}-01", range(3, 9))
+        ingest(at, DATASET)
+        rows = at.ledger.rows(sa.select(sa.text("batch_id, state, accepted")).select_from(sa.table("ledger_batches")))
+    assert steps.release(at)["release_id"] == 2
