@@ -8,6 +8,7 @@ of `lists.yaml` are raised together.
 from __future__ import annotations
 
 import csv
+import fcntl
 import hashlib
 import os
 import re
@@ -193,12 +194,22 @@ def ready(con: duckdb.DuckDBPyConnection, project: Project, folder: Path) -> Non
     if file is None or not file.exists():
         file = _made[state] = folder / f".lists-{state}.duckdb"
     if not file.exists():
-        beside = file.with_name(f"{file.name}.{os.getpid()}.part")
+        with open(folder / ".lists.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _prepare(project, file)
+    con.execute(f"ATTACH {text(file)} AS prepared (READ_ONLY); COPY FROM DATABASE prepared TO memory; DETACH prepared")
+
+
+def _prepare(project: Project, file: Path) -> None:
+    """Make the file beside and rename it, unless another process has; what killed ones left goes. The caller holds the lock of its folder."""
+    if not file.exists():
+        for left in file.parent.glob(".lists-*.part*"):
+            left.unlink()
+        beside = file.with_name(f"{file.name}.part")
         with closing(connect(beside)) as made:
             load(made, project)
             load_macros(made, project)
         os.replace(beside, file)
-    con.execute(f"ATTACH {text(file)} AS prepared (READ_ONLY); COPY FROM DATABASE prepared TO memory; DETACH prepared")
 
 
 def _statements(file: Path) -> list[str]:
