@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import fcntl
 import hashlib
-import os
 import re
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import duckdb
 
+from pipelines import durable
 from pipelines.declared import Declared, Problems, load_yaml
 from pipelines.semantics.codes import enum_name
 from pipelines.settings import Project, WrongUse
@@ -209,7 +209,7 @@ def _prepare(project: Project, file: Path) -> None:
         with closing(connect(beside)) as made:
             load(made, project)
             load_macros(made, project)
-        os.replace(beside, file)
+        durable.replace(beside, file)
 
 
 def _statements(file: Path) -> list[str]:
