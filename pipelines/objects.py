@@ -60,8 +60,17 @@ def enter_files(lake: Lake, ledger: Ledger, files: Iterable[Path]) -> None:
 
 def replace(lake: Lake, ledger: Ledger, files: Iterable[Path]) -> None:
     """Enter files, in place of what was entered of them."""
+    expect(lake, ledger, digests(files))
+
+
+def expect(lake: Lake, ledger: Ledger, wanted: dict[Path, tuple[str, int]]) -> None:
+    """Enter what files are, or are about to become, in place of what was entered of them.
+
+    Args:
+        wanted: file → (SHA-256, bytes).
+    """
     o = tables.objects
-    rows = [{"path": str(f.relative_to(lake.home)), "sha256": sha, "bytes": size, "entered_at": now()} for f, (sha, size) in digests(files).items()]
+    rows = [{"path": str(f.relative_to(lake.home)), "sha256": sha, "bytes": size, "entered_at": now()} for f, (sha, size) in wanted.items()]
     if rows:
         with ledger.transaction() as con:
             for row in rows:

@@ -169,7 +169,12 @@ def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, cont
 
 def write_manifest(lake: Lake, manifest: dict[str, Any]) -> None:
     """Put the manifest of a release in place."""
-    durable.write(folder(lake, manifest["release_id"]) / "manifest.json", json.dumps(manifest, ensure_ascii=False, indent=1), 0o644)
+    durable.write(folder(lake, manifest["release_id"]) / "manifest.json", manifest_text(manifest), 0o644)
+
+
+def manifest_text(manifest: dict[str, Any]) -> str:
+    """A manifest as it stands in its file."""
+    return json.dumps(manifest, ensure_ascii=False, indent=1)
 
 
 def folder(lake: Lake, number: int) -> Path:

@@ -7,6 +7,7 @@ withdrawal, release or rollback; until then `verify` says so.
 """
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -111,7 +112,7 @@ def finish(lake: Lake, ledger: Ledger) -> dict[str, int]:
                                                ("governance.quarantine", "person_id", f"dataset = {text(dataset_id)}")):
                     for file in manifest["relations"].get(relation, {}).get("files", ()):
                         if column and file["path"] not in entries.get((dataset_id, relation), {}):
-                            entry, gone = _cut(con, lake, file, column, keys, also)
+                            entry, gone = _cut(con, lake, ledger, file, column, keys, also)
                             entries.setdefault((dataset_id, relation), {})[file["path"]] = entry
                             removed += gone
     changed = _restate(lake, ledger, manifests, {path: entry for found in entries.values() for path, entry in found.items()})
@@ -140,7 +141,7 @@ def _keys(desk: Desk, dataset_id: str, records: list[str]) -> list[str]:
     return list(dict.fromkeys([by_address[plain[a]] for a in addresses] + given))
 
 
-def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, file: dict[str, Any], column: str, keys: list[str], also: str) -> tuple[dict[str, Any], int]:
+def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, ledger: Ledger, file: dict[str, Any], column: str, keys: list[str], also: str) -> tuple[dict[str, Any], int]:
     """Remove rows from one shared file in place; returns its new manifest entry and how many rows went.
 
     A note beside the file says what it becomes before it does, so that after a kill a cut file is told from a damaged one.
@@ -163,13 +164,18 @@ def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, file: dict[str, Any], colum
     sha, size = objects.digest(beside)
     entry = {"sha256": sha, "bytes": size, "rows": before - count}
     durable.write(note, json.dumps(entry))
+    objects.expect(lake, ledger, {path: (sha, size)})
     durable.replace(beside, path)
     return entry, count
 
 
 def _restate(lake: Lake, ledger: Ledger, manifests: list[dict[str, Any]], entries: dict[str, dict[str, Any]]) -> int:
     """Bring facts, manifests and the ledger in step with the cut files; returns how many releases changed."""
-    changed: list[dict[str, Any]] = []
+    changed = 0
+    for path, entry in entries.items():
+        facts = (lake.releases / path).with_name("facts.json")
+        if facts.exists():
+            _put(lake, ledger, facts, json.dumps(json.loads(facts.read_text()) | {"entry": entry}))
     for manifest in manifests:
         before = json.dumps(manifest)
         for relation in manifest["relations"].values():
@@ -181,21 +187,18 @@ def _restate(lake: Lake, ledger: Ledger, manifests: list[dict[str, Any]], entrie
                     relation["withheld_rows"] += relation["rows"] - rows
                 relation["rows"] = rows
         if json.dumps(manifest) != before:
-            changed.append(manifest)
-    touched = [lake.releases / path for path in entries]
-    for path, entry in entries.items():
-        facts = (lake.releases / path).with_name("facts.json")
-        if facts.exists():
-            durable.write(facts, json.dumps(json.loads(facts.read_text()) | {"entry": entry}), 0o644)
-            touched.append(facts)
-    for manifest in changed:
-        publication.write_manifest(lake, manifest)
-        touched.append(publication.folder(lake, manifest["release_id"]) / "manifest.json")
-    objects.replace(lake, ledger, touched)
+            _put(lake, ledger, publication.folder(lake, manifest["release_id"]) / "manifest.json", publication.manifest_text(manifest))
+            changed += 1
     for path in entries:
         target = lake.releases / path
         target.with_name(f".{target.name}.cut").unlink(missing_ok=True)
-    return len(changed)
+    return changed
+
+
+def _put(lake: Lake, ledger: Ledger, path: Path, content: str) -> None:
+    """Write a file anew. The ledger expects it first: after a death it is written again, and a damaged one is never taken for it."""
+    objects.expect(lake, ledger, {path: (hashlib.sha256(content.encode()).hexdigest(), len(content.encode()))})
+    durable.write(path, content, 0o644)
 
 
 def left(lake: Lake, ledger: Ledger, kept: Iterable[dict[str, Any]], damaged: set[str]) -> list[tuple[Path, int]]:

@@ -99,7 +99,7 @@ def test_batches_go_through_the_scheduler_and_a_held_one_stays_out(tmp_path, cap
 
 def _no_value_in_what_others_can_read(at) -> None:
     exposed = [p for p in at.lake.home.rglob("*") if p.is_file() and p.relative_to(at.lake.home).parts[0] not in (*PRIVATE, "inbox") and p.suffix != ".parquet"]
-    assert {"airflow", "reports", "catalog.db", "lake.duckdb"} <= {p.relative_to(at.lake.home).parts[0] for p in exposed}
+    assert {"airflow", "reports", "lake.duckdb"} <= {p.relative_to(at.lake.home).parts[0] for p in exposed}
     assert any(p.suffix == ".log" for p in exposed) and any(p.suffix == ".db" for p in exposed)
     values = [row[0].encode() for row in (*GOOD, *BAD, *LATER)] + ["赵一一".encode(), b"no part.csv"]
     leaks = {str(p.relative_to(at.lake.home)) for p in exposed if any(v in p.read_bytes() for v in values)}
