@@ -19,6 +19,7 @@ from pipelines import current, locks
 from pipelines.desk import Desk
 from pipelines.settings import Lake, Project, WrongUse
 from tests.chaos import content, operations, world
+from tests.chaos.run import SETTINGS
 from tests.chaos.warm import Warm
 from tests.support import REPOSITORY
 
@@ -28,7 +29,7 @@ ROUNDS = (("ingest", "release"), ("receive", "stage", "judge", "commit", "releas
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Warm]:
-    with Warm(LAKE_SETTLE_SECONDS="0") as found:
+    with Warm(LAKE_PSEUDONYM_KEY=SETTINGS["LAKE_PSEUDONYM_KEY"], LAKE_SETTLE_SECONDS="0") as found:
         yield found
 
 
@@ -65,6 +66,7 @@ def _feed(lakes: list[Path], generation: int) -> None:
             file.with_name(".done").touch()      # a mark settles a file, whatever the clock says
 
 
+@pytest.mark.chaos
 def test_a_clock_that_jumps_by_days_changes_nothing(tmp_path, warm):
     made = world.make(tmp_path / "project")
     steady, jumping = lakes = [tmp_path / "steady", tmp_path / "jumping"]
