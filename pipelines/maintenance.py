@@ -55,4 +55,3 @@ def _maintain_one(desk: Desk, dataset_id: str, before: str | None) -> dict[str, 
                 "rows": folded["rows"] if folded else 0, "snapshots": snapshots, "files": len(removed), "bytes": sum(removed)}
         detail |= done
     return {"dataset": dataset_id} | done
-

@@ -202,4 +202,3 @@ def _count(file: Path) -> int:
         return pq.read_metadata(file).num_rows
     except (OSError, pa.ArrowException):
         return -1
-

@@ -218,4 +218,3 @@ def left(lake: Lake, ledger: Ledger, kept: Iterable[dict[str, Any]], damaged: se
                         found[path] = con.execute(f"SELECT count(*) FROM read_parquet({text(path)}) WHERE {name(relation['record_key'])} "
                                                   f"IN (SELECT unnest({texts(keys)}))").fetchone()[0]
     return [(path, rows) for path, rows in found.items() if rows]
-

@@ -343,5 +343,3 @@ def check(file: Written, content: bytes, hurt: set[int], got: Any) -> None:
     assert got.reading.lines == lines
     new = len(cut) - (len(whole) - len(lost))
     assert new <= len(hurt) + 1, f"{new} rows that nobody wrote"
-
-
