@@ -191,14 +191,14 @@ def _store(path: Path, relative: str, place: Path, known: dict[tuple, str]) -> t
 
 def _bring(place: Path, file: dict[str, Any], target: Path) -> None:
     """Put one file of a backup in its place."""
-    source = _object(place, file["sha256"])
+    source, what = _object(place, file["sha256"]), "a file of the inbox" if file["path"].startswith("inbox/") else file["path"]
     if not source.exists():
-        raise WrongUse(f"The backup lacks the object {file['sha256'][:16]}… of {file['path']}. Use another backup.")
+        raise WrongUse(f"The backup lacks the object {file['sha256'][:16]}… of {what}. Use another backup.")
     beside = target.with_name(f".{target.name}.part")
     beside.parent.mkdir(parents=True, exist_ok=True)
     if _copy(source, beside) != file["sha256"]:
         beside.unlink()
-        raise WrongUse(f"The backup is damaged: the object {file['sha256'][:16]}… of {file['path']} has other bytes. Use another backup.")
+        raise WrongUse(f"The backup is damaged: the object {file['sha256'][:16]}… of {what} has other bytes. Use another backup.")
     beside.chmod(file["mode"])
     durable.replace(beside, target)
 

@@ -41,6 +41,8 @@ from pipelines.compiler import SEGMENT, Plan
 from pipelines.settings import Lake, WrongUse
 
 BASELINE, FOLDED = "baseline~", "lake_folded"     # name of a baseline's segment; key of what its file says it folded
+# Bounds cut to 16 characters, the default, do not tell one segment from another: pyiceberg would read every row of what it drops.
+_WHOLE_NAMES = {f"write.metadata.metrics.column.{SEGMENT}": "full"}
 _TYPES = {"VARCHAR": StringType(), "DATE": DateType(), "BOOLEAN": BooleanType(), "INTEGER": IntegerType(),
           "SMALLINT": IntegerType(), "BIGINT": LongType(), "DOUBLE": DoubleType(), "TIMESTAMP": TimestampType()}
 
@@ -137,7 +139,8 @@ def _create(found: SqlCatalog, identifier: tuple[str, ...], plan: Plan, lake: La
     except (NamespaceAlreadyExistsError, IntegrityError):
         pass  # another process made it between our look and our insert
     try:
-        return found.create_table(identifier, Schema(*fields), location=f"file://{lake.base / plan.dataset.id}", partition_spec=spec)
+        return found.create_table(identifier, Schema(*fields), location=f"file://{lake.base / plan.dataset.id}", partition_spec=spec,
+                                  properties=_WHOLE_NAMES)
     except (TableAlreadyExistsError, IntegrityError):
         return found.load_table(identifier)
 

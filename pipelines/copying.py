@@ -55,6 +55,12 @@ class Stated:
     kept: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
 
 
+def digest(file: Path) -> tuple[str, int]:
+    """(SHA-256, bytes) of a file."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell()
+
+
 def copied(path: Path, what: str, target: Path, stated: Stated) -> tuple[Path, str, Counts]:
     """Copy a file beside `target`, under its extension where that is a kept one.
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from pipelines import durable, incoming
 from pipelines.batch import WORD, BatchId, batch_date as resolve_date
 from pipelines.contract import Dataset, Source
-from pipelines.copying import NotTaken, Stated, copied, keep
+from pipelines.copying import NotTaken, Stated, copied, digest, keep
 from pipelines.counts import Counts
 from pipelines.settings import Lake, WrongUse
 
@@ -140,6 +140,8 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         beside = ", ".join(f"{s}-r{r}" for s, r in sorted(_held(folder.parent))) or "none"
         raise WrongUse(f"{'/'.join(folder.parts[-5:])} is not in landing. Beside it: {beside}.") from None
+    except ValueError:
+        raise WrongUse(f"The manifest of {'/'.join(folder.parts[-5:])} in landing is damaged. Run: python -m pipelines verify") from None
     files = tuple(File(**{**f, "counts": Counts(**f["counts"])}) for f in raw.pop("files"))
     above = [r for s, r in _held(folder.parent) if s == raw["sequence"] and r > raw["revision"]]
     return Manifest(**raw, files=files, folder=folder, superseded=bool(above))
@@ -202,6 +204,7 @@ def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tup
         if duplicate:
             there = read_manifest(held[place])
             if there.superseded or not _restated(there.files, files):
+                _mend(there, work, files)
                 return received(there, True)
             place = (place[0], place[1] + 1)
         final = home / f"{place[0]}-r{place[1]}"
@@ -217,6 +220,15 @@ def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tup
             raise
         durable.sync(home)
         return received(read_manifest(final), False)
+
+
+def _mend(there: Manifest, work: Path, files: tuple[File, ...]) -> None:
+    """What was damaged on this disk since is put back from the same bytes, now that they came again."""
+    copies = {f.sha256: work / f.stored for f in files}
+    for file in there.files:
+        path = there.folder / file.stored
+        if not path.exists() or digest(path) != (file.sha256, file.counts.bytes):
+            durable.replace(copies[file.sha256], path)
 
 
 def _restated(there: tuple[File, ...], files: tuple[File, ...]) -> bool:

@@ -33,8 +33,6 @@ def maintain(dataset_ids: Iterable[str] = (), before: str | None = None, desk: D
     wanted = [read_dataset(i, desk.project) for i in dataset_ids] or [d for d in datasets(desk.project) if d.status != "draft"]
     with writer(desk.lake, "release"):
         done = [_maintain_one(desk, found.id, day) for found in wanted]
-        for old in desk.lake.staging.glob(".lists-*"):
-            old.unlink(missing_ok=True)
         objects.enter(desk.lake, desk.ledger, desk.lake.releases)
         objects.forget(desk.lake, desk.ledger, [p for root in ("base", "current", "quarantine", "releases") for p in objects.gone(desk.lake, desk.ledger, root)])
     return done

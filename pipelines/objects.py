@@ -5,7 +5,6 @@ releases. The caller holds the lock under which the folder is written, so that n
 """
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,17 +12,10 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from pipelines import ledger as tables
+from pipelines.copying import digest
 from pipelines.ledger import Ledger, now
 from pipelines.settings import Lake
 from pipelines.sql import threads
-
-CHUNK = 1 << 20
-
-
-def digest(file: Path) -> tuple[str, int]:
-    """(SHA-256, bytes) of a file."""
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell()
 
 
 def digests(files: Iterable[Path]) -> dict[Path, tuple[str, int]]:

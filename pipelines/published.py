@@ -17,6 +17,7 @@ import duckdb
 
 from pipelines import database, durable, keys, masks
 from pipelines.compiler import Plan
+from pipelines.copying import digest
 from pipelines.current import Current
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
@@ -36,10 +37,7 @@ def fingerprint(value: Any) -> str:
 
 def sha256(file: Path) -> str | None:
     """SHA-256 of a file's bytes, None when there is no such file."""
-    if not file.exists():
-        return None
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return digest(file)[0] if file.exists() else None
 
 
 class Engine:

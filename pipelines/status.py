@@ -12,7 +12,7 @@ from pipelines.contract import dataset as read_dataset, datasets
 from pipelines.desk import Desk
 from pipelines.settings import WrongUse
 from pipelines.sql import connect
-from pipelines.steps import CLOSING
+from pipelines.steps import CLOSING, FOLDING
 from pipelines.trouble import let_pass
 
 REMEDY = {
@@ -25,6 +25,7 @@ REMEDY = {
             "{dataset} FILE --source {source} --batch-date {batch_date} --correct. If a threshold is wrong, change the contract or "
             "expectations/{rules}.yaml and run: python -m pipelines ingest {dataset}",
     "closing": "As said above: re-open the month, or ask {department} to send it again under a batch date of the next one.",
+    "folding": "As said above: unfold with rebuild, then ingest; or leave it out.",
     "refused": "The file does not fit the contract. Ask {department} for a readable file, or add the spelling to the contract; then: "
                "python -m pipelines receive {dataset} FILE --source {source} --batch-date {batch_date} --correct, "
                "or, after a change of the contract: python -m pipelines ingest {dataset}",
@@ -103,7 +104,7 @@ def why(batch_id: str, desk: Desk | None = None) -> dict[str, Any]:
     sender = found.source(batch["source"])
     department = sender.department
     report = desk.lake.reports / found.id / f"{batch_id}-r{batch['revision']}.html"
-    case = CLOSING if (batch["state"], batch["decided_by"]) == ("held", CLOSING) else batch["state"]
+    case = batch["decided_by"] if batch["state"] == "held" and batch["decided_by"] in (CLOSING, FOLDING) else batch["state"]
     remedy = (_BY_HAND.sub(_EXTRACT, REMEDY[case]) if sender.database else REMEDY[case]).format(**batch, department=department, report=report, rules=found.id.replace(".", "/"))
     return {"batch": batch, "name": found.name, "department": department, "failing": failing, "files": files, "steps": story, "remedy": remedy}
 

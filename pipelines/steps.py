@@ -114,7 +114,7 @@ def submit(dataset_id: str, files: Iterable[Path], source: str, batch_date: str,
     desk = desk or Desk.open()
     found = read_dataset(dataset_id, desk.project)
     sender = found.source(source)
-    if sender.database and "manifest" not in options:
+    if sender.database:
         raise WrongUse(f"{dataset_id} from {sender.source} comes from a database. Run: python -m pipelines extract {dataset_id} --batch-date {batch_date}")
     with writer(desk.lake, f"receive-{dataset_id}"):
         return receiving.submit(desk, found, sender, list(files), resolve_date(batch_date), **options)
@@ -370,7 +370,6 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
             plan = desk.plan(found.id)
             with writer(desk.lake, found.id):
                 state = derive(desk, plan)
-                tidy(desk, plan)
             plans[found.id] = plan
             if state.facts["batches"]:
                 states[found.id] = state
@@ -379,11 +378,11 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
             done = publication.publish(desk.lake, desk.project, plans, states, desk.ledger, "accepted batches", withdrawal.withdrawn(desk.ledger))
             detail |= done or {"changed": False}
         objects.enter(desk.lake, desk.ledger, desk.lake.releases)
-        for dataset_id, state in states.items():
+        for dataset_id, plan in plans.items():
             with writer(desk.lake, dataset_id):
-                newest = derive(desk, plans[dataset_id])
-                current.sweep(desk.lake, dataset_id, {state.facts["version"], newest.facts["version"]})
-                tidy(desk, plans[dataset_id], releasing=True)
+                published = {states[dataset_id].facts["version"]} if dataset_id in states else set()
+                current.sweep(desk.lake, dataset_id, published | {derive(desk, plan).facts["version"]})
+                tidy(desk, plan, releasing=True)
     return done
 
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from pipelines import backup, base, catalogue, keys, landing, ledger as tables, objects, release as publication, steps, withdrawal
 from pipelines.contract import datasets
+from pipelines.copying import digest
 from pipelines.desk import Desk
 from pipelines.settings import SQLITE, WrongUse
 
@@ -65,16 +66,28 @@ def _finding(desk: Desk, file: Path, problem: str, remedy: str | None = None) ->
 
 
 def _remedy(desk: Desk, file: Path) -> str:
-    """What to restore from where; without a backup that has the file, how to make it anew."""
-    place, root = _place(desk, file), file.relative_to(desk.lake.home).parts[0]
+    """What to restore from where; and how to make it anew where that can be done."""
+    place, parts = _place(desk, file), file.relative_to(desk.lake.home).parts
     held = backup.newest_with(desk, place)
     restore = f"restore it: python -m pipelines restore {held} --only '{place}'" if held else "no backup entered in the ledger holds it"
-    dataset = file.relative_to(desk.lake.home).parts[1] if root != "releases" else ""
-    anew = {"landing": f"or ask the department to send {'/'.join(file.parent.parts[-4:])} again and receive it with --correct",
-            "base": f"or replay landing: python -m pipelines rebuild {dataset}", "quarantine": f"or replay landing: python -m pipelines rebuild {dataset}",
-            "current": "or remove its folder and derive it again: python -m pipelines release",
-            "releases": "or publish anew: remove the release's folder and run python -m pipelines release"}[root]
-    return f"{restore}, {anew}"
+    anew = {"landing": "or ask the department to send the same file again: receiving it puts it back",
+            "base": f"or replay landing: python -m pipelines rebuild {parts[1]}; the damaged file goes with the last kept release that stands on it", "quarantine": f"or replay landing: python -m pipelines rebuild {parts[1]}",
+            "current": "or remove its folder and derive it again: python -m pipelines release"}.get(parts[0])
+    if parts[:2] == ("releases", "data"):
+        anew = "or remove its folder; if the newest release lists it, python -m pipelines release makes it again"
+    elif parts[0] == "releases" and file.name == "lake.duckdb":
+        anew = f"or make it anew: python -m pipelines rollback {int(parts[1][1:])}, then go back to the release that was shown"
+    if parts[0] == "landing" and file.name not in _stored(file.parent):
+        anew = None
+    return f"{restore}, {anew}" if anew else restore
+
+
+def _stored(folder: Path) -> set[str]:
+    """The names of a submission's own files; none where its manifest cannot be read."""
+    try:
+        return {f.stored for f in landing.read_manifest(folder).files}
+    except (WrongUse, KeyError, TypeError):
+        return set()
 
 
 def _stated(desk: Desk) -> dict[Path, tuple[str, int]]:
@@ -83,7 +96,7 @@ def _stated(desk: Desk) -> dict[Path, tuple[str, int]]:
     for path in desk.lake.landing.glob("*/*/*/*/*/manifest.json"):
         try:
             manifest = landing.read_manifest(path.parent)
-        except (WrongUse, ValueError, KeyError, TypeError):
+        except (WrongUse, KeyError, TypeError):
             continue
         found |= {path.parent / f.stored: (f.sha256, f.counts.bytes) for f in manifest.files}
     return found
@@ -171,12 +184,12 @@ def _state(desk: Desk, damaged: set[str]) -> Iterator[Finding]:
     shown = publication.shown_release(desk.ledger)
     if shown is not None:
         own = publication.folder(lake, shown) / "lake.duckdb"
-        if not lake.database.exists() or (own.exists() and _place(desk, own) not in damaged and objects.digest(own) != objects.digest(lake.database)):
+        if not lake.database.exists() or (own.exists() and _place(desk, own) not in damaged and digest(own) != digest(lake.database)):
             yield _finding(desk, lake.database, f"is not the database of release {shown}, which it should show", f"python -m pipelines rollback {shown}")
     for row in withdrawal.unfinished(desk.ledger):
         yield {"path": "releases", "problem": f"withdrawal {row['id']} of {row['dataset']} died on the way", "remedy": "python -m pipelines release finishes it"}
     for path, rows in withdrawal.left(lake, desk.ledger, _manifests(desk, damaged), damaged):
-        yield _finding(desk, path, f"holds {rows} withdrawn records", "python -m pipelines restore brought them back: run python -m pipelines withdraw again")
+        yield _finding(desk, path, f"holds {rows} withdrawn records", "withdraw them again: python -m pipelines withdraw")
 
 
 def _tables(desk: Desk) -> list[tuple[str, ...]]:

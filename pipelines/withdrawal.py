@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from pipelines import base, durable, ledger as tables, objects, release as publication
 from pipelines.contract import dataset as read_dataset
+from pipelines.copying import digest
 from pipelines.desk import Desk
 from pipelines.ledger import Ledger, now
 from pipelines.locks import confirm, writer
@@ -45,18 +46,25 @@ def withdraw(dataset_id: str, records: Iterable[str], basis: str, document: str,
     desk, wanted = desk or Desk.open(), list(dict.fromkeys(records))
     if not basis.strip() or not document.strip():
         raise WrongUse("Give the legal basis and the number of the decision: --basis TEXT --document TEXT. Analysts can read both, so they name no person.")
+    if not wanted:
+        raise WrongUse("Name at least one record: its key as views show it, or its address (batch~r1#file:record).")
     found, t = read_dataset(dataset_id, desk.project), tables.withdrawals
     with writer(desk.lake, "release"):
         keys = _keys(desk, found.id, wanted)
-        active = {r["key"] for r in desk.ledger.rows(sa.select(t.c.key).where(t.c.dataset == found.id, t.c.state != LIFTED))}
+        in_force = (t.c.dataset == found.id) & t.c.key.in_(keys) & (t.c.state != LIFTED)
+        active = {r["key"] for r in desk.ledger.rows(sa.select(t.c.key).where(in_force))}
         fresh = [k for k in keys if k not in active]
         with desk.ledger.step(found.id, "withdraw") as detail:
+            shown = _shown(desk.lake, found.id, fresh)
             with desk.ledger.transaction() as con:
+                con.execute(t.update().where(in_force).values(state=ENTERED))      # what is withdrawn already is looked for again
                 for key in fresh:
-                    con.execute(t.insert().values(dataset=found.id, key=key, basis=basis, document=document, withdrawn_at=now(), state=ENTERED))
+                    rows, releases = shown.get(key, (0, 0))
+                    con.execute(t.insert().values(dataset=found.id, key=key, basis=basis, document=document, withdrawn_at=now(), state=ENTERED,
+                                                  rows=rows, releases=releases))
             done = finish(desk.lake, desk.ledger)
             detail |= {"records": len(fresh), **done}
-        ids = [r["id"] for r in desk.ledger.rows(sa.select(t.c.id).where(t.c.dataset == found.id, t.c.key.in_(fresh), t.c.state != LIFTED))]
+        ids = [r["id"] for r in desk.ledger.rows(sa.select(t.c.id).where(in_force, t.c.key.in_(fresh)))]
     return {"dataset": found.id, "withdrawn": ids, "already": [k for k in keys if k in active], **done}
 
 
@@ -118,8 +126,24 @@ def finish(lake: Lake, ledger: Ledger) -> dict[str, int]:
     changed = _restate(lake, ledger, manifests, {path: entry for found in entries.values() for path, entry in found.items()})
     t = tables.withdrawals
     with ledger.transaction() as con:
-        con.execute(t.update().where(t.c.id.in_([r["id"] for r in waiting])).values(state=DONE, rows=removed, releases=changed))
+        con.execute(t.update().where(t.c.id.in_([r["id"] for r in waiting])).values(state=DONE))
     return {"rows": removed, "releases": changed}
+
+
+def _shown(lake: Lake, dataset_id: str, keys: list[str]) -> dict[str, tuple[int, int]]:
+    """Key → (rows in the files of kept releases, releases that show it)."""
+    listed: dict[tuple[str, str], int] = {}      # (file, column that tells a record) → releases that list it
+    for relation in (m["relations"][dataset_id] for m in publication.kept(lake) if dataset_id in m["relations"]):
+        for file in relation["files"]:
+            place = (str(lake.releases / file["path"]), relation["record_key"])
+            listed[place] = listed.get(place, 0) + 1
+    found: dict[str, tuple[int, int]] = {}
+    with connect() as con:
+        for (file, column), releases in listed.items():
+            for key, rows in con.execute(f"SELECT {name(column)}, count(*) FROM read_parquet({text(file)}) WHERE {name(column)} IN "
+                                         f"(SELECT unnest({texts(keys)}::VARCHAR[])) GROUP BY ALL").fetchall():
+                found[key] = (found.get(key, (0, 0))[0] + rows, found.get(key, (0, 0))[1] + releases)
+    return found
 
 
 def _keys(desk: Desk, dataset_id: str, records: list[str]) -> list[str]:
@@ -135,7 +159,7 @@ def _keys(desk: Desk, dataset_id: str, records: list[str]) -> list[str]:
         given = [r for r in records if r not in plain]
         known = {k for k, in con.execute("SELECT DISTINCT _key FROM held WHERE _key IN (SELECT unnest($1::VARCHAR[]))", [given]).fetchall()}
     missing = sum(plain[a] not in by_address for a in addresses) + sum(k not in known for k in given)
-    if missing or not records:
+    if missing:
         raise WrongUse(f"{dataset_id}: {missing} of {len(records)} records are not in base. Give keys as the column _key (or the person's pseudonym) of the "
                        "view shows them, or addresses of accepted records (batch~r1#file:record).")
     return list(dict.fromkeys([by_address[plain[a]] for a in addresses] + given))
@@ -149,7 +173,7 @@ def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, ledger: Ledger, file: dict[
     path = lake.releases / file["path"]
     note = path.with_name(f".{path.name}.cut")
     noted = json.loads(note.read_text()) if note.exists() else None
-    sha, _ = objects.digest(path) if path.exists() else (None, 0)
+    sha, _ = digest(path) if path.exists() else (None, 0)
     if sha is None or sha not in (file["sha256"], noted and noted["sha256"]):
         raise WrongUse(f"{file['path']} of a kept release is not what its manifest says; nothing can be withdrawn from it. Run: python -m pipelines verify")
     is_cut = noted is not None and sha == noted["sha256"]
@@ -161,7 +185,7 @@ def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, ledger: Ledger, file: dict[
     beside = path.with_name(f".{path.name}.part")
     con.execute(f"COPY (SELECT * FROM read_parquet({text(path)}) WHERE ({gone}) IS NOT TRUE) TO {text(beside)} (FORMAT parquet, COMPRESSION zstd)")
     beside.chmod(0o644)
-    sha, size = objects.digest(beside)
+    sha, size = digest(beside)
     entry = {"sha256": sha, "bytes": size, "rows": before - count}
     durable.write(note, json.dumps(entry))
     objects.expect(lake, ledger, {path: (sha, size)})

@@ -203,7 +203,7 @@ def ready(con: duckdb.DuckDBPyConnection, project: Project, folder: Path) -> Non
 def _prepare(project: Project, file: Path) -> None:
     """Make the file beside and rename it, unless another process has; what killed ones left goes. The caller holds the lock of its folder."""
     if not file.exists():
-        for left in file.parent.glob(".lists-*.part*"):
+        for left in file.parent.glob(".lists-*"):      # of dead processes, and of lists and macros that have changed
             left.unlink()
         beside = file.with_name(f"{file.name}.part")
         with closing(connect(beside)) as made:

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from pipelines import gate, pages, steps
+from pipelines import steps
 from pipelines.settings import WrongUse
-from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, open_gate, project, resident_id, write_csv
 
 DATASET = "population.residence"
 
@@ -16,8 +16,7 @@ DATASET = "population.residence"
 @pytest.fixture
 def weekly(tmp_path, monkeypatch):
     """The DAG file as a module, and a lake with a published batch."""
-    monkeypatch.setattr(gate, "judge", lambda *_: gate.Verdict("accept", [], []))
-    monkeypatch.setattr(pages, "write", lambda *_: None)
+    open_gate(monkeypatch)
     os.environ.setdefault("AIRFLOW_HOME", str(tmp_path / "airflow"))
     spec = importlib.util.spec_from_file_location("maintenance_dags", REPOSITORY / "dags" / "maintenance.py")
     module = importlib.util.module_from_spec(spec)

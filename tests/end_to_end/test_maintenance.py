@@ -6,20 +6,19 @@ import random
 import duckdb
 import pytest
 
-from pipelines import base, catalogue, folding, gate, objects, pages, release as publication, steps
+from pipelines import base, catalogue, folding, objects, release as publication, steps
 from pipelines.maintenance import maintain
-from pipelines.rebuild import rebuild
+from pipelines.rebuild import rebuild, replay
 from pipelines.settings import WrongUse
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from pipelines.status import why
+from tests.support import HEADER, RESIDENCE, desk, open_gate, project, resident_id, write_csv
 
 DATASET = "population.residence"
 
 
 @pytest.fixture(autouse=True)
-def open_gate(monkeypatch):
-    """Every batch passes: what the gate says is not what these tests are about, and asking it takes half a second."""
-    monkeypatch.setattr(gate, "judge", lambda *_: gate.Verdict("accept", [], []))
-    monkeypatch.setattr(pages, "write", lambda *_: None)
+def opened(monkeypatch):
+    open_gate(monkeypatch)
 
 
 def row(number: int, status: str = "在住", op: str = "", **changed: str) -> tuple:
@@ -96,7 +95,7 @@ def test_a_batch_from_before_the_baseline_is_held_until_rebuild_unfolds(tmp_path
     assert send(at, "2026-01-15", [row(2, "late")]) == []
     held = at.ledger.batch(f"{DATASET}~police~640100~2026-01-15~1")
     assert held["state"] == "held" and "are folded" in held["reason"] and f"rebuild {DATASET}" in held["reason"]
-    from pipelines.rebuild import replay
+    assert why(held["batch_id"], at)["remedy"].startswith("As said above: unfold")
     with pytest.raises(WrongUse, match="dated before 2026-06-01 and folded"):
         replay(at, at.plan(DATASET), [at.ledger.batch(f"{DATASET}~police~640100~2026-02-01~1")])
     rebuild(DATASET, at)

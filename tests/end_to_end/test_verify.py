@@ -10,22 +10,21 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import backup, gate, ledger as tables, objects, pages, release as publication, steps
+from pipelines import backup, base, ledger as tables, objects, release as publication, steps
 from pipelines.backup import restore, restore_files
 from pipelines.desk import Desk
 from pipelines.maintenance import maintain
+from pipelines.rebuild import rebuild
 from pipelines.settings import Lake, WrongUse
 from pipelines.verify import verify
-from tests.support import HEADER, RESIDENCE, Kept, desk, forget_databases, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, Kept, desk, forget_databases, open_gate, project, resident_id, write_csv
 
 DATASET = "population.residence"
 
 
 @pytest.fixture(autouse=True)
-def open_gate(monkeypatch):
-    """Every batch passes: what the gate says is not what these tests are about."""
-    monkeypatch.setattr(gate, "judge", lambda *_: gate.Verdict("accept", [], []))
-    monkeypatch.setattr(pages, "write", lambda *_: None)
+def opened(monkeypatch):
+    open_gate(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +33,7 @@ def kept(tmp_path_factory):
     root = tmp_path_factory.mktemp("verify")
     made = desk(root, project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate, "judge", lambda *_: gate.Verdict("accept", [], []))
-        patch.setattr(pages, "write", lambda *_: None)
+        open_gate(patch)
         for month in (7, 8, 9, 10, 11):
             send(made, f"2026-{month:02d}-01", range(month, month + 12))
             steps.release(made)
@@ -103,6 +101,51 @@ def test_a_lost_file_is_seen(at):
         assert str(file.relative_to(at.lake.home)) in {f["path"] for f in verify(at)["findings"]}, file
         kept.rename(file)
     assert verify(at)["findings"] == []
+
+
+@pytest.mark.parametrize("root", ["landing", "base", "quarantine", "current", "releases/data", "releases/r"])
+def test_what_can_be_made_anew_without_a_backup_is_made_anew_as_the_remedy_says(at, root):
+    files = {"landing": "landing/*/*/*/2026-10-01/*/0001.csv", "base": f"base/{DATASET}/data/*2026-10-01*/rows.parquet", "quarantine": f"quarantine/{DATASET}/*2026-10-01*",
+             "current": f"current/{DATASET}/*/rows.parquet", "releases/data": f"releases/data/{DATASET}/*/rows.parquet", "releases/r": "releases/r000006/lake.duckdb"}
+    listed = {f["path"] for f in publication.kept(at.lake)[-1]["relations"][DATASET]["files"]}
+    damaged = [p for p in sorted(at.lake.home.glob(files[root])) if root != "releases/data" or str(p.relative_to(at.lake.releases)) in listed][-1]
+    sent, rows = damaged.read_bytes(), answers(at.lake.home)[0]
+    flip(damaged, random.Random(3))
+    finding = next(f for f in verify(at)["findings"] if f["path"] == str(damaged.relative_to(at.lake.home)))
+    assert "no backup entered in the ledger holds it, or " in finding["remedy"]
+    if root == "landing":
+        assert "ask the department to send the same file again" in finding["remedy"]
+        again = at.lake.home.parent / "again/640100.csv"
+        again.parent.mkdir()
+        again.write_bytes(sent)
+        assert steps.submit(DATASET, [again], "police", "2026-10-01", desk=at)[0].duplicate
+    elif root in ("base", "quarantine"):
+        assert f"python -m pipelines rebuild {DATASET}" in finding["remedy"]
+        rebuild(DATASET, at)
+    elif root == "releases/r":
+        assert "python -m pipelines rollback 6" in finding["remedy"]
+        steps.rollback(6, at)
+    else:
+        assert "remove its folder" in finding["remedy"] and "python -m pipelines release" in finding["remedy"]
+        shutil.rmtree(damaged.parent)
+        steps.release(at)
+    steps.release(at)
+    maintain([DATASET], desk=at)
+    left = [f["path"] for f in verify(at)["findings"]]
+    assert left == ([str(damaged.relative_to(at.lake.home))] if root == "base" else [])      # kept releases stand on it; the newest state does not
+    assert answers(at.lake.home)[0] == rows
+    newest = base.data_files(base.table(at.lake, at.plan(DATASET)), {base.state(at.lake, at.plan(DATASET)).snapshot})
+    assert str(damaged) not in newest or root != "base"
+
+
+def test_a_damaged_manifest_in_landing_is_told_in_words(at):
+    manifest = next(at.lake.landing.glob("*/*/*/2026-10-01/*/manifest.json"))
+    manifest.chmod(0o600)
+    manifest.write_text("{")
+    finding = next(f for f in verify(at)["findings"] if f["path"].endswith("2026-10-01/1-r1/manifest.json"))
+    assert finding["remedy"] == "no backup entered in the ledger holds it"
+    with pytest.raises(WrongUse, match="2026-10-01/1-r1 in landing is damaged. Run: python -m pipelines verify"):
+        send(at, "2026-10-01", range(1, 3), sequence=1, revision=2)
 
 
 def test_counts_that_differ_are_seen(at):

@@ -4,11 +4,11 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from pipelines import durable, gate, pages, release as publication, steps, withdrawal
+from pipelines import durable, release as publication, steps, withdrawal
 from pipelines.settings import WrongUse
 from pipelines.verify import verify
 from pipelines.withdrawal import lift, withdraw
-from tests.support import HEADER, RESIDENCE, Kept, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, Kept, desk, open_gate, project, resident_id, write_csv
 
 DATASET = "population.residence"
 BASIS = {"basis": "个人信息保护法第四十七条", "document": "宁数发〔2026〕1号"}
@@ -20,10 +20,8 @@ VISIT = (RESIDENCE.replace("population.residence", "population.visit").replace("
 
 
 @pytest.fixture(autouse=True)
-def open_gate(monkeypatch):
-    """Every batch passes: what the gate says is not what these tests are about."""
-    monkeypatch.setattr(gate, "judge", lambda *_: gate.Verdict("accept", [], []))
-    monkeypatch.setattr(pages, "write", lambda *_: None)
+def opened(monkeypatch):
+    open_gate(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +30,7 @@ def kept(tmp_path_factory):
     root = tmp_path_factory.mktemp("withdrawal")
     made = desk(root, project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert"), population__visit=VISIT.replace("LOAD", "upsert")))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gate, "judge", lambda *_: gate.Verdict("accept", [], []))
-        patch.setattr(pages, "write", lambda *_: None)
+        open_gate(patch)
         for month, numbers in ((9, (1, 3)), (10, (1, 2)), (11, (1, 2, 4))):
             for dataset in (DATASET, "population.visit"):
                 send(made, dataset, f"2026-{month:02d}-01", [(resident_id(n), "赵一", "1990-01-01", "640104", f"m{month}p{n}", "") for n in numbers])
@@ -86,7 +83,7 @@ def test_a_withdrawn_person_is_in_no_file_of_any_kept_release(at):
             rows, mine = con.execute("SELECT count(*), count(*) FILTER (person_id = ?) FROM population.residence", [key]).fetchone()
             assert (rows, mine) == (manifest["relations"][DATASET]["rows"], 0)
     row = at.ledger.rows(withdrawal.tables.withdrawals.select())[0]
-    assert (row["state"], row["basis"], row["document"], row["rows"], row["releases"]) == ("done", BASIS["basis"], BASIS["document"], 5, 4)
+    assert (row["state"], row["basis"], row["document"], row["rows"], row["releases"]) == ("done", BASIS["basis"], BASIS["document"], 4, 4)
     assert verify(at)["findings"] == []
     for number in (1, 2, 3, 4):
         steps.rollback(number, at)
@@ -117,8 +114,19 @@ def test_a_record_whose_key_is_no_person_goes_by_key_or_address(at):
     assert withdraw(dataset, [key], **BASIS, desk=at)["already"] == [key]
 
 
+def test_figures_are_of_each_record_and_withdrawing_again_looks_again(at):
+    one, two = key_of(at, 1), key_of(at, 4)
+    withdraw(DATASET, [one, two], **BASIS, desk=at)
+    rows = at.ledger.rows(withdrawal.tables.withdrawals.select())
+    assert {r["key"]: (r["rows"], r["releases"]) for r in rows} == {one: (4, 4), two: (2, 2)}
+    manifest = publication.kept(at.lake)[-1]
+    shown = at.lake.releases / manifest["relations"][DATASET]["files"][0]["path"]
+    assert withdraw(DATASET, [one], **BASIS, desk=at)["rows"] == 0 and verify(at)["findings"] == []
+    assert at.ledger.rows(withdrawal.tables.withdrawals.select()) == rows and shown.exists()
+
+
 def test_wrong_use_enters_nothing(at):
-    for records, given, words in ((["nobody"], BASIS, "1 of 1 records are not in base"), ([], BASIS, "0 of 0"), ([key_of(at, 1)], {"basis": "", "document": "x"}, "legal basis"),
+    for records, given, words in ((["nobody"], BASIS, "1 of 1 records are not in base"), ([], BASIS, "at least one record"), ([key_of(at, 1)], {"basis": "", "document": "x"}, "legal basis"),
                                   ([f"{DATASET}~police~640100~2026-11-01~1~r1#1:99"], BASIS, "not in base")):
         with pytest.raises(WrongUse, match=words):
             withdraw(DATASET, records, **given, desk=at)
