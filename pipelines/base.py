@@ -249,11 +249,6 @@ def state(lake: Lake, plan: Plan) -> State:
     return State(snapshot.snapshot_id if snapshot else None, segments(known))
 
 
-def versions(lake: Lake, plan: Plan) -> dict[str, Version]:
-    """Segment → what the newest snapshot holds of it."""
-    return segments(table(lake, plan))
-
-
 def batches(lake: Lake, dataset_id: str) -> dict[str, int]:
     """batch_id → revision of every batch that base holds of a dataset."""
     try:

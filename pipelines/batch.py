@@ -40,6 +40,17 @@ class BatchId:
         return "~".join((self.dataset, self.source, self.part, self.batch_date, str(self.sequence)))
 
 
+def key_of(batch_id: str, revision: int) -> str:
+    """The name of one submission of a batch."""
+    return f"{batch_id}~r{revision}"
+
+
+def split_key(key: str) -> tuple[str, int]:
+    """(batch_id, revision) of a batch key."""
+    batch_id, _, revision = key.rpartition("~r")
+    return batch_id, int(revision)
+
+
 def batch_date(text: str) -> str:
     """The one resolver of 报送日期: an ISO date.
 

@@ -12,11 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines import base, durable, gate, landing, ledger as tables, objects, pages, staging
+from pipelines.committing import derive, quarantine_file, tidy
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
-from pipelines.steps import FOLDING, derive, quarantine_file, record_results, tidy
+from pipelines.steps import FOLDING, record_results
 
 Replayed = dict[str, tuple[int, staging.Staged, gate.Verdict]]
 Troubles = dict[str, list[str]]

@@ -7,9 +7,7 @@ recorded as `refused` or `held`, with a reason that holds counts and rule ids, n
 """
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable
-from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from pipelines import (
     base,
     compiler,
     current,
-    durable,
     gate,
     inbox,
     landing,
@@ -33,29 +30,19 @@ from pipelines import (
     staging,
     withdrawal,
 )
-from pipelines.batch import BatchId, batch_date as resolve_date
+from pipelines.batch import batch_date as resolve_date, key_of, split_key
+from pipelines.committing import commit_one, derive, finish_commits, tidy
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
 from pipelines.desk import Desk
 from pipelines.ledger import now
-from pipelines.locks import Busy, writer
+from pipelines.locks import writer
 from pipelines.rules import declared_hash
-from pipelines.settings import Lake, WrongUse
+from pipelines.settings import WrongUse
 
 PENDING = ("received", "staged", "passed")
 FAILED = ("held", "refused")
 CLOSING, FOLDING = "closing", "folding"
-
-
-def key_of(batch_id: str, revision: int) -> str:
-    """The name of one submission of a batch."""
-    return f"{batch_id}~r{revision}"
-
-
-def split_key(key: str) -> tuple[str, int]:
-    """(batch_id, revision) of a batch key."""
-    batch_id, _, revision = key.rpartition("~r")
-    return batch_id, int(revision)
 
 
 def ingest(dataset_id: str, batch_date: str | None = None) -> dict[str, Any]:
@@ -82,7 +69,7 @@ def receive(dataset_id: str, batch_date: str | None = None, desk: Desk | None = 
     found = read_dataset(dataset_id, desk.project)
     wanted = resolve_date(batch_date) if batch_date else None
     receiving.take_in(desk, found, wanted)
-    _finish_commits(desk, found.id)
+    finish_commits(desk, found.id)
     return _waiting(desk, found, wanted)
 
 
@@ -272,77 +259,13 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
             batch_id, revision = split_key(key)
             row = desk.ledger.batch(batch_id, revision)
             if row["state"] == "passed":
-                _commit_one(desk, plan, batch_id, revision)
+                commit_one(desk, plan, batch_id, revision)
             total = {"batches": total["batches"] + 1, "accepted": total["accepted"] + (row["accepted"] or 0),
                      "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
         state = derive(desk, plan)
         tidy(desk, plan)
         pages.write(desk, plan.dataset, map(split_key, batch_keys))
     return total | {"current_rows": state.facts["rows"]}
-
-
-def _commit_one(desk: Desk, plan: Plan, batch_id: str, revision: int) -> None:
-    with desk.ledger.step(batch_id, "commit", revision) as detail:
-        folder = staging.folder(desk.lake, batch_id, revision)
-        kept = quarantine_file(desk.lake, batch_id, revision)
-        kept.parent.mkdir(exist_ok=True)
-        if (folder / "quarantine.parquet").exists():
-            shutil.copyfile(folder / "quarantine.parquet", kept.with_suffix(".part"))
-            durable.replace(kept.with_suffix(".part"), kept)
-            objects.replace(desk.lake, desk.ledger, [kept])
-        detail["snapshot"] = str(base.accept(desk.lake, plan, batch_id, revision, folder))
-    _enter_accepted(desk, batch_id, revision)
-
-
-def _enter_accepted(desk: Desk, batch_id: str, revision: int) -> None:
-    """Say in the ledger that base holds this revision, and none before it."""
-    with desk.ledger.transaction() as con:
-        t = tables.batches
-        con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision < revision, t.c.state == "accepted").values(
-            state="superseded", reason=f"revision {revision} replaced it"))
-        con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision == revision).values(state="accepted", decided_at=now()))
-    shutil.rmtree(staging.folder(desk.lake, batch_id, revision), ignore_errors=True)
-
-
-def _finish_commits(desk: Desk, dataset_id: str) -> None:
-    """What base holds and the ledger does not say, because a commit died between the two, is accepted: before anything judges it again."""
-    t = tables.batches
-    passed = desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == dataset_id, t.c.state == "passed"))
-    if passed:
-        with writer(desk.lake, dataset_id):
-            held = base.batches(desk.lake, dataset_id)
-            for row in passed:
-                if held.get(row["batch_id"]) == row["revision"]:
-                    _enter_accepted(desk, **row)
-
-
-def tidy(desk: Desk, plan: Plan, releasing: bool = False) -> None:
-    """Remove what killed runs and replaced revisions left of a dataset, and enter what is new for `verify`. The caller holds its lock.
-
-    Args:
-        releasing: the caller holds the lock `release` too. Otherwise, while a release is being made, base is left as it is: that release may be
-            about to pin what looks unnamed, and sweeps itself.
-    """
-    t, lake, dataset_id = tables.batches, desk.lake, plan.dataset.id
-    query = sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == dataset_id, t.c.state.in_(("staged", "passed", "held")))
-    staging.sweep(lake, dataset_id, {key_of(**row) for row in desk.ledger.rows(query)})
-    for part in (lake.quarantine / dataset_id).glob("*.part"):
-        part.unlink()
-    with suppress(Busy), nullcontext() if releasing else writer(lake, "release", wait=0):
-        base.sweep(lake, plan, lambda: publication.pinned(lake, dataset_id))
-    objects.enter(lake, desk.ledger, *(root / dataset_id for root in (lake.base, lake.quarantine, lake.current)))
-
-
-def quarantine_file(lake: Lake, batch_id: str, revision: int) -> Path:
-    """Where the rejected addresses of an accepted batch are kept."""
-    return lake.quarantine / BatchId.parse(batch_id).dataset / f"{key_of(batch_id, revision)}.parquet"
-
-
-def derive(desk: Desk, plan: Plan) -> current.Current:
-    """The dataset's current state after all accepted batches."""
-    found = base.state(desk.lake, plan)
-    files = {b: quarantine_file(desk.lake, b, revision) for b, revision in found.batches.items()}
-    return current.derive(desk.lake, plan, found, {b: file for b, file in files.items() if file.exists()})
 
 
 def report(dataset_id: str, batch_keys: list[str], desk: Desk | None = None, batch_date: str | None = None) -> list[str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from pipelines import backup, base, catalogue, keys, landing, ledger as tables, objects, release as publication, steps, withdrawal
+from pipelines import backup, base, catalogue, committing, keys, landing, ledger as tables, objects, release as publication, withdrawal
 from pipelines.contract import datasets
 from pipelines.copying import digest
 from pipelines.desk import Desk
@@ -112,7 +112,7 @@ def _needed(desk: Desk, entered: Iterable[str], damaged: set[str]) -> Iterator[t
             for file in landing.read_manifest(folder).files:
                 yield folder / file.stored, "its manifest names it"
         if row["state"] == "accepted" and row["quarantined"]:
-            yield steps.quarantine_file(lake, row["batch_id"], row["revision"]), f"batch {row['batch_id']} has quarantined rows"
+            yield committing.quarantine_file(lake, row["batch_id"], row["revision"]), f"batch {row['batch_id']} has quarantined rows"
     for identifier in _tables(desk):
         location = _location(desk, identifier)
         yield location, f"the catalogue names it for {'.'.join(identifier)}"

@@ -148,7 +148,7 @@ def _shown(lake: Lake, dataset_id: str, keys: list[str]) -> dict[str, tuple[int,
 
 def _keys(desk: Desk, dataset_id: str, records: list[str]) -> list[str]:
     """The keys of records that base holds."""
-    files = [f for v in base.versions(desk.lake, desk.plan(dataset_id)).values() for f in v.files]
+    files = [f for v in base.state(desk.lake, desk.plan(dataset_id)).segments.values() for f in v.files]
     addresses = [r for r in records if "#" in r]
     with connect() as con:
         con.execute(f"CREATE VIEW held AS SELECT _key, _batch || '#' || _file || ':' || _ordinal AS address FROM read_parquet({texts(files)})"

@@ -8,10 +8,11 @@ import duckdb
 import sqlalchemy as sa
 
 from pipelines import base, landing, ledger as tables, release as publication
+from pipelines.batch import key_of
+from pipelines.committing import derive, quarantine_file
 from pipelines.compiler import SEGMENT
 from pipelines.desk import Desk
 from pipelines.sql import texts
-from pipelines.steps import derive, key_of, quarantine_file
 from pipelines.verify import verify
 from tests.chaos.world import DATASETS
 

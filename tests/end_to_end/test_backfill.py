@@ -126,16 +126,16 @@ def test_a_death_leaves_the_old_rows_or_the_new_and_the_next_one_finishes(at, tm
         raise Killed
 
     _take(at, tmp_path, m1001=_rows(1, 2, 15), m1002=_rows(3, 16, 4), m1101=_rows(5))
-    old = base.versions(at.lake, at.plan(DATASET))
+    old = base.state(at.lake, at.plan(DATASET)).segments
     _declare(at, SMALL)
     for where, what, rows in ((base, "_move", 7), (rebuild, "record_results", 5)):
         with monkeypatch.context() as patch:
             patch.setattr(where, what, die)
             with pytest.raises(Killed):
                 backfill(DATASET, "2026-10-01", "2026-10-31", at)
-        assert sum(v.rows for v in base.versions(at.lake, at.plan(DATASET)).values()) == rows
+        assert sum(v.rows for v in base.state(at.lake, at.plan(DATASET)).segments.values()) == rows
     assert [b["outcome"] for b in backfill(DATASET, "2026-10-01", "2026-10-31", at)["batches"]] == ["replayed", "replayed"]
-    new = base.versions(at.lake, at.plan(DATASET))
+    new = base.state(at.lake, at.plan(DATASET)).segments
     assert new[_batch("2026-11-01")] == old[_batch("2026-11-01")] and _statuses(at) == ("VARCHAR", 5, 15)
     assert len(list((at.lake.base / DATASET / "data").iterdir())) == 3
     assert [p.name for p in at.lake.staging.iterdir() if not p.name.startswith(".")] == []

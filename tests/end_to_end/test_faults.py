@@ -62,5 +62,5 @@ def test_without_the_reading_by_lines_the_equation_does_not_close_and_the_batch_
 
 def test_the_accepted_rows_are_in_base(faulty):
     at, _, keys, _ = faulty
-    found = base.versions(at.lake, at.plan("population.person"))
+    found = base.state(at.lake, at.plan("population.person")).segments
     assert len(found) == len(keys) and all(v.rows > 0 for v in found.values())

@@ -80,8 +80,8 @@ def test_folding_at_any_time_changes_neither_today_s_rows_nor_tomorrow_s(tmp_pat
             assert done["folded"] >= n - 1 and done["rows"] <= done["rows_before"]
             assert current_rows(folded) == before
         assert current_rows(folded) == current_rows(plain), day
-    versions = base.versions(folded.lake, folded.plan(DATASET))
-    assert len([s for s in versions if s.startswith(base.BASELINE)]) == 1 and len(versions) < len(base.versions(plain.lake, plain.plan(DATASET)))
+    versions = base.state(folded.lake, folded.plan(DATASET)).segments
+    assert len([s for s in versions if s.startswith(base.BASELINE)]) == 1 and len(versions) < len(base.state(plain.lake, plain.plan(DATASET)).segments)
     assert rebuild(DATASET, folded)["batches"] == len(batches)
     assert current_rows(folded) == current_rows(plain)
     assert not base.state(folded.lake, folded.plan(DATASET)).before

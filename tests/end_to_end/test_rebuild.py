@@ -89,7 +89,7 @@ def test_rebuilding_under_the_same_contract_changes_no_row_and_leaves_no_orphan(
 
 
 def test_a_contract_that_accepted_batches_do_not_pass_changes_nothing(at):
-    schema, before = _schema(at), base.versions(at.lake, at.plan(DATASET))
+    schema, before = _schema(at), base.state(at.lake, at.plan(DATASET)).segments
     _change(at, "description: State, semanticType: text, classification: internal}",
             "description: State, semanticType: date, classification: internal, required: true}")
     with pytest.raises(WrongUse, match="status"):
@@ -97,5 +97,5 @@ def test_a_contract_that_accepted_batches_do_not_pass_changes_nothing(at):
     assert _schema(at) == schema
     _change(at, "description: State, semanticType: date, classification: internal, required: true}",
             "description: State, semanticType: text, classification: internal}")
-    assert base.versions(at.lake, at.plan(DATASET)) == before
+    assert base.state(at.lake, at.plan(DATASET)).segments == before
     assert [p.name for p in at.lake.staging.iterdir() if not p.name.startswith(".")] == []

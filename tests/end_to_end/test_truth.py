@@ -72,7 +72,7 @@ def test_every_accepted_value_equals_the_clean_one(run):
     checked, wrong = 0, []
     for found in datasets(run.desk.project):
         plan = run.desk.plan(found.id)
-        files = [f for v in base.versions(run.desk.lake, plan).values() for f in v.files]
+        files = [f for v in base.state(run.desk.lake, plan).segments.values() for f in v.files]
         con.execute(f"CREATE OR REPLACE VIEW accepted AS FROM read_parquet({texts(files)})")
         for source in found.sources:
             clean = run.truth / "clean" / f"{found.id}~{source.source}~2026-11-01.parquet"

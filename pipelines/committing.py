@@ -1,0 +1,84 @@
+"""From the gate into base: one batch's commit, the end of one that died, what is derived from base, and what is swept.
+
+The Iceberg commit decides, the ledger row follows; `finish_commits` closes the gap that a death leaves between the two.
+"""
+from __future__ import annotations
+
+import shutil
+from contextlib import nullcontext, suppress
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from pipelines import base, current, durable, ledger as tables, objects, release as publication, staging
+from pipelines.batch import BatchId, key_of
+from pipelines.compiler import Plan
+from pipelines.desk import Desk
+from pipelines.ledger import now
+from pipelines.locks import Busy, writer
+from pipelines.settings import Lake
+
+
+def commit_one(desk: Desk, plan: Plan, batch_id: str, revision: int) -> None:
+    """Move one batch that has passed from staging into base and quarantine. The caller holds the dataset's lock."""
+    with desk.ledger.step(batch_id, "commit", revision) as detail:
+        folder = staging.folder(desk.lake, batch_id, revision)
+        kept = quarantine_file(desk.lake, batch_id, revision)
+        kept.parent.mkdir(exist_ok=True)
+        if (folder / "quarantine.parquet").exists():
+            shutil.copyfile(folder / "quarantine.parquet", kept.with_suffix(".part"))
+            durable.replace(kept.with_suffix(".part"), kept)
+            objects.replace(desk.lake, desk.ledger, [kept])
+        detail["snapshot"] = str(base.accept(desk.lake, plan, batch_id, revision, folder))
+    enter_accepted(desk, batch_id, revision)
+
+
+def enter_accepted(desk: Desk, batch_id: str, revision: int) -> None:
+    """Say in the ledger that base holds this revision, and none before it."""
+    with desk.ledger.transaction() as con:
+        t = tables.batches
+        con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision < revision, t.c.state == "accepted").values(
+            state="superseded", reason=f"revision {revision} replaced it"))
+        con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision == revision).values(state="accepted", decided_at=now()))
+    shutil.rmtree(staging.folder(desk.lake, batch_id, revision), ignore_errors=True)
+
+
+def finish_commits(desk: Desk, dataset_id: str) -> None:
+    """What base holds and the ledger does not say, because a commit died between the two, is accepted: before anything judges it again."""
+    t = tables.batches
+    passed = desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == dataset_id, t.c.state == "passed"))
+    if passed:
+        with writer(desk.lake, dataset_id):
+            held = base.batches(desk.lake, dataset_id)
+            for row in passed:
+                if held.get(row["batch_id"]) == row["revision"]:
+                    enter_accepted(desk, **row)
+
+
+def tidy(desk: Desk, plan: Plan, releasing: bool = False) -> None:
+    """Remove what killed runs and replaced revisions left of a dataset, and enter what is new for `verify`. The caller holds its lock.
+
+    Args:
+        releasing: the caller holds the lock `release` too. Otherwise, while a release is being made, base is left as it is: that release may be
+            about to pin what looks unnamed, and sweeps itself.
+    """
+    t, lake, dataset_id = tables.batches, desk.lake, plan.dataset.id
+    query = sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == dataset_id, t.c.state.in_(("staged", "passed", "held")))
+    staging.sweep(lake, dataset_id, {key_of(**row) for row in desk.ledger.rows(query)})
+    for part in (lake.quarantine / dataset_id).glob("*.part"):
+        part.unlink()
+    with suppress(Busy), nullcontext() if releasing else writer(lake, "release", wait=0):
+        base.sweep(lake, plan, lambda: publication.pinned(lake, dataset_id))
+    objects.enter(lake, desk.ledger, *(root / dataset_id for root in (lake.base, lake.quarantine, lake.current)))
+
+
+def quarantine_file(lake: Lake, batch_id: str, revision: int) -> Path:
+    """Where the rejected addresses of an accepted batch are kept."""
+    return lake.quarantine / BatchId.parse(batch_id).dataset / f"{key_of(batch_id, revision)}.parquet"
+
+
+def derive(desk: Desk, plan: Plan) -> current.Current:
+    """The dataset's current state after all accepted batches."""
+    found = base.state(desk.lake, plan)
+    files = {b: quarantine_file(desk.lake, b, revision) for b, revision in found.batches.items()}
+    return current.derive(desk.lake, plan, found, {b: file for b, file in files.items() if file.exists()})
