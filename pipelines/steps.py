@@ -202,18 +202,18 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     plan = desk.plan(dataset_id)
     passed = []
     with writer(desk.lake, dataset_id):
+        before = base.state(desk.lake, plan).before
         for key in batch_keys:
             row = desk.ledger.batch(*split_key(key))
-            if row["state"] == "passed" or (row["state"] == "staged" and _judge_one(desk, plan, row)):
+            if row["state"] == "passed" or (row["state"] == "staged" and _judge_one(desk, plan, row, before)):
                 passed.append(key)
     return passed
 
 
-def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any]) -> bool:
+def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any], before: str) -> bool:
     batch_id, revision = row["batch_id"], row["revision"]
     found = staging.read(desk.lake, batch_id, revision)
     closing = desk.ledger.closing(row["dataset"], row["batch_date"][:7])
-    before = base.state(desk.lake, plan).before
     folded = row["batch_date"] < before
     with desk.ledger.step(batch_id, "judge", revision) as detail:
         verdict = gate.judge(desk.lake, found.folder, row)
