@@ -144,7 +144,7 @@ def plants(dataset: Dataset, source: Source, scale: float) -> list[Plant]:
 def _of_breach(breach: Breach, number: int, scale: float) -> Plant:
     outcome = QUARANTINED if breach.severity == "reject" else FLAGGED
     return Plant(number, breach.id, breach.column, breach.rate * scale, breach.sent, breach.when, "", outcome, breach.rule or None,
-                 breach.fills, bool(breach.rule) and scale > 0)
+                 breach.fills, scale > 0)
 
 
 def _plant(found: list[Plant], defect: Defect, column: str, scale: float, outcome: str, rule: str | None) -> Plant:

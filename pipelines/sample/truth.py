@@ -14,8 +14,8 @@ from pathlib import Path
 import duckdb
 
 from pipelines import sql
-from pipelines.sample.plants import FLAGGED, MISSING
 from pipelines.sample.extras import truths
+from pipelines.sample.plants import FLAGGED, MISSING
 from pipelines.sample.submission import QUERIES, Submission
 
 FAULT, MISDECLARED = "X36", "X23"
