@@ -60,17 +60,17 @@ def _type_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
 
 
 def _business_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
-    """Each example is a row of final columns; only the rule's own `when` and `holds` read it."""
+    """Each example is a row of final columns, in a file of its own with the rows `beside` it; only the rule's own SQL reads it."""
     errors = []
     planned = {r.rule: r for r in plan.rules}
     types = {c.name: plan.type(c.name).physical for c in plan.dataset.columns}
     for rule in plan.business:
         p = planned[rule.rule]
         for want, example in (("fail", dict(rule.must_fail)), ("pass", dict(rule.must_pass))):
-            columns = ", ".join(f"{text(_plain(example.get(c)))}::{t} AS {name(c)}" for c, t in types.items())
-            row = f"SELECT {columns}, 'U' AS _op, {AS_OF} AS _batch_date"
+            file = " UNION ALL ".join(_row(types, row, i) for i, row in enumerate([example, *(dict(r) for r in rule.beside)]))
+            judged = f"SELECT coalesce({p.applied}, false) AS applied, coalesce({p.failed}, false) AS failed, _line FROM ({file})"
             try:
-                applied, failed = con.execute(f"SELECT coalesce({p.applied}, false), coalesce({p.failed}, false) FROM ({row})").fetchone()
+                applied, failed = con.execute(f"SELECT applied, failed FROM ({judged}) WHERE _line = 0").fetchone()
             except duckdb.Error as error:
                 let_pass(error)
                 errors.append(f"rule {rule.rule}: {str(error).splitlines()[0]}")
@@ -80,6 +80,11 @@ def _business_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
             elif failed != (want == "fail"):
                 errors.append(f"rule {rule.rule}: its must_{want} row {'fails' if failed else 'passes'}")
     return errors
+
+
+def _row(types: dict[str, str], example: dict[str, Any], line: int) -> str:
+    columns = ", ".join(f"{text(_plain(example.get(c)))}::{t} AS {name(c)}" for c, t in types.items())
+    return f"SELECT {columns}, 'U' AS _op, {AS_OF} AS _batch_date, {line} AS _line"
 
 
 def _plain(value: Any) -> str | None:

@@ -1,12 +1,13 @@
 """Business rules: `expectations/<domain>/<dataset>.yaml` to `Rule`.
 
 A rule is named by what must hold. It carries the two rows that prove it: one that must fail and one that must
-pass; `check` and every run push both through the compiled SQL.
+pass; `check` and every run push both through the compiled SQL. The threshold's history is declared with it.
 """
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from pipelines.contract import SEVERITIES, Dataset
@@ -17,13 +18,17 @@ AT_LEAST = {"block": 1.0, "reject": 0.99, "warn": 0.99}
 _RULE = {"rule": str, "zh": str, "en": str, "holds": str, "when": str, "indicator": str, "severity": str,
          "at_least": float, "on_breach": str, "owner": str, "reason": str,
          "changes": [{"date": str, "at_least": float, "reason": str}],
-         "must_fail": {str: object}, "must_pass": {str: object}}
+         "must_fail": {str: object}, "must_pass": {str: object}, "beside": [{str: object}]}
 _REQUIRED = ("rule", "zh", "en", "holds", "indicator", "severity", "owner", "reason", "must_fail", "must_pass")
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One row rule: `holds` must be true wherever `when` is; NULL is a failure."""
+    """One row rule: `holds` must be true wherever `when` is; NULL is a failure.
+
+    `changes`: (date, threshold, reason) of every setting of the threshold, oldest first; the last one is in force.
+    `beside`: further rows of the file in which the two examples are judged, for rules with a window.
+    """
 
     rule: str
     zh: str
@@ -39,6 +44,7 @@ class Rule:
     changes: tuple[tuple[str, float, str], ...]
     must_fail: tuple[tuple[str, Any], ...]
     must_pass: tuple[tuple[str, Any], ...]
+    beside: tuple[tuple[tuple[str, Any], ...], ...] = ()
 
 
 class RuleError(WrongUse):
@@ -89,14 +95,36 @@ def _rule(raw: dict, dataset: Dataset, problems: Problems) -> Rule:
     problems.unless("." not in name, name, "must not hold a dot: those names belong to type rules")
     at_least = raw.get("at_least", AT_LEAST.get(severity, 1.0))
     problems.unless(0 <= at_least <= 1, name, f"has at_least {at_least}, must be between 0 and 1")
+    changes = tuple((c.get("date", ""), float(c.get("at_least", -1)), c.get("reason", "")) for c in raw.get("changes") or ())
+    _changes_fit(name, changes, float(at_least), problems)
     columns = [c.name for c in dataset.columns]
-    for key in ("must_fail", "must_pass"):
-        for column in raw.get(key) or {}:
+    beside = raw.get("beside") or []
+    for key, example in [("must_fail", raw.get("must_fail")), ("must_pass", raw.get("must_pass")), *(("beside", row) for row in beside)]:
+        for column in example or {}:
             problems.known(column, columns, f"{name}.{key}")
     return Rule(
         rule=name, zh=raw.get("zh", ""), en=raw.get("en", ""), holds=raw.get("holds", ""), when=raw.get("when"),
         indicator=str(raw.get("indicator", "")), severity=severity, at_least=float(at_least), on_breach=breach,
         owner=raw.get("owner", ""), reason=raw.get("reason", ""),
-        changes=tuple((c["date"], float(c["at_least"]), c["reason"]) for c in raw.get("changes") or ()),
-        must_fail=tuple((raw.get("must_fail") or {}).items()), must_pass=tuple((raw.get("must_pass") or {}).items()),
+        changes=changes, must_fail=tuple((raw.get("must_fail") or {}).items()), must_pass=tuple((raw.get("must_pass") or {}).items()),
+        beside=tuple(tuple(row.items()) for row in beside),
     )
+
+
+def _changes_fit(name: str, changes: tuple[tuple[str, float, str], ...], at_least: float, problems: Problems) -> None:
+    """A threshold is what its last change says; changes have a real date each, in order, and a reason."""
+    for day, value, reason in changes:
+        problems.unless(_is_day(day), name, f"has a change with date {day!r}, must be YYYY-MM-DD")
+        problems.unless(bool(reason), name, f"has a change of {day} without a reason")
+        problems.unless(0 <= value <= 1, name, f"has a change of {day} without at_least between 0 and 1")
+    days = [day for day, _, _ in changes]
+    problems.unless(days == sorted(set(days)), name, "has changes that are not in order of date")
+    problems.unless(not changes or changes[-1][1] == at_least, name,
+                    f"has at_least {at_least:g}, but its last change says {changes[-1][1] if changes else 0:g}: add the change with its date and reason")
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False

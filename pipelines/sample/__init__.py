@@ -32,6 +32,7 @@ _MARKS = "".join(chr(0x9450 + 3 * i) for i in range(100))     # trade marks: cha
 _FILE_WITH_NAME = ("population.person", "640300")
 _FILE_WITH_HEADER = ("population.person", "640500")
 _FAULTY_FILE = ("population.person", "640200")
+_MISDECLARED_FILE = ("credit.administrative_penalty", "2")     # declared UTF-8, written in GB18030
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def generate(out: Path, persons: int, seed: int, batch_date: date, months: int =
         _world(con, project, persons, seed, batch_date)
         truths.begin(con)
         for made in _submissions(con, known, dates, dirt):
-            files = _write(con, made, out, truth, faults and made.batch_date == batch_date)
+            files = _write(con, made, out, truth, faults and made.batch_date == batch_date, dirt > 0)
             for key, value in files.items():
                 counts[made.dataset.id][key] += value
         leads = truths.finish(con, truth, batch_date)
@@ -96,8 +97,8 @@ def _submissions(con: duckdb.DuckDBPyConnection, known: list[Dataset], dates: li
 
 def _world(con: duckdb.DuckDBPyConnection, project: Project, persons: int, seed: int, anchor: date) -> None:
     enterprises = persons // 10
-    settings = {"seed": seed, "persons": persons, "enterprises": enterprises, "licences": persons // 30, "penalties": persons // 50,
-                "defaulters": max(persons // 200, 5), "anchor": anchor, "reference": project.reference, "mark": _MARKS}
+    settings = {"seed": seed, "persons": persons, "enterprises": enterprises, "licences": persons // 30, "penalties": persons // 24,
+                "defaulters": max(persons // 25, 5), "anchor": anchor, "reference": project.reference, "mark": _MARKS}
     for name, value in settings.items():
         literal = f"DATE '{value}'" if isinstance(value, date) else str(value) if isinstance(value, int) else sql.text(value)
         con.execute(f"SET VARIABLE {name} = {literal}")
@@ -121,7 +122,7 @@ def _other_texts(con: duckdb.DuckDBPyConnection, project: Project) -> None:
     con.execute("SET VARIABLE labels = (SELECT map(list(which || ':' || value), list(other)) FROM sample_other)")
 
 
-def _write(con: duckdb.DuckDBPyConnection, made: Submission, out: Path, truth: Path, faults: bool) -> dict[str, int]:
+def _write(con: duckdb.DuckDBPyConnection, made: Submission, out: Path, truth: Path, faults: bool, dirty: bool) -> dict[str, int]:
     """Write the files of one submission, their mark last, and record their truth; the clean table is dropped afterwards."""
     if not made.parts:
         return {}
@@ -138,6 +139,9 @@ def _write(con: duckdb.DuckDBPyConnection, made: Submission, out: Path, truth: P
             truths.note_personal(con, "header cell", list(contact))
         encoding = {"gb18030": "gb18030", "utf-8": "utf-8-sig" if made.source.format == "csv" else "utf-8",
                     "auto": ("utf-8-sig", "gb18030")[number % 2]}[made.source.encoding]
+        if dirty and (made.dataset.id, part) == _MISDECLARED_FILE:
+            encoding = "gb18030"
+            truths.record_misdeclared(con, made, name)
         select = f"SELECT {extra}{cells} FROM {made.table} WHERE _file = {number}"
         write(con, select, columns, header, made.source, encoding, made.line_end, folder / name)
     defects = truths.record(con, made, names)

@@ -1,15 +1,15 @@
 """The catalogue of planted defects: which defect, in which columns, how often, and what the lake must make of it.
 
 Defects follow the semantic type of a column, so a contract's columns get theirs without being named here; those that
-break a business rule are named in `BY_RULE`. A defect is planted only where the contract declares a check for it (or is
-marked as having none), at most one per row. Rates are working values of the dirt catalogue, per eligible row. Of that
-catalogue the sample leaves out: X18 (no column pair for it), X23 (only files of two encodings in one batch), X27, X35.
+break a business rule are in breaches.py, added rows in extras.py. A defect is planted only where the contract declares a
+check for it (or is marked as having none), at most one per row. Rates are working values of the dirt catalogue, per eligible row.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from pipelines.contract import Column, Dataset, Source
+from pipelines.sample.breaches import BREACHES, Breach
 
 REPAIRED, QUARANTINED, FLAGGED, MISSING = "repaired", "quarantined", "flagged", "missing"
 FORM, SILENT, UNCHECKED = "form", "silent", ""
@@ -35,7 +35,10 @@ class Defect:
 
 @dataclass(frozen=True)
 class Plant:
-    """A defect in one column of one source, with the outcome the truth file states."""
+    """A defect in one column of one source, with the outcome the truth file states.
+
+    `fills`: it stands in a cell that is empty in the clean row. `wanted`: at least one row shall have it.
+    """
 
     number: int
     id: str
@@ -46,6 +49,8 @@ class Plant:
     other: str
     outcome: str
     rule: str | None
+    fills: bool = False
+    wanted: bool = False
 
 
 SPACES = Defect("X19", 0.004, "spaced({v}, {h})", FORM)
@@ -111,31 +116,6 @@ BY_TYPE: dict[str, list[Defect]] = {
 ZERO_LISTS = ("code(ethnic_group)", "code(household_relation)")
 LOST_ZERO = Defect("X15", 0.003, "ltrim({v}, '0')", "fixed:code", "{v} like '0_'")
 
-# (dataset, column, defect, business rule, severity); '' as rule: no row rule sees it.
-BY_RULE: list[tuple[str, str, Defect, str, str]] = [
-    ("population.person", "birth_date", Defect("X08", 0.004, "(({v}::date) + 1 + ({h} % 300)::integer)::varchar", "", "{v} < '2020-01-01'"),
-     "birth_date_agrees_with_id", "reject"),
-    ("population.person", "sex_code", Defect("X09", 0.003, "if({v} = '1', '2', '1')", ""), "sex_agrees_with_id", "reject"),
-    ("credit.judgment_defaulter", "birth_date", Defect("X08", 0.004, "(({v}::date) + 1 + ({h} % 300)::integer)::varchar", ""),
-     "birth_date_agrees_with_id", "reject"),
-    ("credit.judgment_defaulter", "sex_code", Defect("X09", 0.003, "if({v} = '1', '2', '1')", ""), "sex_agrees_with_id", "reject"),
-    ("population.death", "death_date", Defect("X13", 0.002, "(year({v}::date) + 30) || substr({v}, 5, 4) || '01'", ""),
-     "death_date.future", "reject"),
-    ("population.death", "death_date", Defect("X26", 0.01, "(({v}::date) + 1 + ({h} % 3)::integer)::varchar", UNCHECKED), "", "warn"),
-    ("legal_entity.enterprise", "term_to", Defect("X13", 0.002, "(year({v}::date) - 60) || substr({v}, 5, 4) || '01'", ""),
-     "term_from_not_after_term_to", "warn"),
-    ("legal_entity.enterprise", "paid_capital", Defect("X24", 0.005, "{v} || '0000'", ""), "capital_in_one_unit", "warn"),
-    ("legal_entity.enterprise", "address", Defect("X26", 0.01, "replace({v}, '号楼', '号楼东侧')", UNCHECKED), "", "warn"),
-    ("legal_entity.shareholder", "paid", Defect("X24", 0.005, "{v} || '0000'", ""), "amounts_in_one_unit", "warn"),
-    ("population.benefit_payment", "amount", Defect("X24", 0.005, "printf('%.4f', {v}::double / 10000)", ""), "amount_in_yuan", "warn"),
-    ("credit.administrative_penalty", "fine_amount", Defect("X24", 0.005, "({v}::double * 10000)::integer::varchar", ""),
-     "fine_agrees_with_text", "warn"),
-    ("credit.administrative_penalty", "uscc", Defect("X32", 0.02, "reg_no", "", "reg_no is not null"), "uscc.length", "warn"),
-    ("population.household_member", "relation_code", Defect("X31", 0.002, "'79'", "", "{v} = '02'"), "household_has_one_head", "warn"),
-    ("legal_entity.key_person", "is_legal_rep", Defect("X31", 0.002, "'0'", "", "{v} = '1'"), "enterprise_has_one_legal_rep", "warn"),
-    ("credit.administrative_penalty", "subject_name", Defect("X21", 0.02, "replace({v}, '有限责任公司', '有限公司')", UNCHECKED,
-                                                           "contains({v}, '有限责任公司')"), "", "warn"),
-]
 # X26 is a disagreement between departments: only the less authoritative source has it.
 ONLY_LOWER_RANK = ("X26",)
 
@@ -155,11 +135,16 @@ def plants(dataset: Dataset, source: Source, scale: float) -> list[Plant]:
         for defect in _defects(column):
             outcome, rule = _outcome(column, defect)
             found.append(_plant(found, defect, column.name, scale, outcome, rule))
-    for where, name, defect, rule, severity in BY_RULE:
-        if where == dataset.id and name in columns and (defect.id not in ONLY_LOWER_RANK or source.rank):
-            outcome = QUARANTINED if severity == "reject" else FLAGGED
-            found.append(_plant(found, defect, name, scale, outcome, rule or None))
+    for breach in BREACHES:
+        if breach.dataset == dataset.id and breach.column in columns and (breach.id not in ONLY_LOWER_RANK or source.rank):
+            found.append(_of_breach(breach, len(found) + 1, scale))
     return found
+
+
+def _of_breach(breach: Breach, number: int, scale: float) -> Plant:
+    outcome = QUARANTINED if breach.severity == "reject" else FLAGGED
+    return Plant(number, breach.id, breach.column, breach.rate * scale, breach.sent, breach.when, "", outcome, breach.rule or None,
+                 breach.fills, scale > 0)
 
 
 def _plant(found: list[Plant], defect: Defect, column: str, scale: float, outcome: str, rule: str | None) -> Plant:

@@ -1,7 +1,7 @@
 """One department's submission of one dataset: clean rows in file order, planted defects, and the text each cell is sent as.
 
 Table `clean."<dataset>~<source>~<date>"` holds the contract's columns as clean text (NULL = empty) and `_file` (1, 2, …),
-`_plant` (number of the planted defect or NULL), `_extra` (X25, X28 or X33 for rows added to the clean ones), `_h` (a draw
+`_plant` (number of the planted defect or NULL), `_extra` (id of the defect for rows added to the clean ones), `_h` (a draw
 of the defect's own) and `_other` (see plants). Rows lie in file order, so a record's ordinal is its distance from the
 file's first rowid.
 """
@@ -15,13 +15,12 @@ import duckdb
 
 from pipelines import sql
 from pipelines.contract import Column, Dataset, Source
+from pipelines.sample.extras import PARTS, extras
 from pipelines.sample.plants import QUARANTINED, Plant, plants, sent_columns
 
 QUERIES = Path(__file__).parent / "sql" / "datasets"
-PARTS = 1_000_000                       # resolution of a rate
-DUPLICATE, CONFLICT, OLDER = "X25", "X28", "X33"
 RULE_SHARE, ALL_SHARE = 0.009, 0.04       # of the records: below the gate's 1 % per rule and 5 % in all
-EXTRA_RATES = {DUPLICATE: 0.002, CONFLICT: 0.0001, OLDER: 0.001}
+LEAST_ROWS = 4                          # per business rule: smaller submissions get no row for its own sake
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,8 @@ class Submission:
 
     def allowed(self, plant: Plant) -> str:
         """SQL: whether the row can carry `plant` (a defect that changes nothing is none)."""
-        usual = self.usual(self.dataset.column(plant.column))
-        return f"{sql.name(plant.column)} IS NOT NULL AND ({self._fill(plant.when, plant)}) AND ({self.sent(plant)}) IS DISTINCT FROM {usual}"
+        usual, empty = self.usual(self.dataset.column(plant.column)), "IS NULL" if plant.fills else "IS NOT NULL"
+        return f"{sql.name(plant.column)} {empty} AND ({self._fill(plant.when, plant)}) AND coalesce(({self.sent(plant)}) <> coalesce({usual}, ''), false)"
 
     def _fill(self, template: str, plant: Plant) -> str:
         line_end = " || ".join(f"chr({ord(c)})" for c in self.line_end)
@@ -141,12 +140,13 @@ def build(con: duckdb.DuckDBPyConnection, dataset: Dataset, source: Source, batc
     con.execute(f"SET VARIABLE department = {sql.text(source.department)}")
     con.execute(f"SET VARIABLE department_code = {sql.text(source.uscc)}")
     con.execute(f"CREATE OR REPLACE TEMP TABLE planted AS WITH picked AS MATERIALIZED ({_picked(made, previous)}) {_planted(made)}")
+    _at_least_one(con, made)
     _within_thresholds(con, made)
-    extras = "".join(f" UNION ALL BY NAME ({e})" for e in _extras(made, scale))
+    added = "".join(f" UNION ALL BY NAME ({e})" for e in extras(con, made.dataset, made.source.rank, scale))
     parts = [r[0] for r in con.execute("SELECT DISTINCT _part FROM planted ORDER BY _part").fetchall()]
     place = f"list_position({sql.texts(parts)}, _part)::INTEGER"
     con.execute(f"CREATE TABLE {made.table} AS SELECT * EXCLUDE (_part, _place), {place} AS _file "
-                f"FROM (SELECT *, NULL::VARCHAR AS _extra, _order * 2 AS _place FROM planted{extras}) ORDER BY _file, _place, _extra")
+                f"FROM (SELECT *, NULL::VARCHAR AS _extra, _order * 2 AS _place FROM planted{added}) ORDER BY _file, _place, _extra")
     return replace(made, parts=tuple(parts))
 
 
@@ -183,6 +183,19 @@ def _planted(made: Submission) -> str:
     return f"SELECT * EXCLUDE (_pick), CASE WHEN {allowed} THEN _pick END AS _plant FROM ({rows})"
 
 
+def _at_least_one(con: duckdb.DuckDBPyConnection, made: Submission) -> None:
+    """Plant each breach of a business rule in one row where chance planted none; not in submissions too small to stay mostly clean."""
+    wanted = [p for p in made.plants if p.wanted]
+    rows = con.execute("SELECT count(*) FROM planted").fetchone()[0]
+    there = {n for n, in con.execute("SELECT DISTINCT _plant FROM planted").fetchall()}
+    if rows < LEAST_ROWS * len(wanted):
+        return
+    for plant in (p for p in wanted if p.number not in there):
+        con.execute(f"""UPDATE planted SET _plant = {plant.number} WHERE _order = (
+            SELECT _order FROM (SELECT *, {made.allowed(plant)} AS _fits, count(*) OVER (PARTITION BY _part) AS _size FROM planted)
+            WHERE _fits AND _plant IS NULL AND NOT _guard ORDER BY _size DESC, _h, _order LIMIT 1)""")
+
+
 def _within_thresholds(con: duckdb.DuckDBPyConnection, made: Submission) -> None:
     """Take back defects where chance put so many into one small file that the gate would hold the batch for it."""
     rejecting = [p for p in made.plants if p.outcome == QUARANTINED]
@@ -199,31 +212,3 @@ def _within_thresholds(con: duckdb.DuckDBPyConnection, made: Submission) -> None
             FROM planted JOIN (SELECT _part, count(*) AS records, {counts} FROM planted GROUP BY _part) USING (_part)
             WHERE _plant IN ({numbers}))
         WHERE nth_of_rule > {RULE_SHARE} * applicable OR nth > {ALL_SHARE} * records)""")
-
-
-def _extras(made: Submission, scale: float) -> list[str]:
-    """SELECTs of the rows added to the clean ones: full copies, older versions, other persons under one number."""
-    clean = "FROM planted WHERE _plant IS NULL AND NOT _guard"
-    found = []
-    for kind, rate in EXTRA_RATES.items():
-        changed = _changed(made.dataset, kind)
-        if not scale or changed is None:
-            continue
-        draw = f"below({PARTS}, _order, {sql.text('extra ' + made.dataset.id)})"
-        low, all_of = (sum(round(r * scale * PARTS) for k, r in EXTRA_RATES.items() if k < bound) for bound in (kind, "Z"))
-        one = f" OR _order = (SELECT min(_order) {clean} AND {draw} >= {all_of})" if kind == CONFLICT else ""
-        found.append(f"SELECT * {changed}, {sql.text(kind)} AS _extra, _order * 2 + 1 AS _place {clean} "
-                     f"AND ({draw} >= {low} AND {draw} < {low + round(rate * scale * PARTS)}{one})")
-    return found
-
-
-def _changed(dataset: Dataset, kind: str) -> str | None:
-    """The REPLACE clause that turns a row into an extra one; None when the contract gives such a row no meaning."""
-    if kind == DUPLICATE:
-        return ""
-    if kind == OLDER and dataset.latest_by:
-        older = sql.name(dataset.latest_by)
-        return f"REPLACE (strftime({older}::TIMESTAMP - INTERVAL 400 DAY, '%Y-%m-%d %H:%M:%S') AS {older})"
-    if kind == CONFLICT and dataset.id == "population.person":
-        return "REPLACE (reverse(name) || '彧' AS name)"
-    return None

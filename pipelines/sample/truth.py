@@ -4,7 +4,7 @@
 <truth>/clean/<dataset>~<source>~<date>.parquet   _file, _ordinal, _defect and every column as clean text
 <truth>/leads.parquet            question, rule, uscc, id_number, record: what the theme views must find
 <truth>/personal_values.parquet  kind, value, searchable: every personal value in the files
-`ordinal` is the record ordinal in the file, 1-based. `clean` casts to the stored type. `rule` is NULL where no declared
+`ordinal` is the record ordinal in the file, 1-based; NULL where the defect is the whole file's. `clean` casts to the stored type. `rule` is NULL where no declared
 check sees the defect. These files hold personal values (synthetic ones): they are for tests, not for the lake.
 """
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 import duckdb
 
 from pipelines import sql
+from pipelines.sample.extras import truths
 from pipelines.sample.plants import FLAGGED, MISSING
-from pipelines.sample.submission import CONFLICT, DUPLICATE, OLDER, QUERIES, Submission
+from pipelines.sample.submission import QUERIES, Submission
 
-FAULT = "X36"
+FAULT, MISDECLARED = "X36", "X23"
 _SEARCHED = {"resident_id": 15, "document_number": 15, "person_name": 3, "phone": 11, "mobile": 11, "address": 8, "opaque_id": 9}
 _LEGIBLE = ("X01", "X02", "X03", "X04", "X05", "X06", "X19", "X20", "X22")
 _LEADS = ("credit.judgment_defaulter", "credit.administrative_licence", "credit.administrative_penalty",
@@ -42,16 +43,16 @@ def record(con: duckdb.DuckDBPyConnection, made: Submission, files: list[str]) -
     if made.plants:
         clean = " ".join(f"WHEN {p.number} THEN {sql.name(p.column)}" for p in made.plants)
         sent = " ".join(f"WHEN {p.number} THEN {made.sent(p)}" for p in made.plants)
-        con.execute("CREATE OR REPLACE TEMP TABLE plant (number INTEGER, col VARCHAR, defect VARCHAR, outcome VARCHAR, rule VARCHAR)")
-        con.executemany("INSERT INTO plant VALUES (?, ?, ?, ?, ?)",
-                        [(p.number, p.column, p.id, p.outcome, p.rule) for p in made.plants])
+        rows = ", ".join(f"({p.number}, {', '.join(sql.text(v) for v in (p.column, p.id, p.outcome, p.rule))})" for p in made.plants)
+        con.execute(f"CREATE OR REPLACE TEMP TABLE plant AS FROM (VALUES {rows}) AS p(number, col, defect, outcome, rule)")
         con.execute(f"INSERT INTO defects SELECT {where}, _name, _ordinal, col, defect, CASE _plant {clean} END, "
                     f"CASE _plant {sent} END, outcome, rule FROM placed JOIN plant ON number = _plant ORDER BY _file, _ordinal")
-    outcome = f"CASE _extra WHEN '{DUPLICATE}' THEN 'duplicate' WHEN '{OLDER}' THEN 'superseded' ELSE 'quarantined' END"
-    con.execute(f"INSERT INTO defects SELECT {where}, _name, _ordinal, NULL, _extra, NULL, NULL, {outcome}, "
-                f"if(_extra = '{CONFLICT}', 'key.conflict', NULL) FROM placed WHERE _extra IS NOT NULL ORDER BY _file, _ordinal")
-    con.execute(f"INSERT INTO defects SELECT {where}, _name, _ordinal, NULL, '{CONFLICT}', NULL, NULL, 'quarantined', 'key.conflict' "
-                f"FROM placed WHERE _extra IS NULL AND _order IN (SELECT _order FROM placed WHERE _extra = '{CONFLICT}') ORDER BY 4, 5")
+    for extra in truths(made.dataset):
+        rule = sql.text(extra.rule) if extra.rule else "NULL"
+        values = f"SELECT {where}, _name, _ordinal, NULL, '{extra.id}', NULL, NULL, '{extra.outcome}', {rule} FROM placed"
+        con.execute(f"INSERT INTO defects {values} WHERE _extra = '{extra.id}' ORDER BY _file, _ordinal")
+        if extra.both:
+            con.execute(f"INSERT INTO defects {values} WHERE _extra IS NULL AND _order IN (SELECT _order FROM placed WHERE _extra = '{extra.id}') ORDER BY 4, 5")
     lost = [p.number for p in made.plants if p.column == "uscc" and p.outcome in (FLAGGED, MISSING)]
     if lost and made.dataset.domain == "credit" and "decision_no" in made.dataset.key:
         con.execute(f"INSERT INTO unusable_codes SELECT decision_no FROM placed "
@@ -64,6 +65,12 @@ def record_fault(con: duckdb.DuckDBPyConnection, made: Submission, file: str, or
     """Add a line that no reader can take as a record; `rule` is the reading's reason."""
     con.execute("INSERT INTO defects VALUES (?, ?, ?, ?, ?, NULL, ?, NULL, NULL, 'unparseable', ?)",
                 [made.dataset.id, made.source.source, made.batch_date, file, ordinal, FAULT, rule])
+
+
+def record_misdeclared(con: duckdb.DuckDBPyConnection, made: Submission, file: str) -> None:
+    """Add a whole file whose bytes are not in the encoding its contract declares (no ordinal: every record of it)."""
+    con.execute("INSERT INTO defects VALUES (?, ?, ?, ?, NULL, NULL, ?, NULL, NULL, 'repaired', NULL)",
+                [made.dataset.id, made.source.source, made.batch_date, file, MISDECLARED])
 
 
 def note_personal(con: duckdb.DuckDBPyConnection, kind: str, values: list[str]) -> None:

@@ -22,3 +22,12 @@ create macro mixed_date(v, h) as case h % 5 when 0 then strftime(v::date, '%Y年
 create macro impossible_date(v, h) as substr(v, 1, 4) || ['-02-30', '-04-31', '-13-01'][1 + (h % 3)::integer];
 create macro lossy(v) as substr(v, 1, length(v) - 1) || '?';
 create macro label_of(kind, value) as getvariable('labels')['label:' || kind || ':' || value];
+
+-- What breaks a business rule: days and months as text, another place, ages.
+create macro day_before(v) as (v::date - 1)::varchar;
+create macro born(id) as substr(id, 7, 4) || '-' || substr(id, 11, 2) || '-' || substr(id, 13, 2);
+create macro is_male(id) as substr(id, 17, 1)::integer % 2 = 1;
+create macro months_after(v, n) as strftime((substr(v, 1, 7) || '-01')::date + to_months(n), '%Y-%m');
+create macro ten_years_ago() as days_before(getvariable('batch'), 3650);
+create macro child_born() as days_before(getvariable('batch'), 4600);
+create macro other_city(v) as if(contains(v, '银川市'), replace(v, '银川市', '吴忠市'), regexp_replace(v, '区[^区市]{2}市', '区银川市'));

@@ -74,8 +74,8 @@ select i, h, member, size, county, county_code, city_code, county_name, birth_da
        '示范' || ['梧桐', '白杨', '海棠', '银杏', '丁香', '枫林', '紫藤', '玉兰'][1 + below(8, h, 'road')] || '路'
            || (1 + below(398, h, 'no')) || '号' || (1 + below(30, h, 'block')) || '栋' || (1 + below(6, h, 'unit')) || '单元'
            || (1 + below(26, h, 'floor')) || '0' || (1 + below(4, h, 'room')) || '室' as door,
-       case when age >= 3 and below(10000, i, 'dies') < case when age >= 80 then 1500 when age >= 70 then 600
-                when age >= 50 then 150 else 15 end
+       case when age >= 3 and below(10000, i, 'dies') < case when age >= 80 then 2400 when age >= 70 then 1100
+                when age >= 50 then 280 else 28 end
            then days_before(getvariable('anchor'), 20 + below(1000, i, 'death')) end as death_date,
        days_before(getvariable('anchor'), 40 + below(3000, i, 'updated')) as updated_on,
        below(60, i, 'moves') = 0 as moves

@@ -2,7 +2,7 @@
 with listed as (
     select a, n.*, greatest(n.establish_date + 60, days_before(getvariable('anchor'), 30 + below(900, a, 'listed'))) as day,
            below(10, a, 'removed') < 3 as removed
-    from range(getvariable('enterprises') // 20) t(a) join world.registered n on n.e = (20 * a + 2) % getvariable('enterprises'))
+    from range(getvariable('enterprises') // 4) t(a) join world.registered n on n.e = (4 * a + 2) % getvariable('enterprises'))
 select a as _order, 'market_regulation' as _source, (1 + a % 2)::varchar as _part, day + 3 as _since, false as _guard,
        'YC' || lpad((a + 1)::varchar, 9, '0') as list_id, uscc, reg_no, name, day::varchar as include_date,
        ['1', '4', '2', '1'][1 + below(4, a, 'reason')] as include_reason,

@@ -7,7 +7,7 @@ with decided as (
            5 + below(400, f, 'fine') as hundreds, below(4, f, 'matter') as matter
     from range(getvariable('penalties')) t(f)
     join world.registered n on n.e = (4 * f + 1) % getvariable('enterprises')
-    join world.adult r on r.r = natural_rank(f) join world.person p on p.i = r.i),
+    join world.adult r on r.r = natural_rank(f // 20 * 3 + f % 20 % 3) join world.person p on p.i = r.i),
 told as (
     select *, if(is_person, person_name, rep_name) as party, if(is_person, person_id, rep_id) as party_id,
            if(is_person, person_mobile, rep_mobile) as party_mobile,
@@ -30,8 +30,11 @@ select f as _order, 'market_regulation' as _source, (1 + f % 2)::varchar as _par
            as facts,
        ['《无证无照经营查处办法》第十三条', '《中华人民共和国产品质量法》第四十九条', '《中华人民共和国价格法》第四十二条',
         '《中华人民共和国广告法》第五十五条'][1 + matter] as legal_basis,
-       '警告；罚款' as penalty_kinds, '警告，罚款' || hundreds * 100 || '元' as penalty_content,
-       printf('%.2f', hundreds / 100.0) as fine_amount, null as confiscated_amount, null as revoked_licence,
+       case odd % 9 when 5 then '罚款；没收违法所得' when 8 then '罚款；吊销许可证件' else '警告；罚款' end as penalty_kinds,
+       case odd % 9 when 5 then '罚款' || hundreds * 100 || '元，没收违法所得' || hundreds * 50 || '元' when 8 then '罚款' || hundreds * 100 || '元，吊销许可证'
+           else '警告，罚款' || hundreds * 100 || '元' end as penalty_content,
+       printf('%.2f', hundreds / 100.0) as fine_amount, if(odd % 9 = 5, printf('%.4f', hundreds / 200.0), null) as confiscated_amount,
+       if(odd % 9 = 8, '食品经营许可证JY' || lpad((f + 1000)::varchar, 12, '0'), null) as revoked_licence,
        day::varchar as decision_date, (day + 365)::varchar as valid_until, (day + 730)::varchar as publish_until,
        getvariable('department') as agency_name, getvariable('department_code') as agency_uscc,
        getvariable('department') as provider_name, getvariable('department_code') as provider_uscc,

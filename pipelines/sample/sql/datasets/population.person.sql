@@ -16,7 +16,7 @@ select i as _order, 'public_security' as _source, city_code as _part, birth_date
        case when age < 22 then '10' when member = 4 then '30' when size > 1 and member < 2 then '20' else '10' end as marital_code,
        case when age < 12 then null when age < 15 then '80' when age < 22 then '70'
            else ['70', '60', '41', '30', '20', '81'][1 + below(6, i, 'education')] end as education_code,
-       case when male and below(100, i, 'military') < 4 then '2' else '0' end as military_status,
+       case when male and age >= 20 and below(100, i, 'military') < 4 then '2' else '0' end as military_status,
        case when ethnic_code in ('03', '05') and below(100, i, 'religion') < 60 then '70' else '00' end as religion_code,
        case when age >= 20 and below(100, i, 'party') < 8 then '01' when age between 14 and 28 then '03' else '13' end as political_code,
        'xp/' || lpad(i::varchar, 9, '0') || '.jpg' as photo_ref,
@@ -24,7 +24,7 @@ select i as _order, 'public_security' as _source, city_code as _part, birth_date
        null as moveout_date, null as moveout_type,
        if(gone, (death_date + 10)::varchar, null) as cancel_date, if(gone, '1', '0') as cancel_flag,
        strftime(least(greatest(updated_on, birth_date + 20, if(moves and moved_on <= getvariable('batch'), moved_on, null),
-                               if(gone, death_date + 10, null)), getvariable('batch') - 1), '%Y-%m-%d')
+                               if(gone, death_date + 10, null)), greatest(getvariable('batch') - 1, birth_date)), '%Y-%m-%d')
            || ' ' || lpad(below(24, i, 'hour')::varchar, 2, '0') || ':' || lpad(below(60, i, 'minute')::varchar, 2, '0') || ':00'
            as source_updated_at
 from (select *, coalesce(death_date + 10 < getvariable('batch'), false) as gone,
