@@ -29,7 +29,7 @@ DELETE_WORDS = ("D", "DELETE", "删除", "3")
 
 @dataclass(frozen=True)
 class PlannedRule:
-    """One rule of a batch with its place in the masks and the SQL over the final layer."""
+    """One rule of a batch with its place in the masks and the SQL over the final layer. `field`: the column's Chinese and own name."""
 
     rule: str
     column: str | None
@@ -46,6 +46,7 @@ class PlannedRule:
     repaired: str
     mask: int = 0
     bit: int = 0
+    field: str = ""
 
     def public(self) -> dict[str, Any]:
         """What stands in plan.json: everything but the SQL."""
@@ -144,7 +145,7 @@ def _column_rules(column: Column, kind: SemanticType, owner: str) -> list[Planne
     sent = f"{name(c + '__sent')} AND {kept}"
     threshold = column.at_least if column.at_least is not None else AT_LEAST[column.severity]
     breach = "report" if column.severity == "warn" else "hold"
-    common = {"column": c, "severity": column.severity, "at_least": threshold, "on_breach": breach, "owner": owner}
+    common = {"column": c, "severity": column.severity, "at_least": threshold, "on_breach": breach, "owner": owner, "field": f"{column.zh} {c}"}
     cleaned, reason, fixed = name(c + "__c"), name(c + "__x"), name(c + "__p")
     found = []
     if column.required:

@@ -44,6 +44,7 @@ class ExpectRuleToHold(ColumnMapExpectation):
     indicator: str = Field(description="Indicator code of GB/T 36344-2018")
     owner: str = Field(description="Who must repair it")
     consequence: str = Field(description="block, reject or warn")
+    field: str = Field(default="", description="The field it judges, Chinese and own name; empty: the row")
 
     def get_validation_dependencies(self, execution_engine=None, runtime_configuration=None, **kwargs):
         """The counts only: the queries for offending values, one per rule, are never made."""

@@ -58,7 +58,7 @@ def _judge(lake: Lake, folder: Path, batch: verdict.Batch, suite_name: str) -> V
         faults.append("no rule applied to any row, so nothing was tested")
     if faults:
         return _hold(batch, faults, results)
-    docs.publish(lake.reports / "gx" / batch.dataset, made, validation)
+    docs.publish(lake.reports / "gx" / batch.dataset, made, validation, evidence)
     reasons = verdict.breaches(results, {r["rule"]: r["on_breach"] for r in evidence.rules}, batch)
     reasons += verdict.loss(evidence.counts, batch)
     return Verdict("hold" if reasons else "accept", reasons, results)

@@ -45,7 +45,7 @@ def expectations(rules: list[dict[str, Any]]) -> list[Any]:
 
     return [ExpectRuleToHold(
         column=r["rule"], mostly=r["at_least"], severity=GX_SEVERITY[r["severity"]], rule=r["rule"], zh=r["zh"],
-        en=r["en"], indicator=r["indicator"], owner=r["owner"], consequence=r["severity"]) for r in rules]
+        en=r["en"], indicator=r["indicator"], owner=r["owner"], consequence=r["severity"], field=r.get("field", "")) for r in rules]
 
 
 def run(evidence: staged.Evidence, suite_name: str, run_name: str) -> tuple[Any, Any]:

@@ -328,7 +328,7 @@ def test_pages_and_results_hold_no_value_and_refer_to_no_host(judge, lake, tmp_p
     remask(folder, f"* REPLACE ('{SECRET}' AS region)")
     assert judge(folder=folder).outcome == "accept"
     pages, results = files(lake, ".html"), files(lake, ".json")
-    assert len(pages) == 3 and len(results) == 2
+    assert len(pages) == 3 and len(results) == 4      # suite, checkpoint, definition, result
     for file in pages + results:
         content = file.read_text(encoding="utf-8")
         assert SECRET not in content
@@ -390,8 +390,21 @@ import great_expectations as gx
 context = gx.get_context(context_root_dir={str(lake.reports / 'gx' / 'population.person')!r})
 suite = context.suites.get('population.person~public_security')
 print(len(suite.expectations), type(suite.expectations[0]).__name__, len(context.validation_results_store.list_keys()))
+again = context.checkpoints.get('population.person~public_security').run().describe_dict()['validation_results'][0]
+print(again['statistics']['evaluated_expectations'], [e['result']['unexpected_count'] for e in again['expectations']])
 """], capture_output=True, text=True, check=True, cwd="/")
-    assert opened.stdout.split() == ["2", "ExpectRuleToHold", "1"]
+    assert opened.stdout.splitlines()[0].split() == ["2", "ExpectRuleToHold", "1"]
+    assert sorted(opened.stdout.splitlines()[1]) == sorted("2 [1, 0]")
+
+
+def test_pages_group_rules_by_the_field_they_judge(judge, lake):
+    judge([rule("name.required", field="姓名 name"), rule("spouses_agree", field=""), rule("id_number.checksum", field="公民身份号码 id_number", failed=2),
+           rule("name.characters", field="姓名 name")])
+    pages = [p.read_text(encoding="utf-8") for p in (lake.reports / "gx" / "population.person" / "docs").rglob("*.html") if p.name != "index.html"]
+    assert len(pages) == 2
+    for page in pages:
+        headings = re.findall(r"<h5[^>]*>\s*(?:<span>)?\s*([^<]+?)\s*<", page)
+        assert headings == ["概况 Overview", "姓名 name", "公民身份号码 id_number", "整行与跨字段 The row and its fields together"]
 
 
 def test_judging_needs_no_network_and_prints_nothing(judge, monkeypatch, capfd):
