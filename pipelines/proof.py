@@ -112,7 +112,7 @@ def _across_errors(con: duckdb.DuckDBPyConnection, plan: Plan, rule: Rule, plans
         named = con.get_table_names(f"SELECT 1 FROM own WHERE ({rule.holds}) AND ({rule.when or 'true'})", qualified=True)
     except duckdb.Error as error:
         return [f"rule {rule.rule}: {str(error).splitlines()[0]}"]
-    read = {t.replace('"', "") for t in named if not t.startswith("reference.")} - {"own"}
+    read = {t.partition(" AS ")[0].replace('"', "") for t in named if not t.startswith("reference.")} - {"own"}
     if read != set(rule.reads):
         return [f"rule {rule.rule} declares reads: {', '.join(sorted(rule.reads))}; its SQL reads {', '.join(sorted(read)) or 'no other dataset'}"]
     con.execute("BEGIN")

@@ -122,7 +122,7 @@ def _validate(found: Candidate, plan: Plan, as_of: str, masks: Path, records: in
     _, faults = suite.counts(validation, evidence)
     if faults:
         raise WrongUse("; ".join(faults))
-    docs.publish(found.desk.lake.reports / "gx" / plan.dataset.id, made, validation)
+    docs.publish(found.desk.lake.reports / "gx" / plan.dataset.id, made, validation, evidence)
 
 
 def _public(rule: Rule, bit: int) -> dict[str, Any]:
