@@ -213,23 +213,23 @@ def _overlaps(plan: Plan) -> str:
         each = ", ".join(f"{{c: {text(c)}, a: count(*) FILTER (a.{name(c)} IS NOT NULL AND b.{name(c)} IS NOT NULL), "
                          f"f: count(*) FILTER (a.{name(c)} <> b.{name(c)})}}" for c in columns)
         found.append(f"""
-            SELECT 'agrees', unnest.c, source, other, region, unnest.a, unnest.f FROM (
-                SELECT b.source AS source, a.source AS other, {region.format('b')} AS region, unnest([{each}])
+            SELECT 'agrees', u.c, source, other, region, u.a, u.f FROM (
+                SELECT b.source AS source, a.source AS other, {region.format('b')} AS region, unnest([{each}]) AS u
                 FROM of_source a JOIN of_source b ON a._key = b._key AND a.rank < b.rank WHERE a._key IN (SELECT _key FROM repeated) GROUP BY ALL)
-            WHERE unnest.a > 0""")
+            WHERE u.a > 0""")
     if d.load == "snapshot":
         identity = f"hash({names(d.identity)})" if d.identity else "0"
         found.append(f"""
-            SELECT unnest.r, NULL, source, NULL, region, sum(unnest.a)::BIGINT, sum(unnest.f)::BIGINT FROM (
+            SELECT u.r, NULL, source, NULL, region, sum(u.a)::BIGINT, sum(u.f)::BIGINT FROM (
                 SELECT source, {region.format('c')} AS region, unnest([
                     {{r: 'one_part', a: count(*), f: count(*) FILTER (parts > 1)}},
-                    {{r: 'one_identity', a: count(*) FILTER (parts > 1), f: count(*) FILTER (parts > 1 AND kinds > 1)}}])
+                    {{r: 'one_identity', a: count(*) FILTER (parts > 1), f: count(*) FILTER (parts > 1 AND kinds > 1)}}]) AS u
                 FROM (SELECT *, 1 AS parts, 1 AS kinds FROM candidate WHERE _op <> 'D' AND _key NOT IN (SELECT _key FROM repeated)
                       UNION ALL BY NAME
                       SELECT *, count(DISTINCT part) OVER w AS parts, count(DISTINCT {identity}) OVER w AS kinds
                       FROM candidate WHERE _op <> 'D' AND _key IN (SELECT _key FROM repeated) WINDOW w AS (PARTITION BY source, _key)) c
                 GROUP BY ALL)
-            WHERE unnest.a > 0 GROUP BY ALL""")
+            WHERE u.a > 0 GROUP BY ALL""")
     return f"SELECT * FROM ({' UNION ALL '.join(found)}) ORDER BY ALL"
 
 

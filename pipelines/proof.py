@@ -108,8 +108,8 @@ def _across_errors(con: duckdb.DuckDBPyConnection, plan: Plan, rule: Rule, plans
     unknown = sorted(set(rule.reads) - plans.keys())
     if unknown:
         return [f"rule {rule.rule} reads {', '.join(unknown)}, which no contract declares"]
-    try:
-        named = con.get_table_names(f"SELECT 1 FROM own WHERE ({rule.holds}) AND ({rule.when or 'true'})", qualified=True)
+    try:      # in a database of its own: in `con` the names are views, whose files would be told instead
+        named = duckdb.connect().get_table_names(f"SELECT 1 FROM own WHERE ({rule.holds}) AND ({rule.when or 'true'})", qualified=True)
     except duckdb.Error as error:
         return [f"rule {rule.rule}: {str(error).splitlines()[0]}"]
     read = {t.partition(" AS ")[0].replace('"', "") for t in named if not t.startswith("reference.")} - {"own"}

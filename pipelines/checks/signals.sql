@@ -2,6 +2,9 @@
 -- the order of submission. A window is 50 rows, and begins every 25: a block of 50 rows fills three quarters of one at least.
 -- Every statistic is compared with its median over the windows (`peers`): what is usual in a file is no signal.
 
+-- A macro is only made where what it reads exists; every look puts its own column in the place of this view.
+CREATE OR REPLACE TEMP VIEW seen AS SELECT 0::BIGINT AS place, 0::BIGINT AS v;
+
 -- The share of a window that one value takes. `elsewhere`: the value's share outside the window.
 CREATE OR REPLACE TEMP MACRO modal_share() AS TABLE
 WITH placed AS (SELECT unnest([place // 25, place // 25 - 1]) AS win, place, hash(v) AS v FROM seen WHERE v IS NOT NULL),
