@@ -118,7 +118,7 @@ def _across_errors(con: duckdb.DuckDBPyConnection, plan: Plan, rule: Rule, plans
     con.execute("BEGIN")
     try:
         for dataset in rule.reads:
-            con.execute(view_of(dataset, _rows(plans[dataset], dict(rule.beside).get(dataset, ()))))
+            con.execute(view_of(dataset, _rows(plans[dataset], dict(rule.given).get(dataset, ()))))
         return _across_examples(con, plan, rule)
     except duckdb.Error as error:
         let_pass(error)

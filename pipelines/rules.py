@@ -46,7 +46,7 @@ class Rule:
     must_fail: tuple[tuple[str, Any], ...]
     must_pass: tuple[tuple[str, Any], ...]
     reads: tuple[str, ...] = ()
-    beside: tuple[tuple[str, tuple[dict[str, Any], ...]], ...] = ()     # `with`: rows of the datasets read, for the proof
+    given: tuple[tuple[str, tuple[dict[str, Any], ...]], ...] = ()     # `with`: rows of the datasets read, for the proof
 
 
 class RuleError(WrongUse):
@@ -144,5 +144,5 @@ def _rule(raw: dict, dataset: Dataset, problems: Problems) -> Rule:
         owner=raw.get("owner", ""), reason=raw.get("reason", ""),
         changes=tuple((c["date"], float(c["at_least"]), c["reason"]) for c in raw.get("changes") or ()),
         must_fail=tuple((raw.get("must_fail") or {}).items()), must_pass=tuple((raw.get("must_pass") or {}).items()),
-        reads=tuple(raw.get("reads") or ()), beside=tuple((t, tuple(rows)) for t, rows in (raw.get("with") or {}).items()),
+        reads=tuple(raw.get("reads") or ()), given=tuple((t, tuple(rows)) for t, rows in (raw.get("with") or {}).items()),
     )
