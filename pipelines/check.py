@@ -14,8 +14,8 @@ import yaml
 from pipelines import compiler, keys, masks, themes
 from pipelines.compiler import Plan
 from pipelines.contract import ContractError, Dataset, dataset as read_dataset
-from pipelines.proof import prove
-from pipelines.rules import rules
+from pipelines.proof import prove, prove_across
+from pipelines.rules import history, rules
 from pipelines.semantics import reference
 from pipelines.settings import Project, WrongUse
 from pipelines.sql import connect, name
@@ -42,7 +42,7 @@ def check(project: Project | None = None) -> dict[str, Any]:
         reference.load_macros(con, project)
         keys.install(con, bytes(32))  # only the SQL is tried: no lake is opened, no real key used
         for plan in plans:
-            errors += _dataset_errors(con, plan, lists)
+            errors += _dataset_errors(con, plan, lists) + _across_errors(con, plan, plans)
         views = themes.check(con, project, plans) if not errors else []
         errors += [e for _, e in views if e]
     except (WrongUse, duckdb.Error) as error:
@@ -53,7 +53,7 @@ def check(project: Project | None = None) -> dict[str, Any]:
     orphans = [p for p in sorted(project.expectations.glob("*/*.yaml")) if f"{p.parent.name}/{p.stem}" not in declared]
     errors += [f"{p.parent.name}/{p.name}: rules of a dataset that has no contract" for p in orphans if not errors]
     return {"datasets": len(plans), "columns": sum(len(p.dataset.columns) for p in plans),
-            "rules": sum(len(p.rules) for p in plans), "lists": len(reference.lists(project)),
+            "rules": sum(len(p.rules) + len(p.across) for p in plans), "lists": len(reference.lists(project)),
             "views": len(list(project.views.rglob("*.sql"))), "errors": errors}
 
 
@@ -65,6 +65,7 @@ def _plan(dataset_id: str, project: Project, errors: list[str]) -> Plan | None:
         return None
     try:
         made = compiler.plan(found, rules(found, project))
+        history(found, project)
     except WrongUse as error:
         errors += str(error).splitlines()
         return None
@@ -117,6 +118,14 @@ def _dataset_errors(con: duckdb.DuckDBPyConnection, plan: Plan, lists: set[str])
     except WrongUse as error:
         errors.append(str(error))
     return [f"{found.id}: {e}" for e in errors]
+
+
+def _across_errors(con: duckdb.DuckDBPyConnection, plan: Plan, plans: list[Plan]) -> list[str]:
+    try:
+        prove_across(con, plan, {p.dataset.id: p for p in plans})
+    except WrongUse as error:
+        return str(error).splitlines()
+    return []
 
 
 def _conditions(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:

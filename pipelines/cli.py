@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("dataset")
     ingest.add_argument("--batch-date", help="only this date")
     command("release", _release, "publish the last accepted state of every dataset")
+    look = command("checks", _checks, "what can only be seen beyond one batch: other datasets, earlier batches, delivery times, leads")
+    look.add_argument("datasets", nargs="*", metavar="DATASET", help="default: all")
+    look.add_argument("--as-of", metavar="DATE", help="day at which deliveries count as late (default: today)")
     command("status", _status, "what came of every dataset's latest batches, and what is published")
     why = command("why", _why, "what happened to a batch and what to do")
     why.add_argument("batch_id")
@@ -177,6 +180,13 @@ def _release(options: argparse.Namespace) -> int:
     from pipelines import steps
 
     _print(options, steps.release(), show.released)
+    return DONE
+
+
+def _checks(options: argparse.Namespace) -> int:
+    from pipelines import checks
+
+    _print(options, checks.run(None, options.datasets, options.as_of), show.checks)
     return DONE
 
 

@@ -61,6 +61,7 @@ class Plan:
     types: tuple[tuple[str, SemanticType], ...]
     rules: tuple[PlannedRule, ...]
     business: tuple[Rule, ...]
+    across: tuple[Rule, ...] = ()      # rules that read other datasets: judged on the release candidate, never on a batch
 
     def type(self, column: str) -> SemanticType:
         return dict(self.types)[column]
@@ -109,8 +110,11 @@ def pseudonym_name(column: Column) -> str:
     return f"{stem}person_id" if stem != column.name else f"{column.name}_pseudonym"
 
 
-def plan(dataset: Dataset, business: tuple[Rule, ...]) -> Plan:
+def plan(dataset: Dataset, declared: tuple[Rule, ...]) -> Plan:
     """Lay out the rules of `dataset`: those its types, keys and required columns imply, then its business rules.
+
+    Args:
+        declared: its declared rules; those that read other datasets are set apart.
 
     Raises:
         WrongUse: a column names an unknown semantic type.
@@ -129,9 +133,10 @@ def plan(dataset: Dataset, business: tuple[Rule, ...]) -> Plan:
         found += _column_rules(column, dict(types)[column.name], owner)
     if dataset.identity:
         found.append(_conflict_rule(dataset, owner))
+    business = tuple(rule for rule in declared if not rule.reads)
     found += [_business_rule(rule) for rule in business]
     placed = tuple(replace(r, mask=i // BITS, bit=i % BITS) for i, r in enumerate(found))
-    return Plan(dataset, tuple(types), placed, business)
+    return Plan(dataset, tuple(types), placed, business, tuple(rule for rule in declared if rule.reads))
 
 
 def _column_rules(column: Column, kind: SemanticType, owner: str) -> list[PlannedRule]:

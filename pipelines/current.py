@@ -1,4 +1,4 @@
-"""现势库: derived from accepted versions, never edited: current/<dataset>/<version>/rows.parquet + current.json.
+"""现势库: derived from accepted versions, never edited: current/<dataset>/<version>/rows.parquet, overlaps.parquet, current.json.
 
 Per (source, key) the version with the greatest (batch_date, sequence, file, ordinal, part), absent if that is a delete;
 per key the row of the source with the highest authority. The version name is a digest of what went in, so the
@@ -23,7 +23,7 @@ from pipelines.compiler import Plan, digest
 from pipelines.settings import Lake
 from pipelines.sql import connect, name, names, text, texts
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,11 @@ class Current:
     @property
     def rows(self) -> Path:
         return self.folder / "rows.parquet"
+
+    @property
+    def overlaps(self) -> Path:
+        """Counts where sources or parts overlap; see `_overlaps`."""
+        return self.folder / "overlaps.parquet"
 
 
 def derive(lake: Lake, plan: Plan, state: State, quarantine: dict[str, Path]) -> Current:
@@ -86,6 +91,7 @@ def _write(con: duckdb.DuckDBPyConnection, plan: Plan, state: State, quarantine:
     con.execute(f"""
         COPY (SELECT {names(columns)}, source AS _source, stale_since AS _stale_since FROM winner ORDER BY {order})
         TO {text(work / 'rows.parquet')} (FORMAT parquet, COMPRESSION zstd)""")
+    con.execute(f"COPY ({_overlaps(plan)}) TO {text(work / 'overlaps.parquet')} (FORMAT parquet, COMPRESSION zstd)")
     rows, stale = con.execute("SELECT count(*), count(stale_since) FROM winner").fetchone()
     return {"rows": rows, "stale_rows": stale, "disagreements": _disagreements(con, plan)}
 
@@ -189,6 +195,42 @@ def _disagreements(con: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int]
     found = con.execute(f"SELECT {sums} FROM (SELECT {differ} FROM of_source "
                         "WHERE _key IN (SELECT _key FROM repeated) GROUP BY _key HAVING count(*) > 1)").fetchone()
     return {c: n for c, n in zip(columns, found) if n}
+
+
+def _overlaps(plan: Plan) -> str:
+    """Where one key is reported more than once, as (rule, column, source, other, region, applicable, failed).
+
+    agrees: per column and pair of sources the keys that both fill in, and those that differ; `source` has the lower authority.
+    one_part: rows of a snapshot, and those whose key stands in several parts. one_identity: the latter, and those whose
+    identity columns differ (two persons with one number).
+    """
+    d = plan.dataset
+    columns = [c.name for c in d.columns if not c.primary_key]
+    region = f"coalesce({{}}.{name(d.region)}, '')" if d.region else "''"
+    found = ["SELECT NULL::VARCHAR AS rule, NULL::VARCHAR AS \"column\", NULL::VARCHAR AS source, NULL::VARCHAR AS other, NULL::VARCHAR AS region, "
+             "NULL::BIGINT AS applicable, NULL::BIGINT AS failed WHERE false"]
+    if len(d.sources) > 1 and columns:
+        each = ", ".join(f"{{c: {text(c)}, a: count(*) FILTER (a.{name(c)} IS NOT NULL AND b.{name(c)} IS NOT NULL), "
+                         f"f: count(*) FILTER (a.{name(c)} <> b.{name(c)})}}" for c in columns)
+        found.append(f"""
+            SELECT 'agrees', u.c, source, other, region, u.a, u.f FROM (
+                SELECT b.source AS source, a.source AS other, {region.format('b')} AS region, unnest([{each}]) AS u
+                FROM of_source a JOIN of_source b ON a._key = b._key AND a.rank < b.rank WHERE a._key IN (SELECT _key FROM repeated) GROUP BY ALL)
+            WHERE u.a > 0""")
+    if d.load == "snapshot":
+        identity = f"hash({names(d.identity)})" if d.identity else "0"
+        found.append(f"""
+            SELECT u.r, NULL, source, NULL, region, sum(u.a)::BIGINT, sum(u.f)::BIGINT FROM (
+                SELECT source, {region.format('c')} AS region, unnest([
+                    {{r: 'one_part', a: count(*), f: count(*) FILTER (parts > 1)}},
+                    {{r: 'one_identity', a: count(*) FILTER (parts > 1), f: count(*) FILTER (parts > 1 AND kinds > 1)}}]) AS u
+                FROM (SELECT *, 1 AS parts, 1 AS kinds FROM candidate WHERE _op <> 'D' AND _key NOT IN (SELECT _key FROM repeated)
+                      UNION ALL BY NAME
+                      SELECT *, count(DISTINCT part) OVER w AS parts, count(DISTINCT {identity}) OVER w AS kinds
+                      FROM candidate WHERE _op <> 'D' AND _key IN (SELECT _key FROM repeated) WINDOW w AS (PARTITION BY source, _key)) c
+                GROUP BY ALL)
+            WHERE u.a > 0 GROUP BY ALL""")
+    return f"SELECT * FROM ({' UNION ALL '.join(found)}) ORDER BY ALL"
 
 
 def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:

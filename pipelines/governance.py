@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from pipelines import ledger as tables, masks
 from pipelines.compiler import Plan
 from pipelines.ledger import Ledger
+from pipelines.rules import Rule
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project
 from pipelines.sql import name, text, texts
@@ -28,7 +29,7 @@ COMMENTS = {
     "category": ("资源分类", "Catalogue category"),
     "classification": ("数据分级", "Classification, the stricter one where it is conditional"), "code_list": ("代码表", "Code list"),
     "code": ("原因代码", "Reason code of what was not read or not taken"), "damaged": ("无法解码字节数", "Bytes that are no character"),
-    "encoding": ("字符编码", "Encoding of the bytes"), "evidence": ("识别依据", "How form, encoding and header were found"),
+    "encoding": ("字符编码", "Encoding of the bytes"), "evidence": ("依据", "How form, encoding and header were found; of a lead, the records it is about"),
     "form": ("文件格式", "Form of the file"), "header_row": ("表头所在行", "Row of the header; 0: given by the contract"),
     "member": ("压缩包内序号", "Place in its archive"), "repairs": ("修复字符数", "Private-use characters mapped"),
     "submitted": ("报送文件序号", "Number of the submitted file"), "unread": ("未采用的表头位置", "Positions of header cells that nothing reads"),
@@ -75,6 +76,11 @@ COMMENTS = {
     "unmapped_columns": ("未采用表头数", "Header cells that nothing reads"), "unparseable": ("无法解析行数", "Lines that cannot be read"),
     "update_frequency": ("更新频率", "Catalogue: frequency"), "usage_conditions": ("使用条件", "Catalogue: conditions of use"),
     "version": ("数据版本", "Version of the data"), "view": ("发布视图", "Published view"),
+    "kind": ("检查类别", "Kind of check: across, agreement, history, timeliness or values"), "checked_at": ("检查时间", "Time of the check"),
+    "filled": ("已填写数", "Cells filled in"), "distinct_values": ("不同取值数", "Distinct values, about"), "value": ("取值或统计量", "Code, or value of the statistic"),
+    "signal": ("线索类别", "Kind of lead"), "peers": ("同类中位数", "Median of its peers"), "n": ("统计行数", "Rows of the statistic"),
+    "p": ("偶然概率", "Probability that chance does it"), "explanation": ("说明和其他可能", "What was seen, and another explanation"),
+    "reads": ("引用的数据资源", "Datasets that the rule reads"),
     "withheld_rows": ("不予发布行数", "Rows barred from publication"), "zh": ("中文说明", "Chinese words"),
 }
 
@@ -106,7 +112,8 @@ def _of_ledger(table: sa.Table, without: tuple[str, ...] = ()) -> tuple[tuple[st
 
 LEDGER = {"batches": tables.batches, "files": tables.files, "steps": tables.steps, "rule_results": tables.rule_results, "rule_counts": tables.rule_counts,
           "releases": tables.releases, "release_datasets": tables.release_datasets, "closings": tables.closings, "inbox": tables.inbox,
-          "withdrawals": tables.withdrawals}
+          "withdrawals": tables.withdrawals, "checks": tables.checks, "check_counts": tables.check_counts, "profiles": tables.profiles,
+          "profile_values": tables.profile_values, "signals": tables.signals}
 TABLES = {
     "datasets": Table("数据资源目录：政务数据共享条例第十三条九要素和现状", "Catalogue of datasets: the nine statutory elements and the present state", _columns(
         "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
@@ -115,7 +122,7 @@ TABLES = {
     "columns": Table("数据项：契约字段、标准、分级和发布方式", "Data items: contract columns, standards, classification and how they are published", _columns(
         "dataset, column, zh, en, semantic_type, code_list, standard, primary_key:BOOLEAN, required:BOOLEAN, classification, mask, mask_words, published_as")),
     "rules": Table("已声明的质量规则", "Declared quality rules", _columns(
-        "dataset, rule, column, reason, zh, en, indicator, severity, at_least:DOUBLE, on_breach, owner, why, changes")),
+        "dataset, rule, column, reason, zh, en, indicator, severity, at_least:DOUBLE, on_breach, owner, why, changes, reads")),
     "lists": Table("代码表", "Code lists", _columns("list, name, name_en, standard, version, rows:BIGINT")),
     "quarantine": Table("隔离区：地址和未通过规则，不含数据值", "Quarantine: addresses and failed rules, no values", _columns(
         "dataset, address, batch_id, revision:INTEGER, file:INTEGER, record:BIGINT, rules:VARCHAR[], region, person_id")),
@@ -128,6 +135,12 @@ TABLES = {
     "release_datasets": Table("每次发布的数据版本", "Versions of the datasets in each release", _of_ledger(tables.release_datasets)),
     "closings": Table("关账：哪些月份已关账，以哪次发布为准", "Closed months: which release each stands for", _of_ledger(tables.closings, ("id",))),
     "withdrawals": Table("撤回：不再发布的记录数、依据和文号", "Withdrawn records: dataset, legal basis and decision", _of_ledger(tables.withdrawals, ("id", "key"))),
+    "checks": Table("批次之外的检查结果：跨数据资源、来源一致、历史、时效、新值", "Results of checks beyond one batch: across datasets, agreement, history, timeliness, new codes",
+                    _of_ledger(tables.checks)),
+    "check_counts": Table("批次之外的检查按区划计数", "Counts of those checks by division", _of_ledger(tables.check_counts)),
+    "profiles": Table("每批每字段的填报数和取值数", "Filled cells and distinct values per batch and column", _of_ledger(tables.profiles)),
+    "profile_values": Table("每批代码字段的取值计数", "Counts of codes per batch and column", _of_ledger(tables.profile_values)),
+    "signals": Table("疑似编造数据的线索，非结论", "Leads of made-up data, never a verdict", _of_ledger(tables.signals)),
     "inbox": Table("收件箱中未接收的文件：原因和处理办法", "What is left in the inbox: why, and what to do", _of_ledger(tables.inbox)),
 }
 
@@ -173,14 +186,19 @@ def ledger_rows(manifest: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str
 
 def _write(con: duckdb.DuckDBPyConnection, table: Table, rows: Iterable[dict[str, Any]], file: Path) -> None:
     """Through Arrow: DuckDB's executemany takes a millisecond a row. DATE comes as ISO text."""
-    import pyarrow as pa
-
-    kinds = {"INTEGER": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}
-    schema = pa.schema([(n, kinds.get(kind, pa.string())) for n, kind in table.columns])
-    con.register("exported", pa.Table.from_pylist(list(rows), schema=schema))
+    con.register("exported", arrow(rows, table.columns))
     typed = ", ".join(f"{name(n)}::{kind} AS {name(n)}" for n, kind in table.columns)
     con.execute(f"COPY (SELECT {typed} FROM exported) TO {text(file)} (FORMAT parquet, COMPRESSION zstd)")
     con.unregister("exported")
+
+
+def arrow(rows: Iterable[dict[str, Any]], columns: str | tuple[tuple[str, str], ...]) -> Any:
+    """Rows as an Arrow table of these columns, given as pairs or as `"dataset, rows:BIGINT"`."""
+    import pyarrow as pa
+
+    kinds = {"INTEGER": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}
+    pairs = _columns(columns) if isinstance(columns, str) else columns
+    return pa.Table.from_pylist(list(rows), schema=pa.schema([(n, kinds.get(kind, pa.string())) for n, kind in pairs]))
 
 
 def _write_quarantine(con: duckdb.DuckDBPyConnection, lake: Lake, plans: dict[str, Plan], batches: list[dict[str, Any]], file: Path,
@@ -221,12 +239,22 @@ def _dataset(plan: Plan, relation: dict[str, Any]) -> dict[str, Any]:
 
 def _rules(plan: Plan) -> list[dict[str, Any]]:
     declared = {r.rule: r for r in plan.business}
-    found = []
+    found = [_across(plan, rule) for rule in plan.across]
     for rule in plan.rules:
         business = declared.get(rule.rule)
-        changes = "；".join(f"{day}：{limit:g}，{reason}" for day, limit, reason in business.changes) if business else ""
-        found.append({**rule.public(), "dataset": plan.dataset.id, "why": business and business.reason, "changes": changes or None})
+        found.append({**rule.public(), "dataset": plan.dataset.id, "why": business and business.reason, "changes": business and _changes(business)})
     return found
+
+
+def _changes(rule: Rule) -> str | None:
+    return "；".join(f"{day}：{limit:g}，{reason}" for day, limit, reason in rule.changes) or None
+
+
+def _across(plan: Plan, rule: Rule) -> dict[str, Any]:
+    """A rule that reads other datasets: a breach of `block` stops the release."""
+    keys = ("rule", "zh", "en", "indicator", "severity", "at_least", "owner")
+    return {"dataset": plan.dataset.id, "on_breach": "stop" if rule.severity == "block" else "report", "why": rule.reason, "changes": _changes(rule),
+            "reads": ", ".join(rule.reads), **{k: getattr(rule, k) for k in keys}}
 
 
 def _dataset_columns(plan: Plan, standards: dict[str, str]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import duckdb
 
 from pipelines import compiler
 from pipelines.compiler import Plan, PlannedRule
+from pipelines.rules import Rule
 from pipelines.settings import WrongUse
 from pipelines.sql import name, text
 from pipelines.trouble import let_pass
@@ -85,6 +86,78 @@ def _business_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
 def _row(types: dict[str, str], example: dict[str, Any], line: int) -> str:
     columns = ", ".join(f"{text(_plain(example.get(c)))}::{t} AS {name(c)}" for c, t in types.items())
     return f"SELECT {columns}, 'U' AS _op, {AS_OF} AS _batch_date, {line} AS _line"
+
+
+def prove_across(con: duckdb.DuckDBPyConnection, plan: Plan, plans: dict[str, Plan]) -> int:
+    """Try the examples of every rule of `plan` that reads other datasets, over the rows its `with` gives them.
+
+    Args:
+        con: code lists and macros are loaded; what is made here is rolled back.
+        plans: the plan of every dataset.
+
+    Returns:
+        How many rules were proved.
+
+    Raises:
+        WrongUse: lists every rule whose examples do not come out as declared, or whose `reads` are not what it reads.
+    """
+    errors = [e for rule in plan.across for e in _across_errors(con, plan, rule, plans)]
+    if len(plan.across) > compiler.BITS:
+        errors.append(f"{len(plan.across)} rules read other datasets; {compiler.BITS} can be judged")
+    if errors:
+        raise WrongUse("\n".join(f"{plan.dataset.id}: {e}" for e in errors))
+    return len(plan.across)
+
+
+def _across_errors(con: duckdb.DuckDBPyConnection, plan: Plan, rule: Rule, plans: dict[str, Plan]) -> list[str]:
+    unknown = sorted(set(rule.reads) - plans.keys())
+    if unknown:
+        return [f"rule {rule.rule} reads {', '.join(unknown)}, which no contract declares"]
+    try:      # in a database of its own: in `con` the names are views, whose files would be told instead
+        named = duckdb.connect().get_table_names(f"SELECT 1 FROM own WHERE ({rule.holds}) AND ({rule.when or 'true'})", qualified=True)
+    except duckdb.Error as error:
+        return [f"rule {rule.rule}: {str(error).splitlines()[0]}"]
+    read = {t.partition(" AS ")[0].replace('"', "") for t in named if not t.startswith("reference.")} - {"own"}
+    if read != set(rule.reads):
+        return [f"rule {rule.rule} declares reads: {', '.join(sorted(rule.reads))}; its SQL reads {', '.join(sorted(read)) or 'no other dataset'}"]
+    con.execute("BEGIN")
+    try:
+        for dataset in rule.reads:
+            con.execute(view_of(dataset, _rows(plans[dataset], dict(rule.given).get(dataset, ()))))
+        return _across_examples(con, plan, rule)
+    except duckdb.Error as error:
+        let_pass(error)
+        return [f"rule {rule.rule}: {str(error).splitlines()[0]}"]
+    finally:
+        con.execute("ROLLBACK")
+
+
+def _across_examples(con: duckdb.DuckDBPyConnection, plan: Plan, rule: Rule) -> list[str]:
+    errors = []
+    for want, example in (("fail", dict(rule.must_fail)), ("pass", dict(rule.must_pass))):
+        own = f"SELECT *, {AS_OF} AS _as_of FROM ({_rows(plan, (example,))})"
+        applied, failed = con.execute(f"SELECT coalesce(({rule.when or 'true'}), false), NOT coalesce(({rule.holds}), false) FROM ({own}) own").fetchone()
+        if not applied:
+            errors.append(f"rule {rule.rule}: its must_{want} row is outside `when`")
+        elif failed != (want == "fail"):
+            errors.append(f"rule {rule.rule}: its must_{want} row {'fails' if failed else 'passes'}")
+    return errors
+
+
+def view_of(dataset: str, select: str) -> str:
+    """The statements that make `select` readable as the dataset it is named after."""
+    schema, _, table = dataset.partition(".")
+    return f"CREATE SCHEMA IF NOT EXISTS {name(schema)}; CREATE OR REPLACE VIEW {name(schema)}.{name(table)} AS {select}"
+
+
+def _rows(plan: Plan, rows: tuple[dict[str, Any], ...]) -> str:
+    """A SELECT of rows given as column → value, with the columns and types of the dataset."""
+    types = [(c.name, plan.type(c.name).physical) for c in plan.dataset.columns]
+    unknown = {c for row in rows for c in row} - {c for c, _ in types}
+    if unknown:
+        raise WrongUse(f"`with` gives {plan.dataset.id} the columns {', '.join(sorted(unknown))}, which its contract does not have")
+    made = ["SELECT " + ", ".join(f"{text(_plain(row.get(c)))}::{t} AS {name(c)}" for c, t in types) for row in rows]
+    return " UNION ALL ".join(made or ["SELECT " + ", ".join(f"NULL::{t} AS {name(c)}" for c, t in types) + " WHERE false"])
 
 
 def _plain(value: Any) -> str | None:

@@ -1,7 +1,8 @@
 """Business rules: `expectations/<domain>/<dataset>.yaml` to `Rule`.
 
 A rule is named by what must hold. It carries the two rows that prove it: one that must fail and one that must
-pass; `check` and every run push both through the compiled SQL. The threshold's history is declared with it.
+pass; `check` and every run push both through the compiled SQL. The threshold's history is declared with it. A rule with `reads` looks into datasets of the release
+candidate (`pipelines.checks.across`): it never rejects a row. An entry `history` sets limits of `pipelines.checks.history`.
 """
 from __future__ import annotations
 
@@ -19,6 +20,11 @@ _RULE = {"rule": str, "zh": str, "en": str, "holds": str, "when": str, "indicato
          "at_least": float, "on_breach": str, "owner": str, "reason": str,
          "changes": [{"date": str, "at_least": float, "reason": str}],
          "must_fail": {str: object}, "must_pass": {str: object}, "beside": [{str: object}]}
+_ACROSS = {"reads": [str], "with": {str: [{str: object}]}}
+# What a batch may differ from the batches before it; see docs/checks.md. Defaults: `HISTORY`, `VOLUME`.
+_HISTORY = {"batches": int, "volume_low": float, "volume_high": float, "filled_drop": float, "shift": float, "repaired_rise": float, "reason": str}
+HISTORY = {"batches": 3, "filled_drop": 0.05, "shift": 0.25, "repaired_rise": 0.05}
+VOLUME = {"snapshot": (0.8, 1.25), "upsert": (0.1, 10.0), "append": (0.5, 2.0)}
 _REQUIRED = ("rule", "zh", "en", "holds", "indicator", "severity", "owner", "reason", "must_fail", "must_pass")
 
 
@@ -45,6 +51,8 @@ class Rule:
     must_fail: tuple[tuple[str, Any], ...]
     must_pass: tuple[tuple[str, Any], ...]
     beside: tuple[tuple[tuple[str, Any], ...], ...] = ()
+    reads: tuple[str, ...] = ()
+    given: tuple[tuple[str, tuple[dict[str, Any], ...]], ...] = ()     # `with`: rows of the datasets read, for the proof
 
 
 class RuleError(WrongUse):
@@ -62,20 +70,50 @@ def rules(dataset: Dataset, project: Project | None = None) -> tuple[Rule, ...]:
     Raises:
         RuleError: the file has unknown keys, missing keys or unknown columns; all of them are listed.
     """
-    file = path(dataset, project or Project.open())
-    if not file.exists():
-        return ()
-    problems = Problems(file)
-    raw = load_yaml(file.read_bytes(), problems)
-    found = []
-    if raw is not None and Declared([_RULE]).walk(raw, "", problems):
-        found = [_rule(r, dataset, problems) for r in raw]
+    raw, problems = _entries(dataset, project or Project.open())
+    found = [_rule(r, dataset, problems) for r in raw if "history" not in r]
     names = [r.rule for r in found]
     for name in {n for n in names if names.count(n) > 1}:
         problems.add(name, "is declared twice")
     if problems.lines:
         raise RuleError("\n".join(problems.lines))
     return tuple(found)
+
+
+def history(dataset: Dataset, project: Project) -> dict[str, Any]:
+    """The limits of the history checks of `dataset`: the defaults, and over them what its file declares.
+
+    Returns:
+        batches (fewest earlier batches), volume_low and volume_high (factors of the median volume), filled_drop and repaired_rise
+        (differences of shares), shift (population stability index), reason.
+
+    Raises:
+        RuleError: as for `rules`.
+    """
+    raw, problems = _entries(dataset, project)
+    low, high = VOLUME[dataset.load]
+    given = [r["history"] for r in raw if "history" in r]
+    if problems.lines:
+        raise RuleError("\n".join(problems.lines))
+    return HISTORY | {"volume_low": low, "volume_high": high, "reason": None} | (given[0] if given else {})
+
+
+def _entries(dataset: Dataset, project: Project) -> tuple[list[dict[str, Any]], Problems]:
+    """The entries of the dataset's file that have the right shape, and everything wrong so far."""
+    file = path(dataset, project)
+    problems = Problems(file)
+    raw = load_yaml(file.read_bytes(), problems) if file.exists() else []
+    if raw is None:
+        return [], problems
+    limits = [r for r in raw if isinstance(r, dict) and "history" in r] if isinstance(raw, list) else []
+    problems.unless(len(limits) < 2, "history", "is given twice")
+    shaped = Declared([{"history": _HISTORY}]).walk(limits, "", problems)
+    for one in limits if shaped else ():
+        problems.unless(bool(one["history"].get("reason")), "history", "lacks 'reason'")
+        problems.unless(one["history"].get("batches", 1) > 0, "history", "has batches below 1")
+    others = [r for r in raw if r not in limits] if isinstance(raw, list) else raw
+    shaped &= Declared([_RULE | _ACROSS]).walk(others, "", problems)
+    return (raw if shaped else []), problems
 
 
 def declared_hash(dataset: Dataset, project: Project) -> str:
@@ -102,12 +140,20 @@ def _rule(raw: dict, dataset: Dataset, problems: Problems) -> Rule:
     for key, example in [("must_fail", raw.get("must_fail")), ("must_pass", raw.get("must_pass")), *(("beside", row) for row in beside)]:
         for column in example or {}:
             problems.known(column, columns, f"{name}.{key}")
+    if "reads" in raw:
+        problems.unless(bool(raw["reads"]), name, "reads nothing; leave the key out")
+        problems.unless(severity != "reject", name, "reads other datasets, so it must be warn or block: rejecting rows would let the order of "
+                        "arrival decide what is accepted")
+        problems.unless("on_breach" not in raw, name, "reads other datasets: block stops the release, warn reports; leave on_breach out")
+    for table in raw.get("with") or {}:
+        problems.known(table, list(raw.get("reads") or ()), f"{name}.with")
     return Rule(
         rule=name, zh=raw.get("zh", ""), en=raw.get("en", ""), holds=raw.get("holds", ""), when=raw.get("when"),
         indicator=str(raw.get("indicator", "")), severity=severity, at_least=float(at_least), on_breach=breach,
         owner=raw.get("owner", ""), reason=raw.get("reason", ""),
         changes=changes, must_fail=tuple((raw.get("must_fail") or {}).items()), must_pass=tuple((raw.get("must_pass") or {}).items()),
         beside=tuple(tuple(row.items()) for row in beside),
+        reads=tuple(raw.get("reads") or ()), given=tuple((t, tuple(rows)) for t, rows in (raw.get("with") or {}).items()),
     )
 
 

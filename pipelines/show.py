@@ -200,3 +200,12 @@ def restored(found: dict[str, Any]) -> str:
     """What a restore brought back."""
     return (f"{found['home']} is the lake of {found['backup']} ({found['made_at']}): {found['files']:,} files, {found['bytes']:,} bytes, catalogue on "
             f"{found['catalogue']}. Now run: python -m pipelines verify. Enter again what was withdrawn since.")
+
+
+def checks(found: list[dict[str, Any]]) -> str:
+    """Every check that fails, and how many were made."""
+    failing = [r for r in found if r["outcome"] == "fail"]
+    listed = table({"columns": ["dataset", "rule", "source", "as of", "failed", "applicable", "pass rate", "at least", "zh"], "count": False, "rows": [
+        [r["dataset"], r["rule"], r["source"], r["as_of"], r["failed"], r["applicable"], f"{r['pass_rate']:.2%}", f"{r['at_least']:.6g}", r["zh"]] for r in failing]})
+    measured = sum(r["outcome"] != "not_measured" for r in found)
+    return (f"{listed}\n" if failing else "") + f"{len(found)} checks: {measured - len(failing)} hold, {len(failing)} fail, {len(found) - measured} could not be measured."

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from pipelines import (
     base,
+    checks,
     compiler,
     current,
     gate,
@@ -285,7 +286,11 @@ def report(dataset_id: str, batch_keys: list[str], desk: Desk | None = None, bat
 
 
 def release(desk: Desk | None = None) -> dict[str, Any] | None:
-    """Publish the last accepted state of every dataset; None when nothing changed since the last release."""
+    """Publish the last accepted state of every dataset; None when nothing changed since the last release.
+
+    Raises:
+        checks.ReleaseStopped: a rule across datasets that may stop a release fails; what was published stays.
+    """
     desk = desk or Desk.open()
     plans, states = {}, {}
     with writer(desk.lake, "release"):
@@ -296,6 +301,9 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
             plans[found.id] = plan
             if state.facts["batches"]:
                 states[found.id] = state
+        with desk.ledger.step("release", "checks") as detail:
+            detail |= {"failing": sum(r["outcome"] == "fail" for r in checks.judge(desk, plans, states))}
+            checks.stop_release(desk, plans)
         with desk.ledger.step("release", "release") as detail:
             withdrawal.finish(desk.lake, desk.ledger)
             done = publication.publish(desk.lake, desk.project, plans, states, desk.ledger, "accepted batches", withdrawal.withdrawn(desk.ledger))

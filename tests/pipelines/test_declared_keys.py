@@ -187,3 +187,19 @@ def test_every_key_of_a_rule_reaches_the_plan_or_the_catalogue():
     read = (REPOSITORY / "pipelines/compiler.py").read_text() + (REPOSITORY / "pipelines/proof.py").read_text() + (REPOSITORY / "pipelines/governance.py").read_text()
     missing = [key for key in rules._RULE if not re.search(rf"(rule|business)\.{key}\b", read)]
     assert missing == []
+
+
+def test_every_key_of_a_rule_across_datasets_reaches_its_proof_and_its_check():
+    """What each does is tested in tests/pipelines/checks/test_across.py; `with` is kept as `given`."""
+    proof, across = ((REPOSITORY / "pipelines" / file).read_text() for file in ("proof.py", "checks/across.py"))
+    assert set(rules._ACROSS) == {"reads", "with"}
+    assert all(f"rule.{key}" in proof for key in ("reads", "given")) and "rule.reads" in across
+
+
+def test_every_limit_of_the_history_has_a_default_and_reaches_the_comparison():
+    """Each is moved in tests/pipelines/checks/test_history.py."""
+    from pipelines.checks import history
+
+    assert {*history.LIMITS, "reason"} == set(rules._HISTORY) == {*rules.HISTORY, "volume_low", "volume_high", "reason"}
+    sql = history.SQL.read_text(encoding="utf-8")
+    assert [key for key in history.LIMITS if f"getvariable('{key}')" not in sql] == []

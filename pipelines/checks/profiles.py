@@ -1,0 +1,75 @@
+"""Profiles of accepted batches: per column how many records, how many filled, about how many values; of code columns, which.
+
+They are made once per batch and revision from the Parquet that base holds, after the batch was accepted, so that no run of the
+gate waits for them. A batch that was folded before it had a profile has none.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import sqlalchemy as sa
+
+from pipelines import base, ledger as tables
+from pipelines.batch import BatchId
+from pipelines.checks.candidate import Candidate
+from pipelines.compiler import Plan
+from pipelines.sql import name, texts
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """One accepted batch and the files that base holds of it."""
+
+    batch: BatchId
+    revision: int
+    files: tuple[str, ...]
+
+
+def add(found: Candidate, plan: Plan) -> list[Accepted]:
+    """Profile the accepted batches of one dataset that have no profile.
+
+    Returns:
+        The accepted batches of every (source, batch date) in which one was new; none when nothing was.
+    """
+    ledger, prefix = found.desk.ledger, f"{plan.dataset.id}~"
+    b, p = tables.batches, tables.profiles
+    accepted = {(r["batch_id"], r["revision"]) for r in ledger.rows(sa.select(b.c.batch_id, b.c.revision).where(
+        b.c.dataset == plan.dataset.id, b.c.state == "accepted"))}
+    profiled = {(r["batch_id"], r["revision"]) for r in ledger.rows(sa.select(p.c.batch_id, p.c.revision).where(
+        p.c.batch_id.startswith(prefix, autoescape=True)).distinct())}
+    if not accepted - profiled:
+        return []
+    held = [Accepted(BatchId.parse(s), v.batches[0][1], v.files) for s, v in base.state(found.desk.lake, plan).segments.items()
+            if not s.startswith(base.BASELINE)]
+    fresh = [a for a in held if (str(a.batch), a.revision) in accepted - profiled]
+    for one in fresh:
+        _enter(found, one, *profile(found.con, plan, one.files))
+    touched = {(a.batch.source, a.batch.batch_date) for a in fresh}
+    return [a for a in held if (a.batch.source, a.batch.batch_date) in touched]
+
+
+def profile(con: duckdb.DuckDBPyConnection, plan: Plan, files: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Rows of `profiles` and `profile_values` of some files, without the batch they belong to; one pass over them.
+
+    Values are listed of code columns only, and of none that is sensitive.
+    """
+    held = {c for c, *_ in con.execute(f"DESCRIBE FROM read_parquet({texts(files)})").fetchall()}
+    columns = [c for c in plan.dataset.columns if c.name in held]
+    coded = [c for c in columns if plan.type(c.name).name in ("code", "currency") and c.strictest != "sensitive"]
+    wanted = [f"{kind}({name(c.name)})" for c in columns for kind in ("count", "approx_count_distinct")] + [f"histogram({name(c.name)})" for c in coded]
+    records, *numbers = con.execute(f"SELECT count(*), {', '.join(wanted)} FROM read_parquet({texts(files)}) WHERE _op = 'U'").fetchone()
+    filled, distinct, values = numbers[:2 * len(columns):2], numbers[1:2 * len(columns):2], numbers[2 * len(columns):]
+    per_column = [{"column": c.name, "records": records, "filled": n, "distinct_values": min(m, n)} for c, n, m in zip(columns, filled, distinct)]
+    per_value = [{"column": c.name, "value": value, "rows": n} for c, counted in zip(coded, values) for value, n in sorted((counted or {}).items())]
+    return per_column, per_value
+
+
+def _enter(found: Candidate, one: Accepted, per_column: list[dict[str, Any]], per_value: list[dict[str, Any]]) -> None:
+    key = {"batch_id": str(one.batch), "revision": one.revision}
+    with found.desk.ledger.transaction() as con:
+        for table, rows in ((tables.profile_values, per_value), (tables.profiles, per_column)):
+            con.execute(table.delete().where(table.c.batch_id == key["batch_id"], table.c.revision == one.revision))
+            if rows:
+                con.execute(table.insert(), [key | row for row in rows])
