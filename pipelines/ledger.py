@@ -108,6 +108,19 @@ withdrawals = sa.Table(
     sa.Column("withdrawn_at", _text, nullable=False), sa.Column("state", _text, nullable=False), sa.Column("rows", _int), sa.Column("releases", _int),
     sa.Column("lifted_at", _text), sa.Column("lifted_reason", _text),
 )
+checks = sa.Table(
+    "ledger_checks", meta,
+    sa.Column("dataset", _text, primary_key=True), sa.Column("rule", _text, primary_key=True), sa.Column("source", _text, primary_key=True),
+    sa.Column("as_of", _text, primary_key=True), sa.Column("kind", _text), sa.Column("column", _text), sa.Column("reason", _text), sa.Column("zh", _text),
+    sa.Column("en", _text), sa.Column("indicator", _text), sa.Column("severity", _text), sa.Column("owner", _text), sa.Column("at_least", _real),
+    sa.Column("applicable", _int), sa.Column("failed", _int), sa.Column("pass_rate", _real), sa.Column("outcome", _text),
+    sa.Column("checked_at", _text), sa.Column("detail", _text),
+)
+check_counts = sa.Table(
+    "ledger_check_counts", meta,
+    sa.Column("dataset", _text, primary_key=True), sa.Column("rule", _text, primary_key=True), sa.Column("source", _text, primary_key=True),
+    sa.Column("as_of", _text, primary_key=True), sa.Column("region", _text, primary_key=True), sa.Column("applicable", _int), sa.Column("failed", _int),
+)
 TABLES = {t.name.removeprefix("ledger_"): t for t in meta.sorted_tables}
 
 

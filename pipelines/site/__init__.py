@@ -1,0 +1,1 @@
+"""The quality officer's site: static pages over the ledger under `reports/`."""
