@@ -27,6 +27,7 @@ from pipelines import (
     receiving,
     release as publication,
     scores,
+    site,
     staging,
     withdrawal,
 )
@@ -206,6 +207,8 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
             row = desk.ledger.batch(*split_key(key))
             if row["state"] == "passed" or (row["state"] == "staged" and _judge_one(desk, plan, row)):
                 passed.append(key)
+    if len(passed) < len(batch_keys):
+        site.build(desk)      # no release follows a held batch: the overview must show it now
     return passed
 
 
@@ -306,6 +309,7 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
                 published = {states[dataset_id].facts["version"]} if dataset_id in states else set()
                 current.sweep(desk.lake, dataset_id, published | {derive(desk, plan).facts["version"]})
                 tidy(desk, plan, releasing=True)
+        site.build(desk, plans)
     return done
 
 

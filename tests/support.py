@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import catalogue, gate, ledger, pages
+from pipelines import catalogue, gate, ledger, pages, site
 from pipelines.desk import Desk
 from pipelines.settings import Lake, Project
 
@@ -95,6 +95,7 @@ def open_gate(patch: pytest.MonkeyPatch) -> None:
     """Every batch passes and no page is written: for tests about something else, because asking the gate takes half a second."""
     patch.setattr(gate, "judge", lambda *_: gate.Verdict("accept", [], []))
     patch.setattr(pages, "write", lambda *_: None)
+    patch.setattr(site, "build", lambda *_: None)
 
 
 class Kept:

@@ -17,11 +17,12 @@ from pipelines.sql import connect as open_database, name
 DIVISIONS = ("admin_division", "admin_division_obsolete")
 
 
-def connect(desk: Desk, plans: dict[str, Plan] | None = None) -> duckdb.DuckDBPyConnection:
+def connect(desk: Desk, plans: dict[str, Plan] | None = None, once: bool = False) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with schema `governance` filled from contracts and ledger, and the score views over it.
 
     Args:
         plans: the plan of every dataset; read from the contracts when it is not given.
+        once: compute every view once and keep it as a table, for many questions.
     """
     plans = plans or {d.id: desk.plan(d.id) for d in datasets(desk.project) if d.status != "draft"}
     con = open_database()
@@ -36,5 +37,8 @@ def connect(desk: Desk, plans: dict[str, Plan] | None = None) -> duckdb.DuckDBPy
             con.execute(f"CREATE TABLE governance.{name(table)} AS {select}")
     for view in themes.themes(desk.project):
         if view.schema == themes.GOVERNANCE:
-            themes.create(con, view.facts())
+            if once:
+                con.execute(f"CREATE TABLE {name(view.schema)}.{name(view.name)} AS {view.sql}")
+            else:
+                themes.create(con, view.facts())
     return con
