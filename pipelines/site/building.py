@@ -138,8 +138,10 @@ class Site:
         lines = {"kind": "lines", "x": [h["month"] for h in history], "series": [
             {"name": ("成立率", "Pass rate"), "values": [_short(h["pass_rate"]) for h in history]},
             {"name": ("下限", "At least"), "values": [_short(h["at_least"]) for h in history], "dashed": True}]} if len(history) > 1 else None
-        return self.page(f"rules/{r['dataset']}/{r['rule']}.html", "rule.html.j2", r=r, name=self.names.get(r["dataset"], r["dataset"]), history=history,
-                         newest=history[-1] if history else None, lines=lines, counties=counties[:TOP_COUNTIES], more=max(0, len(counties) - TOP_COUNTIES))
+        return rendering.write(self.reports, self.reports / "rules" / r["dataset"] / f"{r['rule']}.html", "rule.html.j2", stamped=True, r=r, name=self.names.get(r["dataset"], r["dataset"]),
+                               history=history,
+                               newest=history[-1] if history else None, lines=lines, counties=counties[:TOP_COUNTIES],
+                               more=max(0, len(counties) - TOP_COUNTIES))
 
     def month_list(self) -> Path:
         """The list of the monthly health checks that are kept."""

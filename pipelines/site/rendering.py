@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 import os
 import sys
@@ -105,15 +106,26 @@ def spark(values: list[float | None], width: int = 96, height: int = 22) -> Mark
     return Markup(f'<svg class="spark" width="{width}" height="{height}" aria-hidden="true"><path d="{"".join(parts)}"/><circle cx="{x}" cy="{y}" r="2.2"/></svg>')
 
 
-def write(reports: Path, path: Path, template: str, **content: Any) -> Path:
+def write(reports: Path, path: Path, template: str, stamped: bool = False, **content: Any) -> Path:
     """Write one page of the site, unless it is there already, byte for byte.
 
     Args:
         reports: the site's root; links of the page start with `root`.
+        stamped: the page carries a digest of its content and templates, and is not even made again while they stay the same (rules: a thousand pages).
     """
+    stamp = hashlib.sha256(f"{_version()}{content!r}".encode()).hexdigest()[:16] if stamped else None
+    if stamp and path.is_file() and f'content="{stamp}"' in path.read_text("utf-8")[:600]:
+        return path
     depth = len(path.relative_to(reports).parts) - 1
-    page = _templates().get_template(template).render(root="../" * depth, charts=(reports / "assets" / CHARTS).is_file(), **content)
+    page = _templates().get_template(template).render(root="../" * depth, stamp=stamp, charts=(reports / "assets" / CHARTS).is_file(), **content)
     return put(path, page.encode("utf-8", errors="replace"))
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    """A digest of all templates."""
+    charts = (BUILT / CHARTS).is_file()
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(TEMPLATES.iterdir()))).hexdigest() + str(charts)
 
 
 def put(path: Path, content: bytes) -> Path:

@@ -73,7 +73,7 @@
     return Number.isFinite(lowest) ? Math.max(0, Math.floor((lowest - 0.002) * 100) / 100) : 0;
   };
   const common = {animation: false, color: COLOURS, textStyle: {fontFamily: "inherit", color: "#18222d"}, aria: {enabled: false}};
-  const legend = {top: 0, left: 0, itemWidth: 18, itemHeight: 10, icon: "roundRect", textStyle: {fontSize: 12}};
+  const legend = {top: 0, left: 0, itemWidth: 18, itemHeight: 10, icon: "roundRect", itemGap: 18, textStyle: {fontSize: 12}};
   const options = {
     lines: (spec) => ({...common, legend, grid: {left: 8, right: 16, top: 34, bottom: 4, containLabel: true},
       tooltip: {trigger: "axis", valueFormatter: percent},
@@ -94,9 +94,9 @@
     heat: (spec) => {
       const cells = spec.values.flatMap((row, y) => row.map((v, x) => [x, y, v === null ? "-" : v]));
       const known = spec.values.flat().filter((v) => v !== null);
-      return {...common, grid: {left: 8, right: 90, top: 8, bottom: 4, containLabel: true},
+      return {...common, grid: {left: 190, right: 90, top: 8, bottom: 24},
         tooltip: {formatter: (p) => `${spec.y[p.value[1]]}<br>${spec.x[p.value[0]]}  <b>${percent(p.value[2] === "-" ? null : p.value[2])}</b>`},
-        xAxis: {type: "category", data: spec.x, axisLabel: {color: "#52606d"}, splitArea: {show: true}}, yAxis: {type: "category", data: spec.y, inverse: true, axisLabel: {color: "#18222d", fontSize: 12}},
+        xAxis: {type: "category", data: spec.x, axisLabel: {color: "#52606d"}, splitArea: {show: true}}, yAxis: {type: "category", data: spec.y, inverse: true, axisLabel: {color: "#18222d", fontSize: 12, interval: 0, width: 175, overflow: "truncate"}},
         visualMap: {type: "continuous", min: Math.min(0.95, ...known), max: 1, right: 0, top: "middle", itemHeight: 120, precision: 2, calculable: false, formatter: percent, textStyle: {color: "#52606d", fontSize: 11},
           inRange: {color: ["#a01c17", "#e8a13c", "#f3e6a4", "#86bf93", "#17683a"]}},
         series: [{type: "heatmap", data: cells, itemStyle: {borderColor: "#fff", borderWidth: 2}}]};
