@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import sqlalchemy as sa
 
 from pipelines import ledger as tables, reports
-from pipelines.contract import Dataset
+from pipelines.contract import Dataset, datasets
 from pipelines.desk import Desk
 from pipelines.locks import writer
 from pipelines.site import rendering
@@ -21,3 +21,12 @@ def write(desk: Desk, found: Dataset, batches: Iterable[tuple[str, int]]) -> Non
         reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": sender.department}, results, counts, files)
     with writer(desk.lake, "reports"):
         rendering.put_assets(desk.lake.reports)
+
+
+def write_all(desk: Desk) -> None:
+    """Write the pages of all judged batches anew, in today's look."""
+    t = tables.batches
+    for found in datasets(desk.project):
+        rows = desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision, t.c.source).where(t.c.dataset == found.id, t.c.decided_at.is_not(None)))
+        known = {s.source for s in found.sources}
+        write(desk, found, [(r["batch_id"], r["revision"]) for r in rows if r["source"] in known])

@@ -200,3 +200,9 @@ def restored(found: dict[str, Any]) -> str:
     """What a restore brought back."""
     return (f"{found['home']} is the lake of {found['backup']} ({found['made_at']}): {found['files']:,} files, {found['bytes']:,} bytes, catalogue on "
             f"{found['catalogue']}. Now run: python -m pipelines verify. Enter again what was withdrawn since.")
+
+
+def health_check(result: dict[str, Any]) -> str:
+    """What `health-check` wrote."""
+    lines = [f"{result['month']}: {result['pages']} health checks, {result['pdfs']} as PDF ({result['printed']} printed now). Open: {result['index']}"]
+    return "\n".join(lines + ([result["message"]] if result["message"] else []))
