@@ -69,6 +69,11 @@ def write(desk: Desk, month: str, pdf: bool = True) -> dict[str, Any]:
             "index": str(folder / "index.html"), "message": None if program or not pdf else NO_CHROMIUM}
 
 
+def of_lake(month: str) -> dict[str, Any]:
+    """`write` for the lake of LAKE_HOME."""
+    return write(Desk.open(), month)
+
+
 def _slug(site: Site, one: Row) -> str:
     return f"region-{one['subject']}" if one["scope"] == "region" else f"department-{site.facts.slugs.get(one['subject'], one['subject'])}"
 
