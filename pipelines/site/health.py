@@ -61,10 +61,10 @@ def write(desk: Desk, month: str, pdf: bool = True) -> dict[str, Any]:
         if not subjects:
             raise WrongUse(f"Nothing was judged for {month}. Months with results: {', '.join(site.facts.months) or 'none'}.")
         pages = [_page(site, folder, month, one) for one in subjects]
+        program = _chromium() if pdf else None
+        printed = sum(_print(program, page) for page in pages) if program else 0
         _list(site, folder, month, subjects)
         site.month_list()
-    program = _chromium() if pdf else None
-    printed = sum(_print(program, page) for page in pages) if program else 0
     return {"month": month, "pages": len(pages), "pdfs": sum(p.with_suffix(".pdf").is_file() for p in pages), "printed": printed,
             "index": str(folder / "index.html"), "message": None if program or not pdf else NO_CHROMIUM}
 
@@ -94,8 +94,8 @@ def _page(site: Site, folder: Path, month: str, one: Row) -> Path:
 
 
 def _list(site: Site, folder: Path, month: str, subjects: list[Row]) -> None:
-    rows = [one | {"page": f"{_slug(site, one)}.html"} for one in subjects]
-    rendering.write(site.reports, folder / "index.html", "health_list.html.j2", month=month, pdf=_chromium() is not None,
+    rows = [one | {"page": f"{_slug(site, one)}.html", "pdf": (folder / f"{_slug(site, one)}.pdf").is_file()} for one in subjects]
+    rendering.write(site.reports, folder / "index.html", "health_list.html.j2", month=month,
                     departments=[r for r in rows if r["scope"] == "department"], regions=[r for r in rows if r["scope"] == "region"])
 
 

@@ -81,7 +81,7 @@ def test_the_inbox_is_watched_and_fires_every_dataset_by_an_asset_of_its_own(par
 def test_only_steps_that_a_retry_can_help_are_retried(parsed):
     retries = {(name, t["retries"]) for tasks in parsed["tasks"].values() for name, t in tasks.items()}
     assert retries == {("announce", 2), ("left", 0), ("receive", 2), ("stage", 2), ("judge", 2), ("commit", 2), ("verdict", 0), ("publish", 2),
-                       ("backup", 2), ("maintain", 2), ("verify", 0)}
+                       ("backup", 2), ("maintain", 2), ("verify", 0), ("write", 2)}
 
 
 def test_one_run_per_dataset_and_one_publisher_that_waits_for_the_engines(parsed):
