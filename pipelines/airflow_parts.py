@@ -55,6 +55,7 @@ def environment(lake: Lake, project: Project, port: int, execution_port: int) ->
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": str((os.cpu_count() or 2) + 2),
         "CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "CORE__PLUGINS_FOLDER": str(ROOT / "pipelines" / "airflow_plugins"),
         "CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{execution_port}/execution/",

@@ -111,6 +111,11 @@ def _parser() -> argparse.ArgumentParser:
     withdraw.add_argument("--document", default="", help="number of the decision")
     withdraw.add_argument("--lift", type=int, metavar="ID", help="instead: take this withdrawal back, for releases from now on")
     withdraw.add_argument("--reason", default="", help="with --lift: why")
+    pages = command("site", _site, "bring the quality officer's pages up to date, those of all batches included")
+    pages.add_argument("--today", metavar="DATE", help="by which day a source is late, YYYY-MM-DD (default: today)")
+    health = command("health-check", _health_check, "write the monthly health checks 体检报告 of departments and divisions, as pages and PDF")
+    health.add_argument("month", help="of batch dates, YYYY-MM")
+    health.add_argument("--no-pdf", action="store_true", help="pages only")
     maintain = command("maintain", _maintain, "fold old batches, expire snapshots, remove what nothing names")
     maintain.add_argument("datasets", nargs="*", metavar="DATASET", help="default: all")
     maintain.add_argument("--fold-before", metavar="DATE", help="fold the batches dated before this day (default: LAKE_FOLD_DAYS before the newest)")
@@ -254,6 +259,25 @@ def _withdraw(options: argparse.Namespace) -> int:
         _print(options, lift(options.lift, options.reason), lambda r: f"{r['dataset']}: withdrawal {r['lifted']} is lifted; the next release shows the record.")
     else:
         _print(options, withdraw(options.dataset, options.records, options.basis, options.document), show.withdrawn)
+    return DONE
+
+
+def _site(options: argparse.Namespace) -> int:
+    from pipelines import pages, site
+    from pipelines.batch import batch_date
+    from pipelines.desk import Desk
+
+    desk = Desk.open()
+    pages.write_all(desk)
+    _print(options, site.build(desk, today=batch_date(options.today) if options.today else None), lambda r: f"{r['pages']:,} pages. Open: {r['index']}")
+    return DONE
+
+
+def _health_check(options: argparse.Namespace) -> int:
+    from pipelines.desk import Desk
+    from pipelines.site import health
+
+    _print(options, health.write(Desk.open(), options.month, not options.no_pdf), show.health_check)
     return DONE
 
 

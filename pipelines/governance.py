@@ -5,7 +5,8 @@ submitted value. A column name means one thing in every table: its words stand o
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ COMMENTS = {
     "releases": ("涉及发布数", "Releases that were changed"), "lifted_at": ("解除时间", "Time it was lifted"), "lifted_reason": ("解除原因", "Why it was lifted"),
     "message": ("说明", "What is the matter and what to do"), "seen_at": ("查看时间", "Time of the last look"),
     "mask_words": ("脱敏说明", "What the mask does"), "month": ("报送月份", "Month of batch dates"), "name": ("名称", "Name"), "name_en": ("英文名称", "English name"),
+    "checked_at": ("检查时间", "Time of the check"), "department": ("数源部门", "Department"), "frequency": ("报送频率", "How often it is sent"),
+    "kind": ("类别", "Kind"), "rank": ("权威顺序（0 最高）", "Order of authority, 0 is the highest"), "uscc": ("统一社会信用代码", "Unified social credit code"),
     "changes": ("阈值变更记录", "Changes of the threshold: day, value, reason"), "why": ("规则依据", "Why the rule must hold"),
     "on_breach": ("低于下限时", "When below the limit: hold or report"), "outcome": ("结果", "Outcome"),
     "owner": ("整改责任部门", "Department that must fix it"), "part": ("报送分区", "Part of the stream"),
@@ -123,6 +126,8 @@ TABLES = {
         "dataset, column, zh, en, semantic_type, code_list, standard, primary_key:BOOLEAN, required:BOOLEAN, classification, mask, mask_words, published_as")),
     "rules": Table("已声明的质量规则", "Declared quality rules", _columns(
         "dataset, rule, column, reason, zh, en, indicator, severity, at_least:DOUBLE, on_breach, owner, why, changes, reads")),
+    "sources": Table("报送渠道：谁报送什么、多久一次", "Sources: who sends what, and how often", _columns(
+        "dataset, source, department, uscc, rank:INTEGER, frequency, sla_days:DOUBLE")),
     "lists": Table("代码表", "Code lists", _columns("list, name, name_en, standard, version, rows:BIGINT")),
     "quarantine": Table("隔离区：地址和未通过规则，不含数据值", "Quarantine: addresses and failed rules, no values", _columns(
         "dataset, address, batch_id, revision:INTEGER, file:INTEGER, record:BIGINT, rules:VARCHAR[], region, person_id")),
@@ -131,6 +136,8 @@ TABLES = {
     "steps": Table("处理步骤", "Steps of processing", _of_ledger(tables.steps, ("id",))),
     "rule_results": Table("每批每规则的检验结果", "Results per batch and rule", _of_ledger(tables.rule_results)),
     "rule_counts": Table("每批每区划每规则的计数", "Counts per batch, division and rule", _of_ledger(tables.rule_counts)),
+    "checks": Table("跨批检查结果：跨数据资源、历史、及时性、新值", "Results of checks over several batches or datasets", _of_ledger(tables.checks)),
+    "check_counts": Table("跨批检查按区划的计数", "Counts per check and division", _of_ledger(tables.check_counts)),
     "releases": Table("历次发布", "Releases", _of_ledger(tables.releases)),
     "release_datasets": Table("每次发布的数据版本", "Versions of the datasets in each release", _of_ledger(tables.release_datasets)),
     "closings": Table("关账：哪些月份已关账，以哪次发布为准", "Closed months: which release each stands for", _of_ledger(tables.closings, ("id",))),
@@ -154,15 +161,10 @@ def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: 
         manifest: the release being made; its own rows are added to `releases` and `release_datasets`.
     """
     lists = reference.lists(project)
-    standards = {one.list: one.standard for one in lists}
-    rows = {
-        "datasets": [_dataset(plan, manifest["relations"][d]) for d, plan in plans.items()],
-        "columns": [row for plan in plans.values() for row in _dataset_columns(plan, standards)],
-        "rules": [row for plan in plans.values() for row in _rules(plan)],
+    rows = declared_rows(project, plans, manifest["relations"]) | {
         "lists": [{"list": one.list, "name": one.name, "name_en": one.name_en, "standard": one.standard,
                    **{k: manifest["relations"][f"reference.{one.list}"][k] for k in ("version", "rows")}} for one in lists],
-        **{table: ledger.rows(sa.select(source)) for table, source in LEDGER.items()},
-    }
+    } | ledger_tables(ledger)
     release, pinned = ledger_rows(manifest)
     n = release["release_id"]
     rows["releases"] = [r | {"state": "kept" if r["state"] == "published" else r["state"]} for r in rows["releases"] if r["release_id"] != n] + [release]
@@ -172,6 +174,26 @@ def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: 
         _write(con, TABLES[table], found, files[table])
     _write_quarantine(con, lake, plans, rows["batches"], files["quarantine"], withdrawn)
     return files
+
+
+def declared_rows(project: Project, plans: dict[str, Plan], relations: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Governance rows that contracts and rules declare.
+
+    Args:
+        relations: dataset → its entry in a release manifest; a dataset that has none is not published yet.
+    """
+    standards = {one.list: one.standard for one in reference.lists(project)}
+    return {
+        "datasets": [_dataset(plan, relations.get(d, {})) for d, plan in plans.items()],
+        "columns": [row for plan in plans.values() for row in _dataset_columns(plan, standards)],
+        "rules": [row for plan in plans.values() for row in _rules(plan)],
+        "sources": [row for plan in plans.values() for row in _sources(plan)],
+    }
+
+
+def ledger_tables(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
+    """Governance rows that are the ledger's own."""
+    return {table: ledger.rows(sa.select(source)) for table, source in LEDGER.items()}
 
 
 def ledger_rows(manifest: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -185,11 +207,21 @@ def ledger_rows(manifest: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str
 
 
 def _write(con: duckdb.DuckDBPyConnection, table: Table, rows: Iterable[dict[str, Any]], file: Path) -> None:
-    """Through Arrow: DuckDB's executemany takes a millisecond a row. DATE comes as ISO text."""
+    with typed(con, table, rows) as select:
+        con.execute(f"COPY ({select}) TO {text(file)} (FORMAT parquet, COMPRESSION zstd)")
+
+
+@contextmanager
+def typed(con: duckdb.DuckDBPyConnection, table: Table, rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A SELECT that yields `rows` with the declared columns and types, while the block runs.
+
+    Through Arrow: DuckDB's executemany takes a millisecond a row. DATE comes as ISO text.
+    """
     con.register("exported", arrow(rows, table.columns))
-    typed = ", ".join(f"{name(n)}::{kind} AS {name(n)}" for n, kind in table.columns)
-    con.execute(f"COPY (SELECT {typed} FROM exported) TO {text(file)} (FORMAT parquet, COMPRESSION zstd)")
-    con.unregister("exported")
+    try:
+        yield f"SELECT {', '.join(f'{name(n)}::{kind} AS {name(n)}' for n, kind in table.columns)} FROM exported"
+    finally:
+        con.unregister("exported")
 
 
 def arrow(rows: Iterable[dict[str, Any]], columns: str | tuple[tuple[str, str], ...]) -> Any:
@@ -233,8 +265,15 @@ def _dataset(plan: Plan, relation: dict[str, Any]) -> dict[str, Any]:
         "provider_uscc": "、".join(s.uscc for s in d.sources), "provider_notes": "；".join(f"{s.source}：{s.note}" for s in d.sources if s.note),
         "purpose": d.purpose, "limitations": d.limitations, "load": d.load,
         "sla_days": sla.get("latency", (None,))[0], "contract_version": d.version,
-        **{k: relation[k] for k in ("contract_hash", "version", "as_of", "rows", "withheld_rows", "stale_rows", "disagreements")},
+        **{k: relation.get(k) for k in ("contract_hash", "version", "as_of", "rows", "withheld_rows", "stale_rows", "disagreements")},
     }
+
+
+def _sources(plan: Plan) -> list[dict[str, Any]]:
+    sla = {p: (value, unit) for p, value, unit in plan.dataset.sla}
+    every, unit = sla["frequency"]
+    return [{"dataset": plan.dataset.id, "source": s.source, "department": s.department, "uscc": s.uscc, "rank": s.rank,
+             "frequency": f"{every:g} {unit}", "sla_days": sla.get("latency", (None,))[0]} for s in plan.dataset.sources]
 
 
 def _rules(plan: Plan) -> list[dict[str, Any]]:

@@ -1,30 +1,22 @@
-"""Pages for people: one static page per batch and an index of the latest batches.
+"""The page of one batch: reports/<dataset>/<batch_id>-r<revision>.html, part of the quality officer's site (`pipelines.site`).
 
-reports/<dataset>/<batch_id>-r<revision>.html and reports/index.html: no script, no outside asset, printable,
-written beside and renamed. They show counts, codes and rule texts, never a value of a person; every text is escaped.
+It shows counts, codes and rule texts, never a value of a person; every text is escaped, nothing outside the site is referred to.
 """
 from __future__ import annotations
 
-import csv
-import math
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
-from datetime import datetime, timedelta, timezone
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from pipelines import scores
 from pipelines.gate import RuleResult
-from pipelines.settings import Lake, Project
+from pipelines.settings import Lake
+from pipelines.site import rendering
 
 TOP_REGIONS = 12
 TOP_FILES = 50
-BEIJING = timezone(timedelta(hours=8))
 LINE_PARTS = (("header", "表头", "header"), ("trailer", "尾注", "trailer"), ("blank", "空行", "blank"),
               ("records", "记录", "records"), ("inner_line_ends", "值内换行", "line ends in values"),
               ("unparseable", "无法解析", "unparseable"))
@@ -37,10 +29,6 @@ STATES = {"accepted": ("pass", "已接收", "Accepted"), "held": ("fail", "暂�
           "passed": ("none", "已通过，待入库", "Passed, waiting to be committed")}
 PROBLEMS = ("warn", "已接收，有问题", "Accepted with problems")
 NOTHING = ("none", "尚未报送", "Nothing yet")
-DOMAINS = {"population": ("人口基础库", "Population"), "legal_entity": ("法人基础库", "Legal entities"),
-           "credit": ("信用基础库", "Credit")}
-SEVERITIES = {"block": ("阻断", "block"), "reject": ("拒收", "reject"), "warn": ("提示", "warn")}
-OUTCOMES = {"fail": ("不达标", "fail"), "pass": ("达标", "pass"), "not_measured": ("未测量", "not measured")}
 _RANK = {"fail": 0, "pass": 1, "not_measured": 2}
 
 
@@ -64,12 +52,12 @@ def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[Rule
     batch = _Row(batch)
     found = sorted((r if isinstance(r, RuleResult) else _result(r) for r in results),
                    key=lambda r: (_RANK[r.outcome], 1 if r.pass_rate is None else r.pass_rate, r.rule))
-    return _write(
-        batch_page(lake, batch), "batch.html.j2", batch=batch, results=found, state=light(batch, found),
+    return rendering.write(
+        lake.reports, batch_page(lake, batch), "batch.html.j2", batch=batch, results=found, state=light(batch, found),
         reasons=(batch["reason"] or "").splitlines(), lost=_lost(batch), previous=batch["previous"] or {},
         lines=equation("lines", LINE_PARTS, batch), records=equation("records", _record_parts(batch), batch),
         dimensions=dimensions(found, batch), regions=worst_regions(regions), names={r.rule: r.zh for r in found},
-        files=files[:TOP_FILES], more_files=max(0, len(files) - TOP_FILES), tally={outcome: sum(r.outcome == outcome for r in found) for outcome in OUTCOMES},
+        files=files[:TOP_FILES], more_files=max(0, len(files) - TOP_FILES), tally={outcome: sum(r.outcome == outcome for r in found) for outcome in rendering.OUTCOMES},
         docs=_docs(lake, batch["dataset"]))
 
 
@@ -78,28 +66,6 @@ def _record_parts(batch: _Row) -> tuple[tuple[str, str, str], ...]:
     if batch["state"] in ("accepted", "superseded"):
         return RECORD_PARTS
     return (("accepted", "可接收，未入库", "acceptable, not in base"), *RECORD_PARTS[1:])
-
-
-def write_index(lake: Lake, rows: Iterable[dict[str, Any]]) -> Path:
-    """Write reports/index.html.
-
-    Args:
-        lake: where reports/ is.
-        rows: one per dataset (or stream), of its latest batch: dataset, name, department, part, batch_date,
-            batch_id, revision, state, records, accepted, repaired, quarantined, rules (measured), failing (rules
-            below their threshold), score. batch_id None or absent: nothing was submitted yet.
-
-    Returns:
-        The page's path.
-    """
-    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in sorted(rows, key=lambda r: (r["dataset"], r.get("department") or "", r.get("part") or "")):
-        page = batch_page(lake, row) if row.get("batch_id") else None
-        link = f"{row['dataset']}/{page.name}" if page and page.is_file() else None
-        groups[row["dataset"].partition(".")[0]].append(_Row(row | {"light": light(row), "link": link}))
-    lights = [row["light"][0] for group in groups.values() for row in group]
-    return _write(lake.reports / "index.html", "index.html.j2", groups=groups, domains=DOMAINS,
-                  tally={key: lights.count(key) for key in ("fail", "warn", "pass", "none")})
 
 
 def batch_page(lake: Lake, batch: dict[str, Any]) -> Path:
@@ -142,7 +108,7 @@ def dimensions(results: list[RuleResult], batch: dict[str, Any]) -> list[dict[st
     for code, value in scores.indicators([asdict(r) for r in results], batch).items():
         measured[code[:2]].append(value)
     rules = Counter(r.indicator[:2] for r in results if r.applicable)
-    return [{"code": code, "name": _indicators().get(f"{code}01", {}).get("dimension", code),
+    return [{"code": code, "name": rendering.indicators().get(f"{code}01", {}).get("dimension", code),
              "score": sum(found) / len(found), "rules": rules[code]} for code, found in sorted(measured.items())]
 
 
@@ -156,26 +122,10 @@ def worst_regions(regions: Iterable[dict[str, Any]]) -> dict[str, Any]:
         failed, applicable = sum(c["failed"] for c in checks), sum(c["applicable"] for c in checks)
         worst = sorted((c for c in checks if c["failed"]), key=lambda c: (-c["failed"], c["rule"]))[:3]
         if failed:
-            rows.append({"code": code, "name": _divisions().get(code), "failed": failed, "applicable": applicable,
+            rows.append({"code": code, "name": rendering.divisions().get(code), "failed": failed, "applicable": applicable,
                          "worst": worst})
     rows.sort(key=lambda r: (-r["failed"], r["code"]))
     return {"rows": rows[:TOP_REGIONS], "more": max(0, len(rows) - TOP_REGIONS), "regions": len(found)}
-
-
-def rate(value: float | None, digits: int = 2) -> str:
-    """A share in percent, rounded down: 99.996 % is never shown as 100 %."""
-    if value is None:
-        return "—"
-    shown = math.floor(value * 10 ** (digits + 2) + 1e-9) / 10 ** digits
-    return f"{shown:.{digits}f} %" if value < 1 else "100 %"
-
-
-def change(now: float | None, before: float | None) -> str:
-    """Month on month 环比, in percentage points, with its sign."""
-    if now is None or before is None:
-        return "—"
-    points = round((now - before) * 100, 2)
-    return f"{'▲' if points > 0 else '▼' if points < 0 else '＝'} {abs(points):.2f}"
 
 
 def _result(row: dict[str, Any]) -> RuleResult:
@@ -197,54 +147,6 @@ class _Row(dict):
         return None
 
 
-def _time(value: str | None) -> str:
-    """A ledger time (UTC) as Beijing time."""
-    if not value:
-        return "—"
-    return datetime.fromisoformat(value).astimezone(BEIJING).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _number(value: Any) -> str:
-    return "—" if value is None else f"{value:,}"
-
-
-def _size(value: int | None) -> str:
-    if value is None:
-        return "—"
-    return next((f"{value / 1024 ** n:,.1f} {unit}" for n, unit in ((3, "GB"), (2, "MB"), (1, "kB")) if value >= 1024 ** n),
-                f"{value:,} B")
-
-
-@lru_cache(maxsize=1)
-def _indicators() -> dict[str, dict[str, str]]:
-    with (Project.open().reference / "quality_indicators.csv").open(encoding="utf-8") as file:
-        return {row["indicator_code"]: row for row in csv.DictReader(file)}
-
-
-@lru_cache(maxsize=1)
-def _divisions() -> dict[str, str]:
-    with (Project.open().reference / "admin_divisions.csv").open(encoding="utf-8") as file:
-        return {row["code"]: row["full_name"] for row in csv.DictReader(file)}
-
-
-@lru_cache(maxsize=1)
-def _templates() -> jinja2.Environment:
-    made = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True,
-                              undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time}
-    made.globals |= {"change": change, "indicators": _indicators(), "SEVERITIES": SEVERITIES, "OUTCOMES": OUTCOMES}
-    return made
-
-
 def _docs(lake: Lake, dataset: str) -> str | None:
     page = Path("gx") / dataset / "docs" / "index.html"
     return f"../{page.as_posix()}" if (lake.reports / page).is_file() else None
-
-
-def _write(path: Path, template: str, **content: Any) -> Path:
-    page = _templates().get_template(template).render(**content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(page, encoding="utf-8", errors="replace")
-    os.replace(beside, path)
-    return path

@@ -209,3 +209,9 @@ def checks(found: list[dict[str, Any]]) -> str:
         [r["dataset"], r["rule"], r["source"], r["as_of"], r["failed"], r["applicable"], f"{r['pass_rate']:.2%}", f"{r['at_least']:.6g}", r["zh"]] for r in failing]})
     measured = sum(r["outcome"] != "not_measured" for r in found)
     return (f"{listed}\n" if failing else "") + f"{len(found)} checks: {measured - len(failing)} hold, {len(failing)} fail, {len(found) - measured} could not be measured."
+
+
+def health_check(result: dict[str, Any]) -> str:
+    """What `health-check` wrote."""
+    lines = [f"{result['month']}: {result['pages']} health checks, {result['pdfs']} as PDF ({result['printed']} printed now). Open: {result['index']}"]
+    return "\n".join(lines + ([result["message"]] if result["message"] else []))

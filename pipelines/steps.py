@@ -28,6 +28,7 @@ from pipelines import (
     receiving,
     release as publication,
     scores,
+    site,
     staging,
     withdrawal,
 )
@@ -208,6 +209,8 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
             row = desk.ledger.batch(*split_key(key))
             if row["state"] == "passed" or (row["state"] == "staged" and _judge_one(desk, plan, row, before)):
                 passed.append(key)
+    if any(desk.ledger.batch(*split_key(key))["state"] == "held" for key in batch_keys if key not in passed):
+        site.build(desk)      # no release follows a held batch: the overview must show it now
     return passed
 
 
@@ -314,6 +317,7 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
                 published = {states[dataset_id].facts["version"]} if dataset_id in states else set()
                 current.sweep(desk.lake, dataset_id, published | {derive(desk, plan).facts["version"]})
                 tidy(desk, plan, releasing=True)
+        site.build(desk, plans)
     return done
 
 

@@ -3,11 +3,15 @@
 A file is a header of `-- key: text` lines and one SELECT over published views. Every key below is required, every
 output column is described, and `needs` names exactly the datasets the SELECT reads; anything else is refused.
 A theme whose datasets are not all declared is left out of a release and listed there.
+治理视图 `warehouse/views/governance/*.sql` (scores) read only tables and views of `governance` and `reference`: their header has no `match`, `needs`
+and `left out`, and they are created after the views they read.
 """
 from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from pipelines.sql import name, text
 from pipelines.trouble import let_pass
 
 HEADER = ("zh", "en", "grain", "rule", "match", "needs", "left out")
+GOVERNANCE, GOVERNANCE_HEADER = "governance", HEADER[:4]
 REQUIRED_COLUMNS = ("rule_id", "match_level", "as_of")
 _LINE = re.compile(r"--\s?(.*)")
 _COLUMN = re.compile(r"\s{2,}(\w+): (.+) — (.+)")
@@ -48,13 +53,14 @@ class Theme:
 
 
 def themes(project: Project) -> tuple[Theme, ...]:
-    """Every theme view of the project, in order of path.
+    """Every theme view of the project in order of path; governance views first, each after those it reads.
 
     Raises:
-        WrongUse: a file does not keep the header; every problem of every file is listed.
+        WrongUse: a file does not keep the header, or views read each other; every problem of every file is listed.
     """
-    found, errors = [], []
-    for path in sorted(project.views.rglob("*.sql")):
+    found: list[Theme] = []
+    errors: list[str] = []
+    for path in sorted(project.views.glob("*/*.sql")):
         problems = Problems(path)
         theme = _read(path, problems)
         errors += problems.lines
@@ -62,29 +68,42 @@ def themes(project: Project) -> tuple[Theme, ...]:
             found.append(theme)
     if errors:
         raise WrongUse("\n".join(errors))
-    return tuple(found)
+    scores = {t.id: t for t in found if t.schema == GOVERNANCE}
+    return (*_in_order(scores), *(t for t in found if t.id not in scores))
+
+
+def _in_order(views: dict[str, Theme]) -> list[Theme]:
+    """Governance views, each after the views it reads."""
+    order = TopologicalSorter({id_: _reads(view.sql) & set(views) for id_, view in views.items()})
+    try:
+        return [views[id_] for id_ in order.static_order()]
+    except CycleError as error:
+        raise WrongUse(f"Governance views read each other in a circle: {' → '.join(error.args[1])}. Let one of them read tables.") from None
 
 
 def _read(path: Path, problems: Problems) -> Theme | None:
     lines = path.read_text("utf-8").splitlines()
     end = next((i for i, line in enumerate(lines) if not _LINE.match(line)), len(lines))
-    header, columns = _header([_LINE.match(line)[1] for line in lines[:end]], problems)
-    for key in HEADER:
+    scores = path.parent.name == GOVERNANCE
+    keys = GOVERNANCE_HEADER if scores else HEADER
+    header, columns = _header([_LINE.match(line)[1] for line in lines[:end]], keys, problems)
+    for key in keys:
         problems.unless(bool(header.get(key)), "header", f"lacks '-- {key}:'")
-    for column in REQUIRED_COLUMNS:
+    for column in () if scores else REQUIRED_COLUMNS:
         problems.unless(column in dict(columns), "header", f"describes no column {column!r}, which every theme has")
     sql = "\n".join(lines[end:]).strip().rstrip(";")
     problems.unless(bool(sql), "SELECT", "is missing")
     if problems.lines:
         return None
-    needs = tuple(sorted(n.strip() for n in header["needs"].split(",")))
+    needs = tuple(sorted(n.strip() for n in header.get("needs", "").split(",") if n.strip()))
     _judge_needs(needs, sql, problems)
-    comment = (f"{header['zh']} — {header['en']}\n粒度 grain: {header['grain']}\n规则 rule: {header['rule']}\n"
-               f"匹配 match: {header['match']}\n未含 left out: {header['left out']}")
+    comment = f"{header['zh']} — {header['en']}\n粒度 grain: {header['grain']}\n规则 rule: {header['rule']}"
+    if not scores:
+        comment += f"\n匹配 match: {header['match']}\n未含 left out: {header['left out']}"
     return None if problems.lines else Theme(path.parent.name, path.stem, comment, needs, tuple(columns), sql)
 
 
-def _header(lines: list[str], problems: Problems) -> tuple[dict[str, str], list[tuple[str, str]]]:
+def _header(lines: list[str], keys: tuple[str, ...], problems: Problems) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """The keys and the described columns; an indented line under a key other than `columns` continues it."""
     header: dict[str, str] = {}
     columns: list[tuple[str, str]] = []
@@ -98,22 +117,25 @@ def _header(lines: list[str], problems: Problems) -> tuple[dict[str, str], list[
             header[key] = f"{header[key]} {line.strip()}".strip()
         else:
             key, _, value = line.partition(":")
-            problems.unless(key in HEADER + ("columns",), "header", f"has the unknown key {key!r}; keys are {', '.join(HEADER)}, columns")
+            problems.unless(key in keys + ("columns",), "header", f"has the unknown key {key!r}; keys are {', '.join(keys)}, columns")
             header[key] = value.strip()
     return header, columns
 
 
 def _judge_needs(needs: tuple[str, ...], sql: str, problems: Problems) -> None:
-    con = duckdb.connect()
     try:
-        read = {t.partition(" AS ")[0].replace('"', "") for t in con.get_table_names(sql, qualified=True)}
+        datasets = {t for t in _reads(sql) if t.partition(".")[0] not in _SHARED}
     except duckdb.Error as error:
         return problems.add("SELECT", f"is not SQL: {str(error).splitlines()[0]}")
-    finally:
-        con.close()
-    datasets = {t for t in read if t.partition(".")[0] not in _SHARED}
     if datasets != set(needs):
-        problems.add("needs", f"says {', '.join(needs)}; the SELECT reads {', '.join(sorted(datasets)) or 'nothing'}")
+        problems.add("needs", f"says {', '.join(needs) or 'nothing'}; the SELECT reads {', '.join(sorted(datasets)) or 'nothing'}")
+
+
+@lru_cache(maxsize=128)
+def _reads(sql: str) -> frozenset[str]:
+    """The relations a SELECT reads, as schema.name."""
+    with duckdb.connect() as con:
+        return frozenset(t.partition(" AS ")[0].replace('"', "") for t in con.get_table_names(sql, qualified=True))
 
 
 def create(con: duckdb.DuckDBPyConnection, theme: dict[str, Any]) -> None:

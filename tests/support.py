@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import catalogue, gate, ledger, pages
+from pipelines import catalogue, gate, ledger, pages, site
 from pipelines.desk import Desk
 from pipelines.settings import Lake, Project
 
@@ -71,11 +71,12 @@ def resident_id(number: int, region: str = "640104", birth: str = "19900101") ->
 
 
 def project(root: Path, **contracts: str) -> Project:
-    """A project with the repository's macros, code lists and views and only these contracts (`domain__dataset=YAML`)."""
+    """A project with the repository's macros, code lists and governance views and only these contracts (`domain__dataset=YAML`)."""
     for part in ("macros", "reference"):
         (root / "warehouse").mkdir(parents=True, exist_ok=True)
         (root / "warehouse" / part).symlink_to(REPOSITORY / "warehouse" / part)
     (root / "warehouse" / "views").mkdir()
+    (root / "warehouse" / "views" / "governance").symlink_to(REPOSITORY / "warehouse" / "views" / "governance")
     (root / "expectations").mkdir()
     for name, text in contracts.items():
         domain, _, dataset = name.partition("__")
@@ -94,6 +95,7 @@ def open_gate(patch: pytest.MonkeyPatch) -> None:
     """Every batch passes and no page is written: for tests about something else, because asking the gate takes half a second."""
     patch.setattr(gate, "judge", lambda *_: gate.Verdict("accept", [], []))
     patch.setattr(pages, "write", lambda *_: None)
+    patch.setattr(site, "build", lambda *_: None)
 
 
 class Kept:

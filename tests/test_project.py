@@ -21,7 +21,7 @@ from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident
 def test_the_project_checks_clean():
     found = check(Project(REPOSITORY))
     assert found["errors"] == []
-    assert (found["datasets"], found["views"]) == (12, 6)
+    assert (found["datasets"], found["views"]) == (12, 18)
     assert found["rules"] > 500
 
 

@@ -120,7 +120,7 @@ def load(con: duckdb.DuckDBPyConnection, project: Project) -> None:
         con.execute(statement)
     con.execute("CREATE OR REPLACE TABLE reference.code (list VARCHAR, code VARCHAR, label VARCHAR)")
     con.execute("CREATE OR REPLACE TABLE reference.code_alias (list VARCHAR, alias VARCHAR, code VARCHAR)")
-    coded = [one for one in declared(project) if _load_list(con, project, one).code]
+    coded = [one for one in declared(project) if load_list(con, project, one).code]
     for statement in _statements(_REGION):
         con.execute(statement)
     for one in coded:
@@ -129,7 +129,8 @@ def load(con: duckdb.DuckDBPyConnection, project: Project) -> None:
                     f"(SELECT alias FROM reference.code_alias WHERE list = {text(one.list)} ORDER BY alias)")
 
 
-def _load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList) -> CodeList:
+def load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList) -> CodeList:
+    """Create the table of one declared list in schema `reference`; where it is a code list, `load` adds its spellings."""
     table = f"reference.{name(one.list)}"
     con.execute(f"CREATE OR REPLACE TABLE {table} AS FROM read_csv({text(project.reference / one.file)}, "
                 "auto_detect = false, header = true, delim = ',', quote = '\"', columns = {"

@@ -57,7 +57,7 @@ def lake(home):
 def test_every_contract_has_its_dag_and_one_dag_publishes(parsed):
     ids = [d.id for d in datasets(Project(REPOSITORY))]
     assert parsed["errors"] == {}
-    assert sorted(parsed["tasks"]) == sorted([*(f"ingest.{i}" for i in ids), "inbox", "maintenance", "release"])
+    assert sorted(parsed["tasks"]) == sorted([*(f"ingest.{i}" for i in ids), "health_check", "inbox", "maintenance", "release"])
     assert parsed["titles"]["ingest.population.person"] == "人口基础信息 population.person"
 
 
@@ -81,7 +81,7 @@ def test_the_inbox_is_watched_and_fires_every_dataset_by_an_asset_of_its_own(par
 def test_only_steps_that_a_retry_can_help_are_retried(parsed):
     retries = {(name, t["retries"]) for tasks in parsed["tasks"].values() for name, t in tasks.items()}
     assert retries == {("announce", 2), ("left", 0), ("receive", 2), ("stage", 2), ("judge", 2), ("commit", 2), ("verdict", 0), ("publish", 2),
-                       ("backup", 2), ("maintain", 2), ("verify", 0)}
+                       ("backup", 2), ("maintain", 2), ("verify", 0), ("write", 2)}
 
 
 def test_one_run_per_dataset_and_one_publisher_that_waits_for_the_engines(parsed):
@@ -104,7 +104,7 @@ def test_two_hundred_contracts_parse_within_a_second(home, tmp_path):
     person = (REPOSITORY / "warehouse" / "contracts" / "population" / "person.yaml").read_text("utf-8")
     many = {f"population__d{i:03}": person.replace("population.person", f"population.d{i:03}") for i in range(200)}
     found = _parse(home, project(tmp_path, **many).root)
-    assert len(found["tasks"]) == 203
+    assert len(found["tasks"]) == 204
     assert found["seconds"] < 1.0
 
 
@@ -120,6 +120,11 @@ def test_the_lake_is_looked_after_every_week(parsed):
     assert {name: t["downstream"] for name, t in tasks.items()} == {"backup": ["maintain"], "maintain": ["verify"], "verify": []}
     assert parsed["timetables"]["maintenance"] == ["CronTriggerTimetable", "0 2 * * 0"]
     assert tasks["maintain"]["slots"] == 2 and tasks["verify"]["trigger"] == "none_failed", "no backup is no reason not to look"
+
+
+def test_health_checks_are_written_every_month(parsed):
+    assert list(parsed["tasks"]["health_check"]) == ["write"]
+    assert parsed["timetables"]["health_check"] == ["CronTriggerTimetable", "0 6 5 * *"]
 
 
 def test_a_database_is_extracted_by_a_dag_of_its_own(home, tmp_path):
@@ -165,7 +170,7 @@ def test_a_wrong_contract_stops_no_other_dataset(home, tmp_path):
     broken = {"population__broken": "id: [", "population__residence": RESIDENCE}
     found = _parse(home, project(tmp_path, **broken).root)
     assert found["errors"] == {}
-    assert sorted(found["tasks"]) == ["inbox", "ingest.population.broken", "ingest.population.residence", "maintenance", "release"]
+    assert sorted(found["tasks"]) == ["health_check", "inbox", "ingest.population.broken", "ingest.population.residence", "maintenance", "release"]
 
 
 @pytest.mark.parametrize("error, raised, text", [

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import time
+import urllib.error
+import urllib.request
 from functools import partial
 from pathlib import Path
 
@@ -41,8 +43,29 @@ class Watched(Session):
 
     def ingest(self, wanted):
         finished = super().ingest(wanted)
+        self._pages_ask_who_is_there()
         self._drop_and_wait(self.at)
         return finished
+
+    def _pages_ask_who_is_there(self) -> None:
+        """The quality officer's pages in Airflow's menu, and nothing beside them. This session knows everybody; tests/pipelines/test_airflow_plugin.py asks as a stranger."""
+        self.api.get("/version")
+        page = f"{self.api._base}/lake/index.html"
+
+        def asked(address: str, **headers: str) -> tuple[int, bytes]:
+            try:
+                with self.api._open(urllib.request.Request(address, headers=headers)) as answer:
+                    return answer.status, answer.read()
+            except urllib.error.HTTPError as refused:
+                return refused.code, refused.read()
+
+        known = {"Authorization": f"Bearer {self.api._token}"}
+        status, content = asked(page, **known)
+        assert status == 200 and "数据质量总览".encode() in content
+        for outside in ("../lake.json", "%2e%2e/lake.json", "..%2flake.json", "nothing.html"):
+            assert asked(f"{self.api._base}/lake/{outside}", **known)[0] == 404, outside
+        views = [v for plugin in self.api.get("/plugins")["plugins"] for v in plugin["external_views"]]
+        assert [v["href"] for v in views] == ["/lake/index.html"]
 
     def _drop_and_wait(self, at) -> None:
         assert _seen(at) == 20

@@ -1,0 +1,204 @@
+"""Write the site: every page from the facts of this moment, each only where it differs; pages that nothing stands behind any more go.
+
+reports/index.html · problems.html · datasets/<id>.html · departments/<slug>.html · rules/<dataset>/<rule>.html · <dataset>/<batch>.html (`pipelines.pages`) ·
+months/… (`health`) · assets/. A death in between leaves whole pages, some of them old; the next call writes the rest.
+"""
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pipelines.compiler import Plan
+from pipelines.desk import Desk
+from pipelines.ledger import now
+from pipelines.locks import writer
+from pipelines.reports import STATES, batch_page
+from pipelines.site import rendering
+from pipelines.site.facts import Facts, Row
+from pipelines.site.ledger_views import connect
+
+PROBLEM_STATES = {"open": ("fail", "待整改", "To be mended"), "in_progress": ("warn", "整改中", "Being mended"), "mended": ("warn", "已整改", "Mended"),
+                  "verified": ("pass", "已核验", "Verified"), "false_alarm": ("none", "误报", "False alarm"), "waived": ("none", "豁免", "Waived")}
+UNSETTLED = ("open", "in_progress", "mended")
+TOP_COUNTIES = 30
+FOLDERS = ("datasets", "departments", "rules")
+
+
+def build(desk: Desk, plans: dict[str, Plan] | None = None, today: str | None = None) -> dict[str, Any]:
+    """Bring every page up to date.
+
+    Args:
+        plans: the plan of every dataset; read from the contracts when it is not given.
+        today: ISO date by which a source is late; the ledger's clock when it is not given.
+
+    Returns:
+        pages (how many there are), seconds, index (its path).
+    """
+    clock, reports = time.monotonic(), desk.lake.reports
+    with writer(desk.lake, "reports"), connect(desk, plans, once=True) as con:
+        rendering.put_assets(reports)
+        site = Site(Facts(con, desk.ledger, today or now()[:10]), desk)
+        written = {site.overview(), site.problem_list(), *site.dataset_pages(), *site.department_pages(), *site.rule_pages(), site.month_list()}
+        _sweep(reports, written)
+    return {"pages": len(written), "seconds": round(time.monotonic() - clock, 2), "index": str(reports / "index.html")}
+
+
+def _sweep(reports: Path, written: set[Path]) -> None:
+    for folder in FOLDERS:
+        for page in (reports / folder).rglob("*.html"):
+            if page not in written:
+                page.unlink()
+
+
+class Site:
+    """The pages of one moment."""
+
+    def __init__(self, facts: Facts, desk: Desk):
+        self.facts, self.desk, self.reports = facts, desk, desk.lake.reports
+        self.names = {d["dataset"]: d["name"] for d in facts.datasets}
+        self.titles = {(r["dataset"], r["rule"]): (r["zh"], r["en"]) for rows in facts.rules.values() for r in rows}
+
+    def page(self, place: str, template: str, **content: Any) -> Path:
+        """Write one page with what every page may use."""
+        return rendering.write(self.reports, self.reports / place, template, names=_Names(self.names), titles=self.titles, slugs=self.facts.slugs, states=STATES,
+                               problem_states=PROBLEM_STATES, months=self.facts.months, month=self.facts.month, today=self.facts.today, **content)
+
+    def overview(self) -> Path:
+        facts, held = self.facts, Counter(b["department"] for b in self.facts.waiting)
+        late = [s for s in facts.streams if s["late_days"]]
+        lights = Counter(d["light"] for d in facts.datasets)
+        unsettled = Counter(p["department"] for p in self._problems(UNSETTLED) or [])
+        datasets = [d | {"trend": self._trend("dataset", d["dataset"])} for d in facts.datasets]
+        departments = [d | {"trend": self._trend("department", d["department"]), "held": held[d["department"]], "open": unsettled[d["department"]],
+                            "late": sum(s["department"] == d["department"] for s in late)} for d in facts.departments]
+        heat = {"kind": "heat", "x": facts.months, "y": [d["name"] for d in datasets], "values": [[_short(v) for v in d["trend"]] for d in datasets]} if facts.months else None
+        return self.page("index.html", "overview.html.j2", datasets=datasets, departments=departments, worse=facts.worse, late=sorted(late, key=lambda s: -s["late_days"]),
+                         waiting=[b | {"link": self._link(b)} for b in facts.waiting], heat=heat, tally={k: lights[v] for k, v in
+                         (("red", "red"), ("amber", "amber"), ("green", "green"), ("none", None))},
+                         open_problems=None if facts.problems is None else len(self._problems(("open",)) or []))
+
+    def problem_list(self) -> Path:
+        kept = self.facts.problems is not None
+        rows = [p | {"name": self.names.get(p["dataset"])} for p in (self.facts.problems if kept else map(_as_problem, self.facts.failing))]
+        used = {key: sorted({r[key] for r in rows if r[key]}) for key in ("state", "department", "dataset", "severity")}
+        return self.page("problems.html", "problems.html.j2", rows=rows, used=used, kept=kept)
+
+    def dataset_pages(self) -> list[Path]:
+        return [self._dataset(d) for d in self.facts.datasets]
+
+    def _dataset(self, d: Row) -> Path:
+        facts, scores = self.facts, self.facts.scores["dataset", d["dataset"]]
+        codes = sorted(c for c in scores if len(c) == 2)
+        dimensions = [(c, scores[c].get(d["month"])) for c in codes]
+        by_month = {m: [_value(scores[c].get(m)) for c in ("all", *codes)] for m in facts.months}
+        rules = self._rules(d["dataset"], d["month"])
+        measured = [(c, row) for c, row in dimensions if row and row["value"] is not None]
+        volumes = facts.volumes.get(d["dataset"], [])
+        docs = f"gx/{d['dataset']}/docs/index.html"
+        return self.page(
+            f"datasets/{d['dataset']}.html", "dataset.html.j2", d=d, whole=scores["all"].get(d["month"]), dimensions=dimensions, by_month=by_month,
+            rules=rules, failing=[r for r in rules if r["outcome"] == "fail"][:20], streams=self._streams(dataset=d["dataset"]), volumes=volumes,
+            signals=facts.signals.get(d["dataset"]), docs=docs if (self.reports / docs).is_file() else None,
+            problems=[p for p in self._problems(UNSETTLED) or [] if p["dataset"] == d["dataset"]],
+            batches=[b | {"link": self._link(b), "department": self._department(b)} for b in facts.batches.get(d["dataset"], [])],
+            radar={"kind": "radar", "axes": [rendering.DIMENSIONS[c] for c, _ in measured], "series": [
+                {"name": (d["month"], d["month"]), "values": [_short(row["value"]) for _, row in measured]},
+                *([{"name": ("上月", "Month before"), "values": [_short(row["previous"]) for _, row in measured]}] if all(r["previous"] is not None for _, r in measured) else [])]}
+            if len(measured) > 2 else None,
+            lines=self._lines([(rendering.DIMENSIONS[c], scores[c]) for c in codes]),
+            bars={"kind": "bars", "x": [v["month"] for v in volumes], "series": [
+                {"name": ("入库或可入库", "Kept"), "values": [(v["records"] or 0) - (v["quarantined"] or 0) for v in volumes]},
+                {"name": ("隔离", "Quarantined"), "values": [v["quarantined"] or 0 for v in volumes]}]} if volumes else None)
+
+    def department_pages(self) -> list[Path]:
+        return [self._department_page(d) for d in self.facts.departments]
+
+    def _department_page(self, d: Row) -> Path:
+        facts, name = self.facts, d["department"]
+        scores = facts.scores["department", name]
+        mine = None if facts.problems is None else [p for p in self._problems() or [] if p["department"] == name]
+        failing = [r | {"trend": self._rule_trend(r)} for r in facts.failing if r["department"] == name]
+        return self.page(
+            f"departments/{d['slug']}.html", "department.html.j2", d=d, whole=scores["all"].get(d["month"]),
+            dimensions=[(c, scores[c].get(d["month"])) for c in sorted(c for c in scores if len(c) == 2)], failing=failing,
+            datasets=[s for s in facts.datasets if s["dataset"] in d["datasets"]], streams=self._streams(department=name),
+            lines=self._lines([(("得分", "Score"), scores["all"])]), problems=mine and [p for p in mine if p["state"] in UNSETTLED] if mine is not None else None,
+            settled=[p for p in mine or [] if p["state"] not in UNSETTLED], counted=Counter(p["state"] for p in mine or []),
+            reopened=sum(p["reopened"] or 0 for p in mine or []),
+            waiting=[b | {"link": self._link(b), "name": self.names.get(b["dataset"], b["dataset"])} for b in facts.waiting if b["department"] == name])
+
+    def rule_pages(self) -> list[Path]:
+        return [self._rule(r) for rows in self.facts.rules.values() for r in rows]
+
+    def _rule(self, r: Row) -> Path:
+        key = r["dataset"], r["rule"]
+        history, counties = list(self.facts.history.get(key, {}).values()), self.facts.counties.get(key, [])
+        lines = {"kind": "lines", "x": [h["month"] for h in history], "series": [
+            {"name": ("成立率", "Pass rate"), "values": [_short(h["pass_rate"]) for h in history]},
+            {"name": ("下限", "At least"), "values": [_short(h["at_least"]) for h in history], "dashed": True}]} if len(history) > 1 else None
+        return rendering.write(self.reports, self.reports / "rules" / r["dataset"] / f"{r['rule']}.html", "rule.html.j2", stamped=True, r=r, name=self.names.get(r["dataset"], r["dataset"]),
+                               history=history,
+                               newest=history[-1] if history else None, lines=lines, counties=counties[:TOP_COUNTIES],
+                               more=max(0, len(counties) - TOP_COUNTIES))
+
+    def month_list(self) -> Path:
+        """The list of the monthly health checks that are kept."""
+        kept = sorted((p.parent for p in (self.reports / "months").glob("????-??/index.html")), reverse=True)
+        return self.page("months/index.html", "months.html.j2", kept=[p.name for p in kept])
+
+    def _rules(self, dataset: str, month: str | None) -> list[Row]:
+        """Every rule of a dataset with the newest month's counts, failing ones first."""
+        idle = {"applicable": 0, "failed": 0, "pass_rate": None, "outcome": "not_measured"}
+        rows = [r | idle | (self.facts.history.get((dataset, r["rule"]), {}).get(month) or {}) | {"trend": self._rule_trend(r)} for r in self.facts.rules.get(dataset, [])]
+        order = ["fail", "pass", "not_measured"]
+        return sorted(rows, key=lambda r: (order.index(r["outcome"]), r["severity"] == "warn", 2 if r["pass_rate"] is None else r["pass_rate"], r["rule"]))
+
+    def _rule_trend(self, r: Row) -> list[float | None]:
+        history = self.facts.history.get((r["dataset"], r["rule"]), {})
+        return [history.get(m, {}).get("pass_rate") for m in self.facts.months]
+
+    def _trend(self, scope: str, subject: str) -> list[float | None]:
+        return [_value(self.facts.scores[scope, subject]["all"].get(m)) for m in self.facts.months]
+
+    def _lines(self, named: list[tuple[tuple[str, str], dict[str, Row]]]) -> dict[str, Any] | None:
+        if not named or len(self.facts.months) < 2:
+            return None
+        return {"kind": "lines", "x": self.facts.months, "series": [{"name": name, "values": [_short(_value(rows.get(m))) for m in self.facts.months]} for name, rows in named]}
+
+    def _streams(self, **wanted: str) -> list[Row]:
+        return [s | {"name": self.names.get(s["dataset"], s["dataset"]), "slug": self.facts.slugs[s["department"]]} for s in self.facts.streams
+                if all(s[k] == v for k, v in wanted.items())]
+
+    def _problems(self, states: tuple[str, ...] | None = None) -> list[Row] | None:
+        found = self.facts.problems
+        return found and [p | {"name": self.names.get(p["dataset"])} for p in found if states is None or p["state"] in states]
+
+    def _department(self, batch: Row) -> str:
+        return next((s["department"] for s in self.facts.streams if (s["dataset"], s["source"]) == (batch["dataset"], batch["source"])), batch["source"])
+
+    def _link(self, batch: Row) -> str | None:
+        page = batch_page(self.desk.lake, batch)
+        return page.relative_to(self.reports).as_posix().replace("%", "%25").replace("#", "%23").replace("?", "%3F") if page.is_file() else None
+
+
+class _Names(dict):
+    """Names of datasets; one that no contract declares any more has none."""
+
+    def __missing__(self, key: str) -> str:
+        return key
+
+
+def _as_problem(failing: Row) -> Row:
+    """A rule below its limit, where the ledger keeps no problems."""
+    return failing | {"id": None, "state": "open", "opened_at": failing["month"], "reopened": 0}
+
+
+def _value(row: Row | None) -> float | None:
+    return row["value"] if row else None
+
+
+def _short(value: float | None) -> float | None:
+    """A score as charts need it: a tenth of a pixel is enough."""
+    return None if value is None else round(value, 5)

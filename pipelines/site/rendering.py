@@ -1,0 +1,146 @@
+"""How the site's pages are made: templates, how numbers are shown, and writing a page only when it differs from the one that is there."""
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import os
+import sys
+from datetime import datetime, timedelta, timezone
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from pipelines.settings import Project
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+ASSETS = Path(__file__).with_name("assets")
+BUILT = Path(sys.prefix) / "assets"     # what `python -m pipelines.site.assets` built at installation
+CHARTS = "echarts.js"
+BEIJING = timezone(timedelta(hours=8))
+DIMENSIONS = {"01": ("规范性", "Conformity"), "02": ("完整性", "Completeness"), "03": ("准确性", "Accuracy"), "04": ("一致性", "Consistency"),
+              "05": ("时效性", "Timeliness"), "06": ("可访问性", "Accessibility")}
+DOMAINS = {"population": ("人口基础库", "Population"), "legal_entity": ("法人基础库", "Legal entities"), "credit": ("信用基础库", "Credit")}
+SEVERITIES = {"block": ("阻断", "block"), "reject": ("拒收", "reject"), "warn": ("提示", "warn"), None: ("计数", "count")}
+OUTCOMES = {"fail": ("不达标", "fail"), "pass": ("达标", "pass"), "not_measured": ("未测量", "not measured")}
+LIGHTS = {"red": ("fail", "红灯", "Red"), "amber": ("warn", "黄灯", "Amber"), "green": ("pass", "绿灯", "Green"), None: ("none", "未测量", "Not measured")}
+
+
+def rate(value: float | None, digits: int = 2) -> str:
+    """A share in percent, rounded down: 99.996 % is never shown as 100 %."""
+    if value is None:
+        return "—"
+    shown = math.floor(value * 10 ** (digits + 2) + 1e-9) / 10 ** digits
+    return f"{shown:.{digits}f} %" if value < 1 else "100 %"
+
+
+def change(now: float | None, before: float | None) -> str:
+    """Month on month 环比, in percentage points, with its sign."""
+    if now is None or before is None:
+        return "—"
+    points = round((now - before) * 100, 2)
+    return f"{'▲' if points > 0 else '▼' if points < 0 else '＝'} {abs(points):.2f}"
+
+
+def _time(value: str | None) -> str:
+    """A ledger time (UTC) as Beijing time."""
+    if not value:
+        return "—"
+    return datetime.fromisoformat(value).astimezone(BEIJING).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _number(value: Any) -> str:
+    return "—" if value is None else f"{value:,}"
+
+
+def _size(value: int | None) -> str:
+    if value is None:
+        return "—"
+    return next((f"{value / 1024 ** n:,.1f} {unit}" for n, unit in ((3, "GB"), (2, "MB"), (1, "kB")) if value >= 1024 ** n),
+                f"{value:,} B")
+
+
+@lru_cache(maxsize=1)
+def indicators() -> dict[str, dict[str, str]]:
+    with (Project.open().reference / "quality_indicators.csv").open(encoding="utf-8") as file:
+        return {row["indicator_code"]: row for row in csv.DictReader(file)}
+
+
+@lru_cache(maxsize=1)
+def divisions() -> dict[str, str]:
+    with (Project.open().reference / "admin_divisions.csv").open(encoding="utf-8") as file:
+        return {row["code"]: row["full_name"] for row in csv.DictReader(file)}
+
+
+@lru_cache(maxsize=1)
+def _templates() -> jinja2.Environment:
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
+                              undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": relative, "spark": spark}
+    made.globals |= {"change": change, "indicators": indicators(), "SEVERITIES": SEVERITIES, "OUTCOMES": OUTCOMES, "DIMENSIONS": DIMENSIONS, "LIGHTS": LIGHTS}
+    return made
+
+
+def relative(value: float | None) -> str:
+    """环比 or 同比, relative, in percent with its sign."""
+    if value is None:
+        return "—"
+    shown = round(value * 100, 2)
+    return f"{'▲' if shown > 0 else '▼' if shown < 0 else '＝'} {abs(shown):.2f} %"
+
+
+def spark(values: list[float | None], width: int = 96, height: int = 22) -> Markup:
+    """A trend as a small drawing, one point per month; a month without a value is a gap. Its numbers stand in a table elsewhere."""
+    known = [v for v in values if v is not None]
+    if not known:
+        return Markup("")
+    low, high = min(known), max(known)
+    span = max(high - low, 0.005)
+    step = (width - 6) / max(len(values) - 1, 1)
+    parts = [f"{'L' if i and values[i - 1] is not None else 'M'}{3 + i * step:.0f} {3 + (height - 6) * (high - v) / span:.0f}"
+             for i, v in enumerate(values) if v is not None]
+    x, y = parts[-1][1:].split()
+    return Markup(f'<svg class="spark" width="{width}" height="{height}" aria-hidden="true"><path d="{"".join(parts)}"/><circle cx="{x}" cy="{y}" r="2.2"/></svg>')
+
+
+def write(reports: Path, path: Path, template: str, stamped: bool = False, **content: Any) -> Path:
+    """Write one page of the site, unless it is there already, byte for byte.
+
+    Args:
+        reports: the site's root; links of the page start with `root`.
+        stamped: the page carries a digest of its content and templates, and is not even made again while they stay the same (rules: a thousand pages).
+    """
+    stamp = hashlib.sha256(f"{_version()}{content!r}".encode()).hexdigest()[:16] if stamped else None
+    if stamp and path.is_file() and f'content="{stamp}"' in path.read_text("utf-8")[:600]:
+        return path
+    depth = len(path.relative_to(reports).parts) - 1
+    page = _templates().get_template(template).render(root="../" * depth, stamp=stamp, charts=(reports / "assets" / CHARTS).is_file(), **content)
+    return put(path, page.encode("utf-8", errors="replace"))
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    """A digest of all templates."""
+    charts = (BUILT / CHARTS).is_file()
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(TEMPLATES.iterdir()))).hexdigest() + str(charts)
+
+
+def put(path: Path, content: bytes) -> Path:
+    """Put a file in its place by rename, unless it is there already, byte for byte."""
+    if not path.is_file() or path.read_bytes() != content:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    return path
+
+
+def put_assets(reports: Path) -> None:
+    """Put what every page uses under `assets/`: our style and script, and the charts where they were built."""
+    for file in [ASSETS / "site.css", ASSETS / "site.js", *sorted(BUILT.glob("echarts*"))]:
+        put(reports / "assets" / file.name, file.read_bytes())
+
+
