@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import base, durable, gate, landing, ledger as tables, objects, pages, staging
+from pipelines import base, durable, gate, landing, ledger as tables, objects, pages, problems, staging
 from pipelines.committing import derive, quarantine_file, tidy
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
@@ -71,6 +71,7 @@ def replay(desk: Desk, plan: Plan, rows: list[dict[str, Any]], whole: bool = Fal
         _swap(desk, plan, replacement, replayed)
         derive(desk, plan)
         tidy(desk, plan)
+        problems.note(desk, plan.dataset.id)
         pages.write(desk, plan.dataset, [(b, revision) for b, (revision, _, _) in replayed.items()])
     return troubles
 

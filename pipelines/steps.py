@@ -24,6 +24,7 @@ from pipelines import (
     ledger as tables,
     objects,
     pages,
+    problems,
     receiving,
     release as publication,
     scores,
@@ -169,6 +170,7 @@ def stage(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
             ids = base.field_ids(desk.lake, plan)
             with staging.engine(desk.lake, desk.project, plan) as con:
                 done |= {key for key in waiting if _stage_one(con, desk, plan, key, ids, stamp)}
+            problems.note(desk, dataset_id, [])
     return [key for key in batch_keys if key in done]
 
 
@@ -206,7 +208,16 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
             row = desk.ledger.batch(*split_key(key))
             if row["state"] == "passed" or (row["state"] == "staged" and _judge_one(desk, plan, row)):
                 passed.append(key)
+        problems.note(desk, dataset_id, _results(desk, batch_keys))
     return passed
+
+
+def _results(desk: Desk, batch_keys: list[str]) -> list[dict[str, Any]]:
+    """What was just measured on these batches."""
+    t = tables.rule_results
+    wanted = [split_key(key) for key in batch_keys]
+    return [row for batch_id, revision in wanted for row in desk.ledger.rows(sa.select(t.c.rule, t.c.outcome).where(
+        t.c.batch_id == batch_id, t.c.revision == revision, t.c.outcome == "fail"))]
 
 
 def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any]) -> bool:
@@ -264,6 +275,7 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
                      "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
         state = derive(desk, plan)
         tidy(desk, plan)
+        problems.note(desk, dataset_id, [])
         pages.write(desk, plan.dataset, map(split_key, batch_keys))
     return total | {"current_rows": state.facts["rows"]}
 
