@@ -74,6 +74,16 @@ COMMENTS = {
     "trailer": ("表尾行数", "Trailer lines"),
     "unmapped_columns": ("未采用表头数", "Header cells that nothing reads"), "unparseable": ("无法解析行数", "Lines that cannot be read"),
     "update_frequency": ("更新频率", "Catalogue: frequency"), "usage_conditions": ("使用条件", "Catalogue: conditions of use"),
+    "id": ("编号", "Number"), "problem": ("问题单编号", "Number of the problem"), "department": ("数源部门", "Department that sends the data"),
+    "opened_at": ("开单时间", "Time the problem was opened"), "opened_batch": ("首次不合格批次", "Batch that failed first"), "due_on": ("整改期限", "Last day to mend it"),
+    "reopened": ("重开次数", "Times it was opened again"), "changed_at": ("变更时间", "Time of the last change"), "note": ("说明", "What was found or done"),
+    "waived": ("豁免记录数", "Records that fail and are waived"), "definition": ("规则定义指纹", "Digest of what the rule says"),
+    "waivers_hash": ("豁免指纹", "Digest of the waivers it was judged under"), "at": ("时间", "Time"),
+    "granted_at": ("豁免时间", "Time of the waiver"), "expires_on": ("豁免截止日期", "Last batch date the waiver holds for"),
+    "keys": ("豁免记录键数", "Records that the waiver is for; empty: all"), "ended_at": ("终止时间", "Time it ended"), "ended_reason": ("终止原因", "Why it ended"),
+    "decision": ("裁定", "Decision: release or hold"), "channel": ("通知渠道", "Channel of the message"), "sent_at": ("发送时间", "Time of sending"),
+    "opened": ("新增问题数", "Problems opened"), "verified": ("核验问题数", "Problems verified"), "overdue": ("逾期问题数", "Problems past their last day"),
+    "ended": ("豁免终止数", "Waivers that ended"), "digest": ("消息指纹", "Digest of the message"),
     "version": ("数据版本", "Version of the data"), "view": ("发布视图", "Published view"),
     "withheld_rows": ("不予发布行数", "Rows barred from publication"), "zh": ("中文说明", "Chinese words"),
 }
@@ -106,7 +116,8 @@ def _of_ledger(table: sa.Table, without: tuple[str, ...] = ()) -> tuple[tuple[st
 
 LEDGER = {"batches": tables.batches, "files": tables.files, "steps": tables.steps, "rule_results": tables.rule_results, "rule_counts": tables.rule_counts,
           "releases": tables.releases, "release_datasets": tables.release_datasets, "closings": tables.closings, "inbox": tables.inbox,
-          "withdrawals": tables.withdrawals}
+          "withdrawals": tables.withdrawals, "problems": tables.problems, "problem_events": tables.problem_events, "waivers": tables.waivers,
+          "approvals": tables.approvals, "alerts": tables.alerts}
 TABLES = {
     "datasets": Table("数据资源目录：政务数据共享条例第十三条九要素和现状", "Catalogue of datasets: the nine statutory elements and the present state", _columns(
         "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
@@ -128,6 +139,12 @@ TABLES = {
     "release_datasets": Table("每次发布的数据版本", "Versions of the datasets in each release", _of_ledger(tables.release_datasets)),
     "closings": Table("关账：哪些月份已关账，以哪次发布为准", "Closed months: which release each stands for", _of_ledger(tables.closings, ("id",))),
     "withdrawals": Table("撤回：不再发布的记录数、依据和文号", "Withdrawn records: dataset, legal basis and decision", _of_ledger(tables.withdrawals, ("id", "key"))),
+    # Officers' names stay in the ledger.
+    "problems": Table("问题单：每条规则、数据资源和部门一张，自何时、谁负责、到何时", "Problems: one per rule, dataset and department", _of_ledger(tables.problems, ("changed_by",))),
+    "problem_events": Table("问题单的每次变更", "Every change of every problem", _of_ledger(tables.problem_events, ("id", "by"))),
+    "waivers": Table("豁免：规则、报送渠道、依据文件和期限", "Waivers: rule, source, document and expiry", _of_ledger(tables.waivers, ("granted_by",))),
+    "approvals": Table("对扣留批次的裁定", "Decisions about held batches", _of_ledger(tables.approvals, ("id", "decided_by"))),
+    "alerts": Table("发给部门的通知：只有计数", "Messages to departments: counts only", _of_ledger(tables.alerts, ("id",))),
     "inbox": Table("收件箱中未接收的文件：原因和处理办法", "What is left in the inbox: why, and what to do", _of_ledger(tables.inbox)),
 }
 

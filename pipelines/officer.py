@@ -4,6 +4,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pipelines import show
@@ -28,6 +29,21 @@ def register(command: Command) -> None:
     act.add_argument("--reopen", action="store_const", dest="act", const="reopen", help="待整改: take the last step back")
     one.add_argument("--by", default="", help="who; it stands in the ledger")
     one.add_argument("--note", default="", help="what was found or done; analysts can read it")
+    waive = command("waive", _waive, "豁免: let rows that fail a rule pass, for a reason and until a day; or end that")
+    waive.add_argument("dataset", nargs="?")
+    waive.add_argument("rule", nargs="?")
+    for flag, about in (("source", "whose rows: slug, department name or USCC"), ("owner", "who answers for it"), ("document", "number of the decision"),
+                        ("reason", "why; analysts can read it"), ("until", "last batch date it holds for, YYYY-MM-DD"), ("by", "who grants it")):
+        waive.add_argument(f"--{flag}", default="", help=about)
+    waive.add_argument("--part", help="only this part of the source")
+    waive.add_argument("--keys", type=Path, metavar="FILE", help="only these records: one key a line, key columns separated by commas")
+    waive.add_argument("--end", type=int, metavar="ID", help="instead: end this waiver, with --reason")
+    command("waivers", _waivers, "every waiver, those in force first")
+    approve = command("approve", _approve, "放行: release a batch that the gate holds, or confirm the hold")
+    approve.add_argument("batch_id")
+    approve.add_argument("--hold", action="store_true", help="维持扣留: it stays out")
+    approve.add_argument("--by", default="", help="who decides")
+    approve.add_argument("--reason", default="", help="why; analysts can read it")
 
 
 def _print(options: argparse.Namespace, result: Any, as_text: Callable[[Any], str]) -> None:
@@ -51,6 +67,65 @@ def _problem(options: argparse.Namespace) -> int:
         problems.act(desk, options.id, ACTS[options.act], options.by, options.note)
     _print(options, problems.story(desk, options.id), problem_text)
     return DONE
+
+
+def _waive(options: argparse.Namespace) -> int:
+    from pipelines import waivers
+    from pipelines.desk import Desk
+    from pipelines.settings import WrongUse
+
+    desk = Desk.open()
+    if options.end is not None:
+        _print(options, waivers.end(desk, options.end, options.reason), lambda w: f"Waiver {w['id']} of {w['rule']} has ended. {_again(w)}")
+        return DONE
+    if not options.dataset or not options.rule:
+        raise WrongUse("Name dataset and rule: python -m pipelines waive DATASET RULE --source S --owner … --document … --reason … --until DATE --by …")
+    given = {k: getattr(options, k) for k in ("source", "owner", "document", "reason", "until", "by", "part", "keys")}
+    _print(options, waivers.grant(desk, options.dataset, options.rule, **given), granted_text)
+    return DONE
+
+
+def _waivers(options: argparse.Namespace) -> int:
+    from pipelines import waivers
+    from pipelines.desk import Desk
+
+    _print(options, waivers.listing(Desk.open()), waivers_text)
+    return DONE
+
+
+def _approve(options: argparse.Namespace) -> int:
+    from pipelines import approvals
+    from pipelines.desk import Desk
+
+    decision = approvals.HOLD if options.hold else approvals.RELEASE
+    _print(options, approvals.decide(Desk.open(), options.batch_id, decision, options.by, options.reason), approved_text)
+    return DONE
+
+
+def approved_text(row: dict[str, Any]) -> str:
+    """What became of the batch and how it goes on."""
+    name = f"{row['batch_id']} r{row['revision']}"
+    if row["state"] == "held":
+        return f"{name} stays held. A corrected file replaces it."
+    return f"{name} is released. Commit it: python -m pipelines ingest {row['dataset']}, then python -m pipelines release"
+
+
+def granted_text(w: dict[str, Any]) -> str:
+    """What a waiver covers and what makes it take effect."""
+    what = f"{w['keys']:,} records" if w["keys"] else "every row"
+    return f"Waiver {w['id']}: {what} of {w['dataset']} from {w['source']} {w['part'] or ''} may fail {w['rule']} in batches dated up to {w['expires_on']}. {_again(w)}"
+
+
+def _again(w: dict[str, Any]) -> str:
+    return (f"Held batches are judged again by: python -m pipelines ingest {w['dataset']}; accepted ones by: python -m pipelines backfill {w['dataset']} "
+            "--from DATE --to DATE")
+
+
+def waivers_text(rows: list[dict[str, Any]]) -> str:
+    """One line per waiver."""
+    columns = ["id", "dataset", "rule", "source", "part", "records", "until", "document", "owner", "ended"]
+    shown = [[str(w["id"]), w["dataset"], w["rule"], w["source"], w["part"] or "all", w["keys"] or "all", w["expires_on"], w["document"], w["owner"], w["ended_reason"]] for w in rows]
+    return show.table({"columns": columns, "rows": shown, "count": False}) if rows else "There is no waiver."
 
 
 def problems_text(rows: list[dict[str, Any]]) -> str:
