@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines import show
 
-DONE = 0
+DONE, HELD = 0, 1
 ACTS = {"take": "in_progress", "mended": "mended", "false_alarm": "false_alarm", "reopen": "open"}
 Command = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
@@ -44,6 +44,8 @@ def register(command: Command) -> None:
     approve.add_argument("--hold", action="store_true", help="维持扣留: it stays out")
     approve.add_argument("--by", default="", help="who decides")
     approve.add_argument("--reason", default="", help="why; analysts can read it")
+    alert = command("alert", _alert, "通知: tell departments what changed about their problems, once")
+    alert.add_argument("--dry-run", action="store_true", help="print the messages; send and record nothing")
 
 
 def _print(options: argparse.Namespace, result: Any, as_text: Callable[[Any], str]) -> None:
@@ -108,6 +110,28 @@ def approved_text(row: dict[str, Any]) -> str:
     if row["state"] == "held":
         return f"{name} stays held. A corrected file replaces it."
     return f"{name} is released. Commit it: python -m pipelines ingest {row['dataset']}, then python -m pipelines release"
+
+
+def _alert(options: argparse.Namespace) -> int:
+    from pipelines import alerts
+    from pipelines.desk import Desk
+
+    done = alerts.send(Desk.open(), dry=options.dry_run)
+    _print(options, done, alerts_text)
+    return HELD if any(one["outcome"].startswith(alerts.FAILED) for one in done) else DONE
+
+
+def alerts_text(done: list[dict[str, Any]]) -> str:
+    """One line per message, and the message itself in a dry run."""
+    lines = []
+    for one in done:
+        lines.append(f"{one['subject']}  {one['channel'] or ''} {one['outcome']}".rstrip())
+        lines += [f"  {line}" for line in one.get("text", "").splitlines()]
+    if any(one["outcome"] == "no channel" for one in done):
+        lines.append("Departments without a channel hear nothing: set LAKE_SMTP or LAKE_ALERT_WEBHOOK_DEFAULT, see docs/problems.md.")
+    if any(one["outcome"].startswith("failed") for one in done):
+        lines.append("What was not sent is sent by the next run of: python -m pipelines alert")
+    return "\n".join(lines) or "Nothing changed: nobody has to be told."
 
 
 def granted_text(w: dict[str, Any]) -> str:

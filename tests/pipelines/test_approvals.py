@@ -14,7 +14,7 @@ from pipelines.rebuild import rebuild
 from pipelines.settings import WrongUse
 from pipelines.status import status, why
 from tests.pipelines.test_problems import CONTRACT, DATASET, RULE, of, run, send
-from tests.support import desk, project, resident_id, write_csv
+from tests.support import HEADER, desk, project, resident_id, write_csv
 
 WORDS = {"by": "王质控", "reason": "部门书面说明，先行入库"}
 
@@ -77,7 +77,7 @@ def test_what_cannot_be_released_says_why(at, tmp_path, monkeypatch):
     close("2026-11", reason="月报", anyway=True, desk=at)
     with pytest.raises(WrongUse, match="month is closed.*reopen 2026-11"):
         approvals.decide(at, held, approvals.RELEASE, **WORDS)
-    narrow = write_csv(tmp_path / "narrow/640100.csv", ("姓名",), [("赵一",)])
+    narrow = write_csv(tmp_path / "narrow/640100.csv", HEADER[1:], [("赵一", "1990-01-01", "640104", "", "")] * 3)
     unread = steps.submit(DATASET, [narrow], "police", "2026-12-01", desk=at)[0].batch_id
     run(at)
     with pytest.raises(WrongUse, match="header does not fit"):
