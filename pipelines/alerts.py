@@ -37,7 +37,7 @@ class Item(NamedTuple):
     row: dict[str, Any]
 
 
-def send(desk: Desk, day: str | None = None, dry: bool = False) -> list[dict[str, Any]]:
+def send(desk: Desk | None = None, day: str | None = None, dry: bool = False) -> list[dict[str, Any]]:
     """Tell every department what changed since it was told last.
 
     Args:
@@ -47,7 +47,7 @@ def send(desk: Desk, day: str | None = None, dry: bool = False) -> list[dict[str
     Returns:
         Per message: department, channel (None where none is set up), outcome, subject, counts by change; `text` when dry.
     """
-    day = day or today()
+    desk, day = desk or Desk.open(), day or today()
     if dry:
         return [_told(office, None, "dry", items, message) | {"text": message.text} for office, items, message in _messages(desk, day, None)]
     with writer(desk.lake, "alerts"):

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines import ledger as tables, problems, staging
+from pipelines.batch import split_key
 from pipelines.desk import Desk
 from pipelines.ledger import Ledger, now
 from pipelines.locks import writer
@@ -57,6 +58,31 @@ def released(ledger: Ledger, batch_id: str, revision: int) -> bool:
     a = tables.approvals
     last = ledger.rows(sa.select(a.c.decision).where(a.c.batch_id == batch_id, a.c.revision == revision).order_by(a.c.id.desc()).limit(1))
     return bool(last) and last[0]["decision"] == RELEASE
+
+
+def awaiting(batch_keys: list[str], desk: Desk | None = None) -> list[str]:
+    """Which of these batches an officer may decide about: held by the gate, staged and soundly judged."""
+    desk = desk or Desk.open()
+    return [key for key in batch_keys if question(desk, *split_key(key))]
+
+
+def ask(batch_key: str, desk: Desk | None = None) -> dict[str, str]:
+    """`question` for a task of Airflow; empty when there is nothing to decide any more."""
+    return question(desk or Desk.open(), *split_key(batch_key)) or {}
+
+
+def answer(batch_key: str, release: bool, by: str, reason: str, desk: Desk | None = None) -> dict[str, Any]:
+    """`decide` for a task of Airflow; what was decided otherwise meanwhile stays as it is.
+
+    Returns:
+        The state of the batch, its dataset and its batch date.
+    """
+    desk, (batch_id, revision) = desk or Desk.open(), split_key(batch_key)
+    if not question(desk, batch_id, revision):
+        row = desk.ledger.batch(batch_id)
+    else:
+        row = decide(desk, batch_id, RELEASE if release else HOLD, by, reason.strip() or "在 Airflow 中裁定，未写理由 decided in Airflow, no reason given", revision)
+    return {k: row[k] for k in ("state", "dataset", "batch_date")}
 
 
 def question(desk: Desk, batch_id: str, revision: int) -> dict[str, str] | None:

@@ -86,26 +86,53 @@ def grant(desk: Any, dataset_id: str, rule: str, source: str, owner: str, docume
         WrongUse: anything is missing or unknown, or the day is past.
     """
     from pipelines import problems
-    from pipelines.contract import dataset as read_dataset
     from pipelines.locks import writer
+
+    row, digests = examine(desk, dataset_id, rule, source, owner, document, reason, until, by, part, keys, day)
+    with writer(desk.lake, row["dataset"]):
+        with desk.ledger.transaction() as con:
+            row["id"] = con.execute(tables.waivers.insert().values(**row)).inserted_primary_key[0]
+            if digests:
+                con.execute(tables.waiver_keys.insert(), [{"waiver": row["id"], "key": one} for one in digests])
+        problems.note(desk, row["dataset"], [], day)
+    return row
+
+
+def examine(desk: Any, dataset_id: str, rule: str, source: str, owner: str, document: str, reason: str, until: str, by: str,
+            part: str | None = None, keys: Path | None = None, day: str | None = None) -> tuple[dict[str, Any], list[str]]:
+    """What `grant` would enter: the waiver's row and the digests of its keys; nothing is changed. It raises what `grant` does."""
+    from pipelines.contract import dataset as read_dataset
 
     found, day = read_dataset(dataset_id, desk.project), day or today()
     sender = found.source(source)
     for flag, value in (("--owner", owner), ("--document", document), ("--reason", reason), ("--by", by)):
         if not value.strip():
-            raise WrongUse(f"A waiver needs {flag}. It stands in the ledger and in governance.waivers, so it names no person of the data.")
+            raise WrongUse(f"A waiver needs {flag}. It stands in the ledger; owner, document and reason in governance.waivers too, so they name no person of the data.")
     _known_rule(desk, found.id, rule)
     _later(until, day)
     digests = _digests(desk, found.id, keys, until) if keys else []
-    row = {"dataset": found.id, "rule": rule, "source": sender.source, "part": part, "owner": owner, "document": document, "reason": reason, "granted_at": now(),
-           "granted_by": by, "expires_on": until, "keys": len(digests) or None}
-    with writer(desk.lake, found.id):
-        with desk.ledger.transaction() as con:
-            row["id"] = con.execute(tables.waivers.insert().values(**row)).inserted_primary_key[0]
-            if digests:
-                con.execute(tables.waiver_keys.insert(), [{"waiver": row["id"], "key": one} for one in digests])
-        problems.note(desk, found.id, [], day)
-    return row
+    return {"dataset": found.id, "rule": rule, "source": sender.source, "part": part or None, "owner": owner, "document": document, "reason": reason,
+            "granted_at": now(), "granted_by": by, "expires_on": until, "keys": len(digests) or None}, digests
+
+
+def ask(asked: dict[str, str]) -> dict[str, str]:
+    """What an officer is asked about a waiver that somebody proposes (a task of Airflow calls this): `subject` and `body`.
+
+    Raises:
+        WrongUse: it could not be granted.
+    """
+    from pipelines.desk import Desk
+
+    row, _ = examine(Desk.open(), **asked, by="proposal")
+    lines = [f"- {k}: {row[k]}" for k in ("dataset", "rule", "source", "part", "owner", "document", "reason", "expires_on") if row[k]]
+    return {"subject": f"豁免？Grant this waiver? {row['dataset']} {row['rule']}", "body": "\n".join(lines)}
+
+
+def answer(asked: dict[str, str], granted: bool, by: str) -> int | None:
+    """Grant what was proposed, or leave it; returns the waiver's id."""
+    from pipelines.desk import Desk
+
+    return grant(Desk.open(), **asked, by=by)["id"] if granted else None
 
 
 def end(desk: Any, number: int, reason: str, day: str | None = None) -> dict[str, Any]:
