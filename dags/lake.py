@@ -6,7 +6,8 @@ contract gives a `schedule`, else over the API with the batch date as partition 
 `inbox` is fired by a trigger that watches the inbox (`pipelines.arrivals`); it emits one event per (dataset, batch date)
 that may be taken, and fails when files must stay there for another reason than being incomplete.
 `ingest.<dataset>` is fired by these events, or over the API, with the batch date as partition key: receive → stage →
-judge → commit → verdict. `commit` emits the dataset's asset when a batch was accepted; `verdict` fails, without a retry,
+judge → commit → verdict. `judge` emits `held` per batch that an officer may decide about (dags/desk.py), `commit` the dataset's asset
+when a batch was accepted; `verdict` fails, without a retry,
 when one was held or refused, or when files for its date must stay in the inbox.
 `release` is fired by any asset. Airflow starts one run per event (measured: 12 for 12), so runs are coalesced: one at
 a time, when no other step needs an engine; a run with others behind it is skipped, and the last publishes all
@@ -35,6 +36,7 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from pipelines.arrivals import Arrivals
+from pipelines.assets import HELD, RELEASED, announce as emit, arrivals, asset
 from pipelines.batch import WORD
 from pipelines.settings import Project
 from pipelines.sources.declaration import DIALECTS, is_cron
@@ -75,9 +77,11 @@ def stage(dataset_id: str, keys: list[str]) -> list[str]:
 
 
 @task(pool="engine", **RETRY)
-def judge(dataset_id: str, keys: list[str]) -> list[str]:
-    """Let Great Expectations judge the staged batches; the rest is held."""
+def judge(dataset_id: str, keys: list[str], outlet_events: Any = None, task: Any = None) -> list[str]:
+    """Let Great Expectations judge the staged batches; the rest is held, and an officer is asked about each."""
     accepted = _step("judge", dataset_id, keys)
+    held = call("approvals.awaiting", keys)
+    emit(task, outlet_events, {HELD: held} if held else {})
     log.info("%s: %d of %d batches accepted", dataset_id, len(accepted), len(keys))
     return accepted
 
@@ -126,10 +130,7 @@ def announce(dataset_ids: list[str], triggering_asset_events: Any = None, outlet
         found = _step("notice", dataset_id)
         arrived |= set() if told else {(dataset_id, day) for day in found["dates"]}
         left += [message for day, message in found["left"] if (dataset_id, day) not in arrived and (not told or (dataset_id, day) in troubled)]
-    # An outlet without a key would enter an event that fires nothing and a complaint about it, once per other dataset.
-    task.outlets = [arrivals(i) for i in sorted({i for i, _ in arrived})]
-    for dataset_id, day in sorted(arrived):
-        outlet_events[arrivals(dataset_id)].add_partitions(day)
+    emit(task, outlet_events, {arrivals(i): sorted(day for one, day in arrived if one == i) for i in sorted({i for i, _ in arrived})})
     log.info("%d arrivals: %s", len(arrived), ", ".join(f"{i} {day}" for i, day in sorted(arrived)))
     return left
 
@@ -151,16 +152,6 @@ def extract(dataset_id: str, source: str, partition_key: str | None = None) -> d
 def left(messages: list[str]) -> None:
     """Fail with what must stay in the inbox and what to do about it."""
     raise AirflowFailException("\n".join(messages))
-
-
-def arrivals(dataset_id: str) -> Asset:
-    """The Airflow asset that stands for what one dataset's inbox holds."""
-    return Asset(name=f"inbox/{dataset_id}", uri=f"lake://inbox/{dataset_id}", group="inbox")
-
-
-def asset(dataset_id: str) -> Asset:
-    """The Airflow asset that stands for one dataset of the base."""
-    return Asset(name=dataset_id, uri=f"lake://base/{dataset_id}", group="dataset")
 
 
 def heading(contract: Path) -> dict[str, Any]:
@@ -185,7 +176,7 @@ def ingest_dag(dataset_id: str, head: dict[str, Any]) -> DAG:
         default_args={"priority_weight": 10, "weight_rule": "absolute"},
     ) as dag:
         keys = receive(dataset_id)["keys"]
-        accepted = judge(dataset_id, stage(dataset_id, keys))
+        accepted = judge.override(outlets=[HELD])(dataset_id, stage(dataset_id, keys))
         commit.override(outlets=[asset(dataset_id)])(dataset_id, accepted) >> verdict(dataset_id, keys)
     return dag
 
@@ -233,7 +224,7 @@ def release_dag(dataset_ids: list[str]) -> DAG:
         RELEASE, dag_display_name="发布 release", doc_md=__doc__, tags=["release"], schedule=schedule,
         max_active_runs=1, is_paused_upon_creation=False,
     ) as dag:
-        publish()
+        publish.override(outlets=[RELEASED])()
     return dag
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, steps
+from pipelines import ledger as tables, steps, waivers
 from pipelines.batch import batch_date
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
@@ -65,11 +65,11 @@ def _told(row: dict[str, Any], outcome: str | None = None, reason: str | None = 
 
 
 def _replay(desk: Desk, plan: Plan, span: tuple[str, str]) -> list[dict[str, Any]]:
-    """Replay the accepted batches that were judged under something else than today's contract, lists, program or key."""
-    stamp, done, old = desk.stamp(plan.dataset), [], []
+    """Replay the accepted batches that were judged under something else than today's contract, waivers, lists, program or key."""
+    stamp, covers, done, old = desk.stamp(plan.dataset), waivers.Covers(desk.ledger, plan.dataset.id), [], []
     for row in _batches(desk, plan.dataset.id, span, ("accepted",)):
         closing = desk.ledger.closing(plan.dataset.id, row["batch_date"][:7])
-        if all(row[k] == v for k, v in stamp.items()):
+        if all(row[k] == v for k, v in (stamp | {"waivers_hash": covers.of(row).hash}).items()):
             done.append(_told(row, "unchanged"))
         elif closing:
             done.append(_told(row, "kept", f"{closing['month']} is closed since {closing['closed_at']}. To replay its batches: python -m pipelines "

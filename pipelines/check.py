@@ -11,9 +11,10 @@ from typing import Any
 import duckdb
 import yaml
 
-from pipelines import compiler, keys, masks, themes
+from pipelines import channels, compiler, keys, masks, themes
 from pipelines.compiler import Plan
 from pipelines.contract import ContractError, Dataset, dataset as read_dataset
+from pipelines.declared import nearest
 from pipelines.proof import prove, prove_across
 from pipelines.rules import history, rules
 from pipelines.semantics import reference
@@ -50,6 +51,7 @@ def check(project: Project | None = None) -> dict[str, Any]:
     finally:
         con.close()
     declared = {f"{p.dataset.domain}/{p.dataset.id.partition('.')[2]}" for p in plans}
+    errors += _departments(project, plans)
     orphans = [p for p in sorted(project.expectations.glob("*/*.yaml")) if f"{p.parent.name}/{p.stem}" not in declared]
     errors += [f"{p.parent.name}/{p.name}: rules of a dataset that has no contract" for p in orphans if not errors]
     return {"datasets": len(plans), "columns": sum(len(p.dataset.columns) for p in plans),
@@ -84,6 +86,17 @@ def conformance(found: Dataset) -> list[str]:
     except pydantic.ValidationError as error:
         return [f"{'.'.join(map(str, e['loc']))}: not as in ODCS v3.1: {e['msg']}" for e in error.errors()]
     return []
+
+
+def _departments(project: Project, plans: list[Plan]) -> list[str]:
+    """Who is told about problems: the file is well formed, and every department it lists sends data."""
+    try:
+        listed, supervisor = channels.offices(project)
+    except WrongUse as error:
+        return str(error).splitlines()
+    known = sorted({s.department for p in plans for s in p.dataset.sources})
+    return [f"expectations/departments.yaml: no contract has department {one!r}. {nearest(one, known)}" for one, office in listed.items()
+            if one not in known and office != supervisor and known]
 
 
 def _connections(plans: list[Plan]) -> list[str]:

@@ -1,15 +1,18 @@
 """Contract + rules → one SELECT: text in, typed columns and rule masks out.
 
 The SELECT is a chain of layers, each naming the results of the one before, so that nothing is computed twice:
-submitted text → cleaned → value → reason → repair → final columns → rules. Every rule is one bit of
+submitted text → cleaned → value → reason → repair → (key of waivers) → final columns → rules. Every rule is one bit of
 `_failed_n`, `_applied_n`, `_repaired_n` (BIGINT NOT NULL, 62 rules a column); the bit positions belong to the
 batch and are written beside it as `plan.json`.
 """
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from pipelines.contract import Column, Dataset, Source
@@ -47,6 +50,7 @@ class PlannedRule:
     mask: int = 0
     bit: int = 0
     field: str = ""
+    definition: str = ""      # fingerprint of what the rule says: a false alarm stands until it changes
 
     def public(self) -> dict[str, Any]:
         """What stands in plan.json: everything but the SQL."""
@@ -135,8 +139,13 @@ def plan(dataset: Dataset, declared: tuple[Rule, ...]) -> Plan:
         found.append(_conflict_rule(dataset, owner))
     business = tuple(rule for rule in declared if not rule.reads)
     found += [_business_rule(rule) for rule in business]
-    placed = tuple(replace(r, mask=i // BITS, bit=i % BITS) for i, r in enumerate(found))
+    placed = tuple(replace(r, mask=i // BITS, bit=i % BITS, definition=_definition(r, dict(types))) for i, r in enumerate(found))
     return Plan(dataset, tuple(types), placed, business, tuple(rule for rule in declared if rule.reads))
+
+
+def _definition(rule: PlannedRule, types: dict[str, SemanticType]) -> str:
+    said = (rule.applied, rule.failed, rule.severity, rule.at_least, repr(types.get(rule.column)))
+    return hashlib.sha256("\x1f".join(map(str, said)).encode()).hexdigest()[:16]
 
 
 def _column_rules(column: Column, kind: SemanticType, owner: str) -> list[PlannedRule]:
@@ -186,7 +195,11 @@ def _business_rule(rule: Rule) -> PlannedRule:
         failed=f"NOT coalesce(({rule.holds}), false)", repaired="false")
 
 
-def standardise(plan: Plan, cells: dict[str, str], op: str | None, from_sql: str, as_of: str, ordinal: str) -> str:
+Waived = Mapping[str, bool]
+"""Rule → whether it is waived for single keys only; these stand in the table `waiver_keys`(rule, key) of the connection."""
+
+
+def standardise(plan: Plan, cells: dict[str, str], op: str | None, from_sql: str, as_of: str, ordinal: str, waived: Waived = MappingProxyType({})) -> str:
     """The layers from submitted text to final columns.
 
     Args:
@@ -196,12 +209,13 @@ def standardise(plan: Plan, cells: dict[str, str], op: str | None, from_sql: str
         from_sql: a FROM item.
         as_of: SQL DATE at which births, regions and codes are judged: the batch date.
         ordinal: SQL expression of the record ordinal, kept as `_ordinal` (NULL: the row's position is used).
+        waived: rules whose failing values are kept; give `judge` the same.
 
     Returns:
         A SELECT yielding per column its value, `__r` submitted, `__c` cleaned, `__x` reason, `__p` repair and
-        `__sent`, and `_op`, `_ordinal`, `_batch_date`.
+        `__sent`, and `_op`, `_ordinal`, `_batch_date`; `_waiver_key` where a waiver is for single keys.
     """
-    layers: list[list[str]] = [[], [], [], [], [], []]
+    layers: list[list[str]] = [[], [], [], [], [], [], []]
     for column in plan.dataset.columns:
         kind, c = plan.type(column.name), column.name
         raw, cleaned, value, reason, fixed = (name(f"{c}__{s}") for s in "rcvxp")
@@ -212,13 +226,49 @@ def standardise(plan: Plan, cells: dict[str, str], op: str | None, from_sql: str
         repair = kind.repair(cleaned, reason, "_batch_date")
         fix = f"CASE WHEN {reason} IS NOT NULL THEN {repair} END" if repair else "NULL"
         layers[4].append(f"({fix})::{kind.physical} AS {fixed}")
-        layers[5].append(f"CASE WHEN {reason} IS NULL THEN {value}::{kind.physical} ELSE {fixed} END AS {name(c)}")
+        layers[6].append(f"CASE WHEN {reason} IS NULL THEN {value}::{kind.physical} {_kept(plan, column, waived)}ELSE {fixed} END AS {name(c)}")
+    if any(waived.values()):
+        layers[5].append(f"{key_digest(plan, {k: _meant(plan, k) for k in plan.dataset.key})} AS _waiver_key")
     deletes = ", ".join(text(w) for w in DELETE_WORDS)
     op_sql = f"CASE WHEN upper(trim({op})) IN ({deletes}) THEN 'D' ELSE 'U' END" if op else "'U'"
     sql = f"SELECT {', '.join(layers[0])}, {op_sql} AS _op, {ordinal} AS _line, {as_of} AS _batch_date FROM {from_sql}"
-    for layer in layers[1:]:
+    for layer in filter(None, layers[1:]):
         sql = f"SELECT *, {', '.join(layer)} FROM ({sql})"
     return sql
+
+
+def _meant(plan: Plan, column: str) -> str:
+    """SQL of what a key column's value is where a waiver keeps it: valid, repaired, or as it was sent."""
+    value, reason, fixed = (name(f"{column}__{s}") for s in "vxp")
+    sent = f"try_cast({value} AS {plan.type(column).physical})"
+    return f"CASE WHEN {reason} IS NULL THEN {sent} ELSE coalesce({fixed}, {sent}) END"
+
+
+def _kept(plan: Plan, column: Column, waived: Waived) -> str:
+    """The branches of a column's final value that keep what a waived rule would have taken away."""
+    value, reason, fixed = (name(f"{column.name}__{s}") for s in "vxp")
+    rules = [r for r in plan.rules if r.column == column.name and r.rule in waived and r.reason not in ("required", "form")]
+    return "".join(f"WHEN {reason} = {text(r.reason)} AND {fixed} IS NULL AND {covered(r.rule, waived)} THEN try_cast({value} AS {plan.type(column.name).physical}) "
+                   for r in rules)
+
+
+def covered(rule: str, waived: Waived) -> str:
+    """SQL BOOLEAN, never NULL: this row is one that the waiver of `rule` is for."""
+    if rule not in waived:
+        return "false"
+    return f"coalesce(_waiver_key IN (SELECT key FROM waiver_keys WHERE rule = {text(rule)}), false)" if waived[rule] else "true"
+
+
+def key_digest(plan: Plan, columns: dict[str, str]) -> str:
+    """SQL of the record key as base keeps it.
+
+    Args:
+        columns: key column → SQL of its value.
+    """
+    kinds = {c: kind for c, _, kind in plan.pseudonyms}
+    if len(plan.dataset.key) == 1 and plan.dataset.key[0] in kinds:
+        return digest(kinds[plan.dataset.key[0]], [columns[plan.dataset.key[0]]])
+    return digest(f"key:{plan.dataset.id}", [columns[k] for k in plan.dataset.key])
 
 
 def digest(kind: str, parts: list[str]) -> str:
@@ -227,41 +277,44 @@ def digest(kind: str, parts: list[str]) -> str:
     return f"keyed_digest({text(kind)} || chr(31) || {joined})"
 
 
-def judge(plan: Plan, from_sql: str, keyed: bool = True) -> str:
+def judge(plan: Plan, from_sql: str, keyed: bool = True, waived: Waived = MappingProxyType({})) -> str:
     """The last layer: base columns, digests and rule masks over the final columns of `standardise`.
 
     Args:
         keyed: without it no digest is computed and only the masks come out, which is all that proving rules needs.
+        waived: rules whose failing rows are counted as waived, beside applicable and failed; then there is `_waived_n`.
     """
     dataset = plan.dataset
     pseudonyms = {p: digest(kind, [name(c)]) for c, p, kind in plan.pseudonyms}
-    key = digest(f"key:{dataset.id}", [name(k) for k in dataset.key])
-    if len(dataset.key) == 1:
-        key = next((pseudonyms[p] for c, p, _ in plan.pseudonyms if c == dataset.key[0]), key)
+    key = key_digest(plan, {k: name(k) for k in dataset.key})
     digests = ", ".join([f"{sql} AS {name(p)}" for p, sql in pseudonyms.items()] + [f"{key} AS _key"]) if keyed else "NULL AS _key"
     kept = [name(n) for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op")] if keyed else []
     region = name(dataset.region) if dataset.region else "NULL::VARCHAR"
     content = ", ".join(name(c.name) for c in dataset.columns)
     identity = ", ".join(name(i) for i in dataset.identity) or "NULL"
     columns = [*kept, "_op", "_line", f"{region} AS _region", f"hash({content}, _op) AS _content", f"hash({identity}) AS _same",
-               *(_masks(plan, i) for i in range(plan.masks))]
+               *(_masks(plan, i, waived) for i in range(plan.masks))]
     return f"SELECT {', '.join(columns)} FROM (SELECT *, {digests} FROM ({from_sql}))"
 
 
-def _masks(plan: Plan, index: int) -> str:
+def _masks(plan: Plan, index: int, waived: Waived) -> str:
     rules = [r for r in plan.rules if r.mask == index]
     found = []
-    for kind in ("failed", "applied", "repaired"):
-        terms = [_bit(r, kind) for r in rules if getattr(r, kind) != "false"]
+    for kind in ("failed", "applied", "repaired", *(["waived"] if waived else [])):
+        terms = [f"({_holds(plan, r, kind, waived)})::BIGINT * {1 << r.bit}" for r in rules if getattr(r, kind, "true") != "false" and (kind != "waived" or r.rule in waived)]
         found.append(f"({' + '.join(terms) or '0'})::BIGINT AS _{kind}_{index}")
     return ", ".join(found)
 
 
-def _bit(rule: PlannedRule, kind: str) -> str:
-    holds = f"coalesce({rule.applied}, false)"
-    if kind != "applied":
-        holds = f"{holds} AND coalesce({getattr(rule, kind)}, false)"
-    return f"({holds})::BIGINT * {1 << rule.bit}"
+def _holds(plan: Plan, rule: PlannedRule, kind: str, waived: Waived) -> str:
+    """SQL BOOLEAN, never NULL, of one bit. A row without its key cannot be kept, whatever is waived."""
+    applied = f"coalesce({rule.applied}, false)"
+    if rule.rule not in waived:
+        return applied if kind == "applied" else f"{applied} AND coalesce({getattr(rule, kind)}, false)"
+    keeps = f"{covered(rule.rule, waived)}{' AND _key IS NOT NULL' if rule.column in plan.dataset.key else ''}"
+    spared = f"(coalesce({rule.failed}, false) AND {keeps})"
+    return {"applied": f"{applied} AND NOT {spared}", "failed": f"{applied} AND coalesce({rule.failed}, false) AND NOT {spared}",
+            "repaired": f"{applied} AND coalesce({rule.repaired}, false)", "waived": f"{applied} AND {spared}"}[kind]
 
 
 class HeaderMismatch(WrongUse):

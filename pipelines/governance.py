@@ -54,8 +54,8 @@ COMMENTS = {
     "releases": ("涉及发布数", "Releases that were changed"), "lifted_at": ("解除时间", "Time it was lifted"), "lifted_reason": ("解除原因", "Why it was lifted"),
     "message": ("说明", "What is the matter and what to do"), "seen_at": ("查看时间", "Time of the last look"),
     "mask_words": ("脱敏说明", "What the mask does"), "month": ("报送月份", "Month of batch dates"), "name": ("名称", "Name"), "name_en": ("英文名称", "English name"),
-    "checked_at": ("检查时间", "Time of the check"), "department": ("数源部门", "Department"), "frequency": ("报送频率", "How often it is sent"),
-    "kind": ("类别", "Kind"), "rank": ("权威顺序（0 最高）", "Order of authority, 0 is the highest"), "uscc": ("统一社会信用代码", "Unified social credit code"),
+    "frequency": ("报送频率", "How often it is sent"),
+    "rank": ("权威顺序（0 最高）", "Order of authority, 0 is the highest"), "uscc": ("统一社会信用代码", "Unified social credit code"),
     "changes": ("阈值变更记录", "Changes of the threshold: day, value, reason"), "why": ("规则依据", "Why the rule must hold"),
     "on_breach": ("低于下限时", "When below the limit: hold or report"), "outcome": ("结果", "Outcome"),
     "owner": ("整改责任部门", "Department that must fix it"), "part": ("报送分区", "Part of the stream"),
@@ -78,6 +78,16 @@ COMMENTS = {
     "trailer": ("表尾行数", "Trailer lines"),
     "unmapped_columns": ("未采用表头数", "Header cells that nothing reads"), "unparseable": ("无法解析行数", "Lines that cannot be read"),
     "update_frequency": ("更新频率", "Catalogue: frequency"), "usage_conditions": ("使用条件", "Catalogue: conditions of use"),
+    "id": ("编号", "Number"), "problem": ("问题单编号", "Number of the problem"), "department": ("数源部门", "Department that sends the data"),
+    "opened_at": ("开单时间", "Time the problem was opened"), "opened_batch": ("首次不合格批次", "Batch that failed first"), "due_on": ("整改期限", "Last day to mend it"),
+    "reopened": ("重开次数", "Times it was opened again"), "changed_at": ("变更时间", "Time of the last change"), "note": ("说明", "What was found or done"),
+    "waived": ("豁免记录数", "Records that fail and are waived"), "definition": ("规则定义指纹", "Digest of what the rule says"),
+    "waivers_hash": ("豁免指纹", "Digest of the waivers it was judged under"), "at": ("时间", "Time"),
+    "granted_at": ("豁免时间", "Time of the waiver"), "expires_on": ("豁免截止日期", "Last batch date the waiver holds for"),
+    "keys": ("豁免记录键数", "Records that the waiver is for; empty: all"), "ended_at": ("终止时间", "Time it ended"), "ended_reason": ("终止原因", "Why it ended"),
+    "decision": ("裁定", "Decision: release or hold"), "channel": ("通知渠道", "Channel of the message"), "sent_at": ("发送时间", "Time of sending"),
+    "opened": ("新增问题数", "Problems opened"), "verified": ("核验问题数", "Problems verified"), "overdue": ("逾期问题数", "Problems past their last day"),
+    "ended": ("豁免终止数", "Waivers that ended"), "digest": ("消息指纹", "Digest of the message"),
     "version": ("数据版本", "Version of the data"), "view": ("发布视图", "Published view"),
     "kind": ("检查类别", "Kind of check: across, agreement, history, timeliness or values"), "checked_at": ("检查时间", "Time of the check"),
     "filled": ("已填写数", "Cells filled in"), "distinct_values": ("不同取值数", "Distinct values, about"), "value": ("取值或统计量", "Code, or value of the statistic"),
@@ -116,7 +126,8 @@ def _of_ledger(table: sa.Table, without: tuple[str, ...] = ()) -> tuple[tuple[st
 LEDGER = {"batches": tables.batches, "files": tables.files, "steps": tables.steps, "rule_results": tables.rule_results, "rule_counts": tables.rule_counts,
           "releases": tables.releases, "release_datasets": tables.release_datasets, "closings": tables.closings, "inbox": tables.inbox,
           "withdrawals": tables.withdrawals, "checks": tables.checks, "check_counts": tables.check_counts, "profiles": tables.profiles,
-          "profile_values": tables.profile_values, "signals": tables.signals}
+          "profile_values": tables.profile_values, "signals": tables.signals, "problems": tables.problems, "problem_events": tables.problem_events,
+          "waivers": tables.waivers, "approvals": tables.approvals, "alerts": tables.alerts}
 TABLES = {
     "datasets": Table("数据资源目录：政务数据共享条例第十三条九要素和现状", "Catalogue of datasets: the nine statutory elements and the present state", _columns(
         "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
@@ -136,8 +147,6 @@ TABLES = {
     "steps": Table("处理步骤", "Steps of processing", _of_ledger(tables.steps, ("id",))),
     "rule_results": Table("每批每规则的检验结果", "Results per batch and rule", _of_ledger(tables.rule_results)),
     "rule_counts": Table("每批每区划每规则的计数", "Counts per batch, division and rule", _of_ledger(tables.rule_counts)),
-    "checks": Table("跨批检查结果：跨数据资源、历史、及时性、新值", "Results of checks over several batches or datasets", _of_ledger(tables.checks)),
-    "check_counts": Table("跨批检查按区划的计数", "Counts per check and division", _of_ledger(tables.check_counts)),
     "releases": Table("历次发布", "Releases", _of_ledger(tables.releases)),
     "release_datasets": Table("每次发布的数据版本", "Versions of the datasets in each release", _of_ledger(tables.release_datasets)),
     "closings": Table("关账：哪些月份已关账，以哪次发布为准", "Closed months: which release each stands for", _of_ledger(tables.closings, ("id",))),
@@ -148,6 +157,12 @@ TABLES = {
     "profiles": Table("每批每字段的填报数和取值数", "Filled cells and distinct values per batch and column", _of_ledger(tables.profiles)),
     "profile_values": Table("每批代码字段的取值计数", "Counts of codes per batch and column", _of_ledger(tables.profile_values)),
     "signals": Table("疑似编造数据的线索，非结论", "Leads of made-up data, never a verdict", _of_ledger(tables.signals)),
+    # Officers' names stay in the ledger.
+    "problems": Table("问题单：每条规则、数据资源和部门一张，自何时、谁负责、到何时", "Problems: one per rule, dataset and department", _of_ledger(tables.problems, ("changed_by",))),
+    "problem_events": Table("问题单的每次变更", "Every change of every problem", _of_ledger(tables.problem_events, ("id", "by"))),
+    "waivers": Table("豁免：规则、报送渠道、依据文件和期限", "Waivers: rule, source, document and expiry", _of_ledger(tables.waivers, ("granted_by",))),
+    "approvals": Table("对扣留批次的裁定", "Decisions about held batches", _of_ledger(tables.approvals, ("id", "decided_by"))),
+    "alerts": Table("发给部门的通知：只有计数", "Messages to departments: counts only", _of_ledger(tables.alerts, ("id",))),
     "inbox": Table("收件箱中未接收的文件：原因和处理办法", "What is left in the inbox: why, and what to do", _of_ledger(tables.inbox)),
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -36,7 +36,7 @@ batches = sa.Table(
     sa.Column("loss_budget", _real),
     sa.Column("unmapped_columns", _int), sa.Column("score", _real), sa.Column("seconds", _real),
     sa.Column("contract_hash", _text), sa.Column("code_version", _text), sa.Column("lists_hash", _text),
-    sa.Column("key_id", _text),
+    sa.Column("key_id", _text), sa.Column("waivers_hash", _text),
 )
 files = sa.Table(
     "ledger_files", meta,
@@ -61,12 +61,13 @@ rule_results = sa.Table(
     sa.Column("zh", _text), sa.Column("en", _text), sa.Column("indicator", _text), sa.Column("severity", _text),
     sa.Column("owner", _text), sa.Column("at_least", _real), sa.Column("applicable", _int),
     sa.Column("failed", _int), sa.Column("repaired", _int), sa.Column("pass_rate", _real), sa.Column("outcome", _text),
+    sa.Column("waived", _int), sa.Column("definition", _text),
 )
 rule_counts = sa.Table(
     "ledger_rule_counts", meta,
     sa.Column("batch_id", _text, primary_key=True), sa.Column("revision", sa.Integer, primary_key=True),
     sa.Column("region", _text, primary_key=True), sa.Column("rule", _text, primary_key=True),
-    sa.Column("applicable", _int), sa.Column("failed", _int), sa.Column("repaired", _int),
+    sa.Column("applicable", _int), sa.Column("failed", _int), sa.Column("repaired", _int), sa.Column("waived", _int),
 )
 releases = sa.Table(
     "ledger_releases", meta,
@@ -137,6 +138,50 @@ signals = sa.Table(
     sa.Column("signal", _text, primary_key=True), sa.Column("column", _text, primary_key=True), sa.Column("value", _real), sa.Column("peers", _real),
     sa.Column("n", _int), sa.Column("p", _real), sa.Column("evidence", _text), sa.Column("explanation", _text),
 )
+problems = sa.Table(
+    "ledger_problems", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("dataset", _text, nullable=False), sa.Column("rule", _text, nullable=False),
+    sa.Column("department", _text, nullable=False), sa.Column("source", _text), sa.Column("state", _text, nullable=False),
+    sa.Column("zh", _text), sa.Column("en", _text), sa.Column("severity", _text), sa.Column("opened_at", _text, nullable=False), sa.Column("opened_batch", _text),
+    sa.Column("due_on", _text), sa.Column("batch_id", _text), sa.Column("revision", sa.Integer), sa.Column("batch_date", _text),
+    sa.Column("applicable", _int), sa.Column("failed", _int), sa.Column("waived", _int), sa.Column("pass_rate", _real), sa.Column("at_least", _real),
+    sa.Column("reopened", _int, nullable=False), sa.Column("changed_at", _text, nullable=False), sa.Column("changed_by", _text, nullable=False),
+    sa.Column("note", _text), sa.UniqueConstraint("dataset", "rule", "department"),
+)
+problem_events = sa.Table(
+    "ledger_problem_events", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("problem", _int, nullable=False), sa.Column("at", _text, nullable=False),
+    sa.Column("state", _text, nullable=False), sa.Column("by", _text, nullable=False), sa.Column("batch_id", _text), sa.Column("revision", sa.Integer),
+    sa.Column("batch_date", _text), sa.Column("definition", _text), sa.Column("note", _text),
+)
+waivers = sa.Table(
+    "ledger_waivers", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("dataset", _text, nullable=False), sa.Column("rule", _text, nullable=False),
+    sa.Column("source", _text, nullable=False), sa.Column("part", _text), sa.Column("owner", _text, nullable=False), sa.Column("document", _text, nullable=False),
+    sa.Column("reason", _text, nullable=False), sa.Column("granted_at", _text, nullable=False), sa.Column("granted_by", _text, nullable=False),
+    sa.Column("expires_on", _text, nullable=False), sa.Column("keys", _int), sa.Column("ended_at", _text), sa.Column("ended_reason", _text),
+)
+waiver_keys = sa.Table(
+    "ledger_waiver_keys", meta,
+    sa.Column("waiver", sa.Integer, primary_key=True), sa.Column("key", _text, primary_key=True),
+)
+approvals = sa.Table(
+    "ledger_approvals", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("batch_id", _text, nullable=False), sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("decision", _text, nullable=False), sa.Column("decided_by", _text, nullable=False), sa.Column("reason", _text, nullable=False),
+    sa.Column("decided_at", _text, nullable=False),
+)
+alerts = sa.Table(
+    "ledger_alerts", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("department", _text, nullable=False), sa.Column("channel", _text, nullable=False),
+    sa.Column("sent_at", _text, nullable=False), sa.Column("opened", _int), sa.Column("reopened", _int), sa.Column("verified", _int), sa.Column("overdue", _int),
+    sa.Column("ended", _int), sa.Column("digest", _text, nullable=False), sa.Column("outcome", _text, nullable=False),
+)
+alert_items = sa.Table(
+    "ledger_alert_items", meta,
+    sa.Column("alert", sa.Integer, primary_key=True), sa.Column("subject", _text, primary_key=True), sa.Column("change", _text, primary_key=True),
+    sa.Column("openings", _int),
+)
 TABLES = {t.name.removeprefix("ledger_"): t for t in meta.sorted_tables}
 
 
@@ -162,6 +207,11 @@ def _add_columns(engine: sa.Engine) -> None:
                 quoted = engine.dialect.identifier_preparer.format_column(column)
                 with engine.begin() as con:
                     con.execute(sa.DDL(f"ALTER TABLE {table.name} ADD COLUMN {quoted} {column.type.compile(engine.dialect)}"))
+
+
+def today() -> str:
+    """The day in Beijing: when deadlines run out and waivers end, never a date of the data."""
+    return (datetime.now(UTC) + timedelta(hours=8)).date().isoformat()
 
 
 class Ledger:

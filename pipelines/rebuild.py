@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import base, durable, gate, landing, ledger as tables, objects, pages, staging
+from pipelines import approvals, base, durable, gate, landing, ledger as tables, objects, pages, problems, staging, waivers
 from pipelines.committing import derive, quarantine_file, tidy
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
@@ -71,24 +71,25 @@ def replay(desk: Desk, plan: Plan, rows: list[dict[str, Any]], whole: bool = Fal
         _swap(desk, plan, replacement, replayed)
         derive(desk, plan)
         tidy(desk, plan)
+        problems.note(desk, plan.dataset.id)
         pages.write(desk, plan.dataset, [(b, revision) for b, (revision, _, _) in replayed.items()])
     return troubles
 
 
 def _stage_all(desk: Desk, plan: Plan, rows: list[dict[str, Any]], ids: dict[str, int]) -> tuple[Replayed, Troubles]:
     """Stage and judge every batch anew: those that pass, and why the others do not."""
-    replayed, troubles = {}, {}
+    replayed, troubles, covers = {}, {}, waivers.Covers(desk.ledger, plan.dataset.id)
     with staging.engine(desk.lake, desk.project, plan) as con:
         for row in rows:
             batch_id, revision = row["batch_id"], row["revision"]
             manifest = landing.read_manifest(landing.folder(desk.lake, batch_id, revision))
             try:
-                found = staging.stage(con, desk.lake, plan, plan.dataset.source(manifest.source), manifest, ids)
+                found = staging.stage(con, desk.lake, plan, plan.dataset.source(manifest.source), manifest, ids, covers.of(row))
             except WrongUse as error:
                 troubles[batch_id] = [str(error)]
                 continue
             verdict = gate.judge(desk.lake, found.folder, row)
-            if verdict.outcome == "accept":
+            if verdict.outcome == "accept" or (verdict.sound and approvals.released(desk.ledger, batch_id, revision)):
                 replayed[batch_id] = (revision, found, verdict)
             else:
                 troubles[batch_id] = verdict.reasons
@@ -104,10 +105,10 @@ def _swap(desk: Desk, plan: Plan, replacement: base.Replacement, replayed: Repla
         objects.replace(desk.lake, desk.ledger, [kept])
     # The mark is new each time: replaying under an unchanged contract must not touch the files that readers use.
     replacement.commit({b: (revision, found.folder) for b, (revision, found, _) in replayed.items()}, secrets.token_hex(4))
-    stamp = desk.stamp(plan.dataset)
+    stamp, covers = desk.stamp(plan.dataset), waivers.Covers(desk.ledger, plan.dataset.id)
     for batch_id, (revision, found, verdict) in replayed.items():
         desk.ledger.replace_files(batch_id, revision, found.counts["units"])
         score = record_results(desk, batch_id, revision, verdict, found)
         counts = {k: v for k, v in found.counts.items() if k in tables.batches.c}
-        desk.ledger.update_batch(batch_id, revision, score=score, **counts, **stamp)
+        desk.ledger.update_batch(batch_id, revision, score=score, **counts, **stamp, waivers_hash=covers.of(desk.ledger.batch(batch_id, revision)).hash)
         shutil.rmtree(found.folder)

@@ -136,6 +136,8 @@ def status(found: dict[str, Any]) -> str:
     if found["inbox"]:
         lines.append("Left in the inbox: " + "; ".join(f"{r['dataset']} {r['files']:,} {r['code']}" for r in found["inbox"])
                      + ". Why: python -m pipelines ingest DATASET")
+    if found["problems"]["open"]:
+        lines.append(f"Problems to mend: {found['problems']['open']:,}, overdue {found['problems']['overdue']:,}. See: python -m pipelines problems")
     return "\n".join(lines)
 
 
@@ -151,6 +153,8 @@ def why(found: dict[str, Any]) -> str:
     if found["failing"]:
         columns = ["rule", "zh", "severity", "applicable", "failed", "repaired", "pass_rate", "at_least", "outcome"]
         lines.append(table({"columns": columns, "rows": [[r[c] for c in columns] for r in found["failing"]], "count": False}))
+    lines += [f"{a['decided_at']}  {a['decision']} by {a['decided_by']}: {a['reason']}" for a in found["approvals"]]
+    lines += [f"problem {p['id']} ({p['state']}): {p['rule']}. Its story: python -m pipelines problem {p['id']}" for p in found["problems"][:FILES_SHOWN]]
     lines += [f"{s['started_at']}  {s['step']}  {s['seconds']} s  {s['outcome']}{_counted(s)}" for s in found["steps"]]
     lines.append(f"What to do: {found['remedy']}")
     return "\n".join(lines)

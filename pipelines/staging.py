@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 
 from pipelines import compiler, durable, keys, readers
-from pipelines.compiler import CONFLICT, SEGMENT, Plan
+from pipelines.compiler import CONFLICT, SEGMENT, Plan, Waived
 from pipelines.contract import Source
 from pipelines.landing import Manifest
 from pipelines.proof import prove
@@ -28,8 +28,10 @@ from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
 from pipelines.sql import connect, name, names, text
+from pipelines.waivers import UNCOVERED, Cover
 
 ROW_GROUP = 122_880
+COUNTED = {"applied": "applicable", "failed": "failed", "repaired": "repaired", "waived": "waived"}      # mask → what its bits are counted as
 _proved: set[tuple[str, ...]] = set()
 
 
@@ -74,7 +76,8 @@ def _prove_once(con: duckdb.DuckDBPyConnection, project: Project, plan: Plan) ->
         _proved.add(state)
 
 
-def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int]) -> Staged:
+def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int],
+          cover: Cover = UNCOVERED) -> Staged:
     """Read, standardise, test and split one batch.
 
     Args:
@@ -83,6 +86,7 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
         source: who sent the batch.
         manifest: its landing manifest.
         field_ids: base column → Iceberg field id.
+        cover: the rules that are waived for this batch.
 
     Raises:
         readers.ReadRefused: a file cannot be read so that its lines are accounted for, or its manifest counts other records.
@@ -95,14 +99,15 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
     (work / "accepted").mkdir(parents=True)
     (work / "scratch").mkdir()
     con.execute("DROP SCHEMA IF EXISTS batch CASCADE; CREATE SCHEMA batch; USE batch")
-    counts = _load(con, plan, source, manifest, work)
-    counts |= _split(con, plan, manifest, field_ids, work)
-    counts["rules"], counts["regions"] = _rule_counts(con, plan, work)
+    _enter_keys(con, cover)
+    counts = _load(con, plan, source, manifest, work, cover)
+    counts |= _split(con, plan, manifest, field_ids, work, cover)
+    counts["rules"], counts["regions"] = _rule_counts(con, plan, work, cover)
     con.execute("USE memory.main; DROP SCHEMA batch CASCADE")
     shutil.rmtree(work / "scratch")
     (work / "plan.json").write_text(json.dumps(
         {"dataset": plan.dataset.id, "batch_id": manifest.batch_id, "revision": manifest.revision,
-         "rules": [r.public() for r in plan.rules]}, ensure_ascii=False))
+         "rules": [r.public() for r in plan.rules], "waivers": list(cover.ids)}, ensure_ascii=False))
     (work / "counts.json").write_text(json.dumps(counts, ensure_ascii=False))
     durable.replace(work, final)
     return Staged(final, counts)
@@ -128,7 +133,14 @@ def read(lake: Lake, batch_id: str, revision: int) -> Staged | None:
     return Staged(found, json.loads((found / "counts.json").read_text()))
 
 
-def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, work: Path) -> dict[str, Any]:
+def _enter_keys(con: duckdb.DuckDBPyConnection, cover: Cover) -> None:
+    """Fill `waiver_keys`(rule, key), which the compiled SQL looks single keys up in."""
+    con.execute("CREATE TABLE waiver_keys(rule VARCHAR, key VARCHAR)")
+    for rule, found in cover.rules.items():
+        con.execute("INSERT INTO waiver_keys SELECT $1, unnest($2::VARCHAR[])", [rule, list(found or ())])
+
+
+def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, work: Path, cover: Cover) -> dict[str, Any]:
     """Create the view `staged` over every readable unit; returns the line balance and what was found of each unit."""
     con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
     parts, units = [], []
@@ -137,7 +149,7 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     for unit in readers.units(manifest, source, work / "scratch", spelled):
         header = compiler.map_header(plan.dataset, source, unit.header, unit.name.capitalize())
         table = f"unit_{unit.number}"
-        reading = readers.read(con, unit, partial(_select, plan, header.cells, header.op, as_of), table)
+        reading = readers.read(con, unit, partial(_select, plan, header.cells, header.op, as_of, cover.waived), table)
         if reading.rejects:
             con.execute("INSERT INTO unparsed SELECT $1, unnest($2::BIGINT[]), unnest($3::VARCHAR[])", [unit.number, *map(list, zip(*reading.rejects))])
         parts += _keep(con, unit.number, table, reading.records)
@@ -180,10 +192,10 @@ def _check_row_counts(manifest: Manifest, units: list[dict[str, Any]]) -> None:
                                                    "Ask for the whole file, or for the right manifest.")
 
 
-def _select(plan: Plan, cells: dict[str, str], op: str | None, as_of: str, from_sql: str, ordinal: str | None = None) -> str:
+def _select(plan: Plan, cells: dict[str, str], op: str | None, as_of: str, waived: Waived, from_sql: str, ordinal: str | None = None) -> str:
     """The SELECT over one unit. A window reorders rows, and then a row's place in the table no longer tells its ordinal."""
     counted = ordinal or ("row_number() OVER ()" if plan.windowed else "NULL::BIGINT")
-    return compiler.judge(plan, compiler.standardise(plan, cells, op, from_sql, as_of, counted))
+    return compiler.judge(plan, compiler.standardise(plan, cells, op, from_sql, as_of, counted, waived), waived=waived)
 
 
 def _rejected(plan: Plan) -> str:
@@ -191,7 +203,7 @@ def _rejected(plan: Plan) -> str:
     return f"({' OR '.join(terms) or 'false'})"
 
 
-def _split(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manifest, field_ids: dict[str, int], work: Path) -> dict[str, int]:
+def _split(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manifest, field_ids: dict[str, int], work: Path, cover: Cover) -> dict[str, int]:
     """Resolve repeated keys, then write accepted rows, quarantine and masks."""
     _resolve_keys(con, plan)
     columns = [n for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op")]
@@ -203,7 +215,7 @@ def _split(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manifest, field
         TO {text(work / 'accepted' / 'rows.parquet')}
         (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{ids}}})""")
     _write_quarantine(con, plan, work)
-    _write_masks(con, plan, work)
+    _write_masks(con, plan, work, cover)
     con.execute("SET preserve_insertion_order = true")
     accepted = con.execute("SELECT count(*) FILTER (_op = 'U'), count(*) FILTER (_op = 'D') FROM read_parquet($1)",
                            [str(work / "accepted" / "rows.parquet")]).fetchone()
@@ -256,9 +268,9 @@ def _write_quarantine(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path) ->
         TO {text(work / 'quarantine.parquet')} (FORMAT parquet, COMPRESSION zstd)""")
 
 
-def _write_masks(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path) -> None:
+def _write_masks(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: Cover) -> None:
     conflict = next((r for r in plan.rules if r.rule == CONFLICT), None)
-    masks = [f"_{kind}_{i}" for i in range(plan.masks) for kind in ("failed", "applied", "repaired")]
+    masks = [f"_{kind}_{i}" for i in range(plan.masks) for kind in _kinds(cover)]
     columns = ", ".join(masks)
     if conflict:
         hit = "(_file, _ordinal) IN (SELECT (_file, _ordinal) FROM dropped WHERE outcome = 'conflict')"
@@ -268,19 +280,24 @@ def _write_masks(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path) -> None
                 f"TO {text(work / 'masks.parquet')} (FORMAT parquet, COMPRESSION zstd)")
 
 
-def _rule_counts(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path) -> tuple[dict[str, dict], list[dict]]:
-    """applicable, failed and repaired per rule, in total and by region."""
-    kinds = ("applied", "failed", "repaired")
+def _kinds(cover: Cover) -> tuple[str, ...]:
+    """The masks of a batch: what is waived has one only where something may be."""
+    return ("failed", "applied", "repaired", *(["waived"] if cover.rules else []))
+
+
+def _rule_counts(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: Cover) -> tuple[dict[str, dict], list[dict]]:
+    """applicable, failed, repaired and waived per rule, in total and by region."""
+    kinds = _kinds(cover)
     sums = ", ".join(f"count(*) FILTER (_{k}_{r.mask} & {1 << r.bit} <> 0)" for r in plan.rules for k in kinds)
     rows = con.execute(f"SELECT coalesce(region, ''), {sums} FROM read_parquet($1) GROUP BY ALL",
                        [str(work / "masks.parquet")]).fetchall()
-    total = {r.rule: {"applicable": 0, "failed": 0, "repaired": 0} for r in plan.rules}
+    total = {r.rule: dict.fromkeys(COUNTED.values(), 0) for r in plan.rules}
     regions = []
     for region, *numbers in rows:
         for i, rule in enumerate(plan.rules):
-            found = dict(zip(("applicable", "failed", "repaired"), numbers[3 * i:3 * i + 3]))
+            found = dict.fromkeys(COUNTED.values(), 0) | dict(zip((COUNTED[k] for k in kinds), numbers[len(kinds) * i:len(kinds) * (i + 1)]))
             for key, value in found.items():
                 total[rule.rule][key] += value
-            if found["applicable"]:
+            if found["applicable"] or found["waived"]:
                 regions.append({"region": region, "rule": rule.rule, **found})
     return total, regions

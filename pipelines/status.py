@@ -6,13 +6,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import ledger as tables
+from pipelines import ledger as tables, problems
 from pipelines.batch import BatchId
 from pipelines.contract import dataset as read_dataset, datasets
 from pipelines.desk import Desk
 from pipelines.settings import WrongUse
 from pipelines.sql import connect
-from pipelines.steps import CLOSING, FOLDING
+from pipelines.steps import CLOSING, FOLDING, UNSOUND
 from pipelines.trouble import let_pass
 
 REMEDY = {
@@ -23,7 +23,11 @@ REMEDY = {
                 "python -m pipelines receive {dataset} FILE --source {source} --batch-date {batch_date} --correct",
     "held": "Return it to {department} with the report {report}; take the corrected file in with: python -m pipelines receive "
             "{dataset} FILE --source {source} --batch-date {batch_date} --correct. If a threshold is wrong, change the contract or "
-            "expectations/{rules}.yaml and run: python -m pipelines ingest {dataset}",
+            "expectations/{rules}.yaml and run: python -m pipelines ingest {dataset}. To take it in as it is: python -m pipelines approve "
+            "'{batch_id}' --by NAME --reason TEXT. What the department has to mend: python -m pipelines problems --dataset {dataset}",
+    "stage": "Its header does not fit the contract. Add the spelling to the contract and run: python -m pipelines ingest {dataset}; or return it to "
+             "{department}: python -m pipelines receive {dataset} FILE --source {source} --batch-date {batch_date} --correct",
+    "unsound": "As said above: stage it again (python -m pipelines ingest {dataset}); if it stays, report it as a defect. Nobody can approve what could not be judged.",
     "closing": "As said above: re-open the month, or ask {department} to send it again under a batch date of the next one.",
     "folding": "As said above: unfold with rebuild, then ingest; or leave it out.",
     "refused": "The file does not fit the contract. Ask {department} for a readable file, or add the spelling to the contract; then: "
@@ -46,7 +50,13 @@ def status(desk: Desk | None = None) -> dict[str, Any]:
     seconds = _seconds(desk)
     return {"datasets": [_dataset_status(one.id, rows, seconds, pins.get(one.id)) for one in datasets(desk.project)],
             "release": newest[0] if newest else None, "database": str(desk.lake.database),
-            "reports": str(desk.lake.reports / "index.html"), "inbox": _inbox(desk)}
+            "reports": str(desk.lake.reports / "index.html"), "inbox": _inbox(desk), "problems": _problems(desk)}
+
+
+def _problems(desk: Desk) -> dict[str, int]:
+    """How many problems departments have to mend, and how many of them are overdue."""
+    rows = problems.listing(desk)
+    return {"open": len(rows), "overdue": sum(r["overdue"] for r in rows)}
 
 
 def _inbox(desk: Desk) -> list[dict[str, Any]]:
@@ -99,14 +109,24 @@ def why(batch_id: str, desk: Desk | None = None) -> dict[str, Any]:
     failing = desk.ledger.rows(sa.select(rules).where(
         rules.c.batch_id == batch_id, rules.c.revision == batch["revision"], rules.c.failed > 0).order_by(rules.c.outcome, rules.c.failed.desc()))
     story = desk.ledger.rows(sa.select(log).where(log.c.subject == batch_id, log.c.revision == batch["revision"]).order_by(log.c.id))
+    a = tables.approvals
+    approvals = desk.ledger.rows(sa.select(a).where(a.c.batch_id == batch_id, a.c.revision == batch["revision"]).order_by(a.c.id))
     files = desk.ledger.rows(sa.select(tables.files).where(
         tables.files.c.batch_id == batch_id, tables.files.c.revision == batch["revision"]).order_by(tables.files.c.file))
     sender = found.source(batch["source"])
     department = sender.department
     report = desk.lake.reports / found.id / f"{batch_id}-r{batch['revision']}.html"
-    case = batch["decided_by"] if batch["state"] == "held" and batch["decided_by"] in (CLOSING, FOLDING) else batch["state"]
+    case = _case(batch)
     remedy = (_BY_HAND.sub(_EXTRACT, REMEDY[case]) if sender.database else REMEDY[case]).format(**batch, department=department, report=report, rules=found.id.replace(".", "/"))
-    return {"batch": batch, "name": found.name, "department": department, "failing": failing, "files": files, "steps": story, "remedy": remedy}
+    return {"batch": batch, "name": found.name, "department": department, "failing": failing, "files": files, "steps": story, "remedy": remedy, "approvals": approvals,
+            "problems": [{"id": p["id"], "rule": p["rule"], "state": p["state"]} for p in problems.listing(desk, department, found.id)]}
+
+
+def _case(batch: dict[str, Any]) -> str:
+    """Which remedy fits: a held batch has one by what holds it."""
+    if batch["state"] != "held":
+        return batch["state"]
+    return UNSOUND if batch["code"] == UNSOUND else batch["decided_by"] if batch["decided_by"] in (CLOSING, FOLDING, "stage") else "held"
 
 
 def query(sql: str, desk: Desk | None = None) -> dict[str, Any]:

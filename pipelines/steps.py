@@ -25,11 +25,13 @@ from pipelines import (
     ledger as tables,
     objects,
     pages,
+    problems,
     receiving,
     release as publication,
     scores,
     site,
     staging,
+    waivers,
     withdrawal,
 )
 from pipelines.batch import batch_date as resolve_date, key_of, split_key
@@ -45,6 +47,7 @@ from pipelines.settings import WrongUse
 PENDING = ("received", "staged", "passed")
 FAILED = ("held", "refused")
 CLOSING, FOLDING = "closing", "folding"
+UNSOUND = "unsound"      # code of a batch whose evidence could not be judged
 
 
 def ingest(dataset_id: str, batch_date: str | None = None) -> dict[str, Any]:
@@ -64,7 +67,7 @@ def ingest(dataset_id: str, batch_date: str | None = None) -> dict[str, Any]:
 def receive(dataset_id: str, batch_date: str | None = None, desk: Desk | None = None) -> list[str]:
     """Take what may be taken from the inbox into landing; returns the keys of all waiting batches.
 
-    Waiting: received but not decided, or held or refused under a contract that has changed since. What is left in the
+    Waiting: received but not decided, or held or refused under a contract or waivers that have changed since. What is left in the
     inbox is entered in the ledger; nothing there stops the rest.
     """
     desk = desk or Desk.open()
@@ -129,9 +132,9 @@ def extract(dataset_id: str, batch_date: str, source: str | None = None, again: 
 
 def undecided(desk: Desk, found: Dataset) -> list[dict[str, Any]]:
     """Ledger rows of the batches to work on, oldest first: not decided, or decided against under another contract."""
-    t, today = tables.batches, declared_hash(found, desk.project)
+    t, today, covers = tables.batches, declared_hash(found, desk.project), waivers.Covers(desk.ledger, found.id)
     rows = desk.ledger.rows(sa.select(t).where(t.c.dataset == found.id).order_by(t.c.batch_date, t.c.sequence, t.c.batch_id, t.c.revision))
-    return [r for r in rows if r["state"] in PENDING or (r["state"] in FAILED and r["contract_hash"] != today)]
+    return [r for r in rows if r["state"] in PENDING or (r["state"] in FAILED and (r["contract_hash"], r["waivers_hash"]) != (today, covers.of(r).hash))]
 
 
 def _waiting(desk: Desk, found: Dataset, wanted: str | None) -> list[str]:
@@ -158,11 +161,11 @@ def stage(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     """
     desk = desk or Desk.open()
     plan = desk.plan(dataset_id)
-    stamp, done, waiting = desk.stamp(plan.dataset), set(), []
+    stamp, covers, done, waiting = desk.stamp(plan.dataset), waivers.Covers(desk.ledger, dataset_id), set(), []
     with writer(desk.lake, dataset_id):
         for key in batch_keys:
             row = desk.ledger.batch(*split_key(key))
-            same = row["contract_hash"] == stamp["contract_hash"]
+            same = (row["contract_hash"], row["waivers_hash"]) == (stamp["contract_hash"], covers.of(row).hash)
             if row["state"] in ("staged", "passed") and same and staging.read(desk.lake, *split_key(key)):
                 done.add(key)
             elif row["state"] in PENDING or (row["state"] in FAILED and not same):
@@ -170,18 +173,21 @@ def stage(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
         if waiting:
             ids = base.field_ids(desk.lake, plan)
             with staging.engine(desk.lake, desk.project, plan) as con:
-                done |= {key for key in waiting if _stage_one(con, desk, plan, key, ids, stamp)}
+                done |= {key for key in waiting if _stage_one(con, desk, plan, key, ids, stamp, covers)}
+            problems.note(desk, dataset_id, [])
     return [key for key in batch_keys if key in done]
 
 
-def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str, ids: dict[str, int], stamp: dict[str, str]) -> bool:
+def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str, ids: dict[str, int], stamp: dict[str, str],
+               covers: waivers.Covers) -> bool:
     """Stage one batch. A file that cannot be read refuses it; a header that does not fit the contract holds it."""
     batch_id, revision = split_key(key)
     manifest = landing.read_manifest(landing.folder(desk.lake, batch_id, revision))
-    source = plan.dataset.source(manifest.source)
+    source, cover = plan.dataset.source(manifest.source), covers.of(desk.ledger.batch(batch_id, revision))
+    stamp = stamp | {"waivers_hash": cover.hash}
     try:
         with desk.ledger.step(batch_id, "stage", revision) as detail:
-            found = staging.stage(con, desk.lake, plan, source, manifest, ids)
+            found = staging.stage(con, desk.lake, plan, source, manifest, ids, cover)
             counts = {k: v for k, v in found.counts.items() if k in tables.batches.c}
             detail |= counts
     except WrongUse as error:
@@ -209,9 +215,18 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
             row = desk.ledger.batch(*split_key(key))
             if row["state"] == "passed" or (row["state"] == "staged" and _judge_one(desk, plan, row, before)):
                 passed.append(key)
+        problems.note(desk, dataset_id, _results(desk, batch_keys))
     if any(desk.ledger.batch(*split_key(key))["state"] == "held" for key in batch_keys if key not in passed):
         site.build(desk)      # no release follows a held batch: the overview must show it now
     return passed
+
+
+def _results(desk: Desk, batch_keys: list[str]) -> list[dict[str, Any]]:
+    """What was just measured on these batches."""
+    t = tables.rule_results
+    wanted = [split_key(key) for key in batch_keys]
+    return [row for batch_id, revision in wanted for row in desk.ledger.rows(sa.select(t.c.rule, t.c.outcome).where(
+        t.c.batch_id == batch_id, t.c.revision == revision, t.c.outcome == "fail"))]
 
 
 def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any], before: str) -> bool:
@@ -226,7 +241,7 @@ def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any], before: str) -> bool
     reasons = [*verdict.reasons, *([_closed(row, closing)] if closing else []), *([_folded(row, before)] if folded else [])]
     passed = verdict.outcome == "accept" and not closing and not folded
     desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(reasons) or None,
-                             score=score, decided_at=now(), decided_by=CLOSING if closing else FOLDING if folded else "gate")
+                             code=None if verdict.sound else UNSOUND, score=score, decided_at=now(), decided_by=CLOSING if closing else FOLDING if folded else "gate")
     pages.write(desk, plan.dataset, [(batch_id, revision)])
     return passed
 
@@ -268,6 +283,7 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
                      "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
         state = derive(desk, plan)
         tidy(desk, plan)
+        problems.note(desk, dataset_id, [])
         pages.write(desk, plan.dataset, map(split_key, batch_keys))
     return total | {"current_rows": state.facts["rows"]}
 

@@ -65,4 +65,4 @@ def _judge(lake: Lake, folder: Path, batch: verdict.Batch, suite_name: str) -> V
 
 
 def _hold(batch: verdict.Batch, faults: list[str], results: list[RuleResult] | None = None) -> Verdict:
-    return Verdict("hold", [batch.fault(fault) for fault in faults], results or [])
+    return Verdict("hold", [batch.fault(fault) for fault in faults], results or [], sound=False)

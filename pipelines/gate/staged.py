@@ -156,6 +156,26 @@ def _mask_faults(evidence: Evidence, con: duckdb.DuckDBPyConnection) -> Iterator
             yield f"{stray:,} of {rows:,} rows fail a rule of mask {i} that does not apply to them"
         if unknown:
             yield f"mask {i} carries {unknown.bit_count()} bit(s) of rules that are not in the plan"
+    yield from _waived_faults(evidence, con, types)
+
+
+def _waived_faults(evidence: Evidence, con: duckdb.DuckDBPyConnection, types: dict[str, str]) -> Iterator[str]:
+    """A waived row is neither applicable nor failed, and there are as many as were counted: nothing is waived unseen."""
+    checks, asked = [], []
+    for rule in evidence.rules:
+        counted, column, bit = evidence.counts["rules"].get(rule["rule"], {}).get("waived", 0), f"_waived_{rule['mask']}", 1 << rule["bit"]
+        if column in types:
+            checks += [f"count(*) FILTER ({column} & {bit} <> 0)", f"count(*) FILTER ({column} & (_applied_{rule['mask']} | _failed_{rule['mask']}) & {bit} <> 0)"]
+            asked.append((rule["rule"], counted))
+        elif counted:
+            yield f"counts.json counts {counted:,} waived rows of {rule['rule']}, masks.parquet marks none"
+    if asked:
+        found = con.execute(f"SELECT {', '.join(checks)} FROM read_parquet($1)", [str(evidence.masks)]).fetchone()
+        for (rule, counted), marked, both in zip(asked, found[::2], found[1::2]):
+            if marked != counted:
+                yield f"{rule}: masks.parquet marks {marked:,} rows as waived, counts.json counts {counted:,}"
+            if both:
+                yield f"{rule}: {both:,} rows are waived and judged at once"
 
 
 def _some(names: set[str]) -> str:

@@ -30,15 +30,21 @@ class RuleResult:
     repaired: int
     pass_rate: float | None
     outcome: str
+    waived: int = 0
+    definition: str | None = None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`accept` or `hold`; every reason to hold, in words; the results (empty when nothing could be judged)."""
+    """`accept` or `hold`; every reason to hold, in words; the results (empty when nothing could be judged).
+
+    `sound`: the evidence could be judged; False when the pipeline is at fault, and then nobody may release the batch.
+    """
 
     outcome: str
     reasons: list[str]
     results: list[RuleResult]
+    sound: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,8 @@ def result(rule: dict[str, Any], counts: dict[str, int]) -> RuleResult:
         **{key: rule[key] for key in ("rule", "column", "reason", "zh", "en", "severity", "indicator", "owner")},
         at_least=float(rule["at_least"]), applicable=applicable, failed=failed, repaired=counts["repaired"],
         pass_rate=(applicable - failed) / applicable if applicable else None,
-        outcome="not_measured" if not applicable else "pass" if enough else "fail")
+        outcome="not_measured" if not applicable else "pass" if enough else "fail",
+        waived=counts.get("waived", 0), definition=rule.get("definition"))
 
 
 def breaches(results: list[RuleResult], on_breach: dict[str, str], batch: Batch) -> list[str]:

@@ -20,6 +20,7 @@ from pipelines.settings import Later, Project, WrongUse
 from tests.extraction import contract
 from tests.support import REPOSITORY, RESIDENCE, project
 
+DESK = ["approvals", "desk", "desk.daily", "waive"]
 HEAVY = {"pandas", "duckdb", "pyarrow", "pyiceberg", "great_expectations", "pipelines.steps"}
 
 
@@ -57,7 +58,7 @@ def lake(home):
 def test_every_contract_has_its_dag_and_one_dag_publishes(parsed):
     ids = [d.id for d in datasets(Project(REPOSITORY))]
     assert parsed["errors"] == {}
-    assert sorted(parsed["tasks"]) == sorted([*(f"ingest.{i}" for i in ids), "health_check", "inbox", "maintenance", "release"])
+    assert sorted(parsed["tasks"]) == sorted([*(f"ingest.{i}" for i in ids), "health_check", "inbox", "maintenance", "release", *DESK])
     assert parsed["titles"]["ingest.population.person"] == "人口基础信息 population.person"
 
 
@@ -65,7 +66,7 @@ def test_steps_follow_each_other_and_only_commit_announces(parsed):
     tasks = parsed["tasks"]["ingest.population.person"]
     assert {name: t["downstream"] for name, t in tasks.items()} == {
         "receive": ["stage", "verdict"], "stage": ["judge"], "judge": ["commit"], "commit": ["verdict"], "verdict": []}
-    assert {name: t["outlets"] for name, t in tasks.items() if t["outlets"]} == {"commit": ["lake://base/population.person"]}
+    assert {name: t["outlets"] for name, t in tasks.items() if t["outlets"]} == {"judge": ["lake://held/"], "commit": ["lake://base/population.person"]}
     assert tasks["verdict"]["trigger"] == "none_failed", "the verdict is given also when nothing was committed"
 
 
@@ -81,13 +82,14 @@ def test_the_inbox_is_watched_and_fires_every_dataset_by_an_asset_of_its_own(par
 def test_only_steps_that_a_retry_can_help_are_retried(parsed):
     retries = {(name, t["retries"]) for tasks in parsed["tasks"].values() for name, t in tasks.items()}
     assert retries == {("announce", 2), ("left", 0), ("receive", 2), ("stage", 2), ("judge", 2), ("commit", 2), ("verdict", 0), ("publish", 2),
-                       ("backup", 2), ("maintain", 2), ("verify", 0), ("write", 2)}
+                       ("backup", 2), ("maintain", 2), ("verify", 0), ("write", 2), ("alert", 3), ("ask", 2), ("decide", 0), ("settle", 2),
+                       ("propose", 2), ("grant", 2)}
 
 
 def test_one_run_per_dataset_and_one_publisher_that_waits_for_the_engines(parsed):
     slots = json.loads((REPOSITORY / "dags" / "pools.json").read_text())["engine"]["slots"]
     publish = parsed["tasks"]["release"]["publish"]
-    assert set(parsed["runs"].values()) == {1}
+    assert {i: n for i, n in parsed["runs"].items() if n != 1} == {"approvals": 256, "waive": 256}, "a batch that waits for an answer blocks no other"
     assert (publish["pool"], publish["slots"]) == ("engine", slots)
     assert all(t["priority"] > publish["priority"] for t in parsed["tasks"]["ingest.population.person"].values())
 
@@ -104,7 +106,7 @@ def test_two_hundred_contracts_parse_within_a_second(home, tmp_path):
     person = (REPOSITORY / "warehouse" / "contracts" / "population" / "person.yaml").read_text("utf-8")
     many = {f"population__d{i:03}": person.replace("population.person", f"population.d{i:03}") for i in range(200)}
     found = _parse(home, project(tmp_path, **many).root)
-    assert len(found["tasks"]) == 204
+    assert len(found["tasks"]) == 204 + len(DESK)
     assert found["seconds"] < 1.0
 
 
@@ -113,6 +115,7 @@ def test_a_task_builds_its_own_dag_only(home):
     assert list(_parse(home, REPOSITORY, "release")["tasks"]) == ["release"]
     assert list(_parse(home, REPOSITORY, "inbox")["tasks"]) == ["inbox"]
     assert list(_parse(home, REPOSITORY, "maintenance")["tasks"]) == ["maintenance"]
+    assert list(_parse(home, REPOSITORY, "approvals")["tasks"]) == ["approvals"]
 
 
 def test_the_lake_is_looked_after_every_week(parsed):
@@ -170,7 +173,7 @@ def test_a_wrong_contract_stops_no_other_dataset(home, tmp_path):
     broken = {"population__broken": "id: [", "population__residence": RESIDENCE}
     found = _parse(home, project(tmp_path, **broken).root)
     assert found["errors"] == {}
-    assert sorted(found["tasks"]) == ["health_check", "inbox", "ingest.population.broken", "ingest.population.residence", "maintenance", "release"]
+    assert sorted(found["tasks"]) == sorted(["health_check", "inbox", "ingest.population.broken", "ingest.population.residence", "maintenance", "release", *DESK])
 
 
 @pytest.mark.parametrize("error, raised, text", [

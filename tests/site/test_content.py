@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines import ledger as tables, pages, site
-from pipelines.site import health, ledger_views, rendering
 from pipelines.settings import WrongUse
+from pipelines.site import health, ledger_views, rendering
 from tests import browser as browsers
 from tests.site.world import BAD, DEPARTMENTS, HELD, LATE, TODAY, months, problems_table, world
 
