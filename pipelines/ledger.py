@@ -36,7 +36,7 @@ batches = sa.Table(
     sa.Column("loss_budget", _real),
     sa.Column("unmapped_columns", _int), sa.Column("score", _real), sa.Column("seconds", _real),
     sa.Column("contract_hash", _text), sa.Column("code_version", _text), sa.Column("lists_hash", _text),
-    sa.Column("key_id", _text),
+    sa.Column("key_id", _text), sa.Column("builds_on", sa.Integer), sa.Column("corrected", _int), sa.Column("cancelled", _int),
 )
 files = sa.Table(
     "ledger_files", meta,
@@ -108,6 +108,14 @@ withdrawals = sa.Table(
     sa.Column("withdrawn_at", _text, nullable=False), sa.Column("state", _text, nullable=False), sa.Column("rows", _int), sa.Column("releases", _int),
     sa.Column("lifted_at", _text), sa.Column("lifted_reason", _text),
 )
+feedback = sa.Table(
+    "ledger_feedback", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("batch_id", _text, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False), sa.Column("department", _text, nullable=False), sa.Column("made_at", _text, nullable=False),
+    sa.Column("rows", _int, nullable=False), sa.Column("path", _text, nullable=False), sa.Column("sha256", _text, nullable=False),
+    sa.Column("encrypted", sa.Integer, nullable=False), sa.Column("corrected_revision", sa.Integer),
+    sa.UniqueConstraint("batch_id", "revision"),
+)
 TABLES = {t.name.removeprefix("ledger_"): t for t in meta.sorted_tables}
 
 
@@ -174,6 +182,9 @@ class Ledger:
             if con.execute(same).first():
                 return False
             con.execute(batches.insert().values(state="received", received_at=now(), **row))
+            con.execute(feedback.update().where(
+                feedback.c.batch_id == row["batch_id"], feedback.c.revision < row["revision"], feedback.c.corrected_revision.is_(None)).values(
+                corrected_revision=row["revision"]))
         return True
 
     def update_batch(self, batch_id: str, revision: int, **values: Any) -> None:
@@ -195,6 +206,16 @@ class Ledger:
             con.execute(files.delete().where(files.c.batch_id == batch_id, files.c.revision == revision))
             if rows:
                 con.execute(files.insert(), [{"batch_id": batch_id, "revision": revision, **r} for r in rows])
+
+    def add_feedback(self, **row: Any) -> None:
+        """Record the pack of one revision of a batch; a later one takes the place of an earlier one."""
+        with self.engine.begin() as con:
+            same = (feedback.c.batch_id == row["batch_id"]) & (feedback.c.revision == row["revision"])
+            found = con.execute(sa.select(feedback).where(same)).mappings().first()
+            if found is None:
+                con.execute(feedback.insert().values(made_at=now(), **row))
+            elif any(found[k] != v for k, v in row.items()):
+                con.execute(feedback.update().where(same).values(made_at=now(), **row))
 
     def replace_inbox(self, dataset: str, rows: list[dict[str, Any]]) -> None:
         """Store what is left in the inbox of one dataset, in place of what was."""

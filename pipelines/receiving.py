@@ -52,11 +52,13 @@ def enter_landed(desk: Desk, found: Dataset) -> None:
 
 
 def _enter(desk: Desk, one: landing.Received) -> None:
-    batch, stored = BatchId.parse(one.batch_id), {f.stored for f in landing.read_manifest(one.folder).files}
+    manifest = landing.read_manifest(one.folder)
+    batch, stored = BatchId.parse(one.batch_id), {f.stored for f in manifest.everything}
     objects.enter_files(desk.lake, desk.ledger, [f for f in one.folder.iterdir() if f.name not in stored])
     desk.ledger.add_batch(
         batch_id=one.batch_id, revision=one.revision, dataset=batch.dataset, source=batch.source, part=batch.part,
-        batch_date=batch.batch_date, sequence=batch.sequence, files=one.files, bytes=one.bytes, lines=one.lines)
+        batch_date=batch.batch_date, sequence=batch.sequence, files=one.files, bytes=one.bytes, lines=one.lines,
+        builds_on=manifest.builds_on)
 
 
 def take_in(desk: Desk, found: Dataset, wanted: str | None) -> None:

@@ -35,6 +35,7 @@ from pipelines.committing import commit_one, derive, finish_commits, tidy
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
 from pipelines.desk import Desk
+from pipelines.feedback import tickets
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.rules import declared_hash
@@ -223,6 +224,8 @@ def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any]) -> bool:
     passed = verdict.outcome == "accept" and not closing and not folded
     desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(reasons) or None,
                              score=score, decided_at=now(), decided_by=CLOSING if closing else FOLDING if folded else "gate")
+    if not passed:
+        tickets.enter(desk, batch_id, revision, found.folder)
     pages.write(desk, plan.dataset, [(batch_id, revision)])
     return passed
 

@@ -85,7 +85,7 @@ def _remedy(desk: Desk, file: Path) -> str:
 def _stored(folder: Path) -> set[str]:
     """The names of a submission's own files; none where its manifest cannot be read."""
     try:
-        return {f.stored for f in landing.read_manifest(folder).files}
+        return {f.stored for f in landing.read_manifest(folder).everything}
     except (WrongUse, KeyError, TypeError):
         return set()
 
@@ -98,7 +98,7 @@ def _stated(desk: Desk) -> dict[Path, tuple[str, int]]:
             manifest = landing.read_manifest(path.parent)
         except (WrongUse, KeyError, TypeError):
             continue
-        found |= {path.parent / f.stored: (f.sha256, f.counts.bytes) for f in manifest.files}
+        found |= {path.parent / f.stored: (f.sha256, f.counts.bytes) for f in manifest.everything}
     return found
 
 
@@ -109,7 +109,7 @@ def _needed(desk: Desk, entered: Iterable[str], damaged: set[str]) -> Iterator[t
         folder = landing.folder(lake, row["batch_id"], row["revision"])
         yield folder / "manifest.json", f"the ledger has batch {row['batch_id']} r{row['revision']}"
         if (folder / "manifest.json").exists() and _place(desk, folder / "manifest.json") not in damaged:
-            for file in landing.read_manifest(folder).files:
+            for file in landing.read_manifest(folder).everything:
                 yield folder / file.stored, "its manifest names it"
         if row["state"] == "accepted" and row["quarantined"]:
             yield committing.quarantine_file(lake, row["batch_id"], row["revision"]), f"batch {row['batch_id']} has quarantined rows"

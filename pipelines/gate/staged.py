@@ -18,7 +18,7 @@ from pipelines.gate.verdict import GX_SEVERITY
 from pipelines.sql import name, text
 
 BITS = 62
-OUTCOMES = ("accepted", "copies", "superseded", "quarantined", "deletes")
+OUTCOMES = ("accepted", "copies", "superseded", "quarantined", "deletes", "cancelled")
 LINES = ("header", "trailer", "blank", "records", "inner_line_ends", "unparseable")
 KINDS = ("applicable", "failed", "repaired")
 _RULE = {"rule": str, "zh": str, "en": str, "severity": str, "indicator": str, "owner": str, "on_breach": str,
@@ -50,6 +50,7 @@ def load(folder: Path) -> tuple[Evidence | None, list[str]]:
             return None, [f"{file} does not hold an object"]
     if not (folder / "masks.parquet").is_file():
         return None, ["masks.parquet is missing: staging did not finish"]
+    found["counts.json"].setdefault("cancelled", 0)
     rules = found["plan.json"].get("rules")
     if not isinstance(rules, list) or not all(isinstance(r, dict) for r in rules):
         return None, ["plan.json holds no list of rules"]
@@ -147,8 +148,9 @@ def _mask_faults(evidence: Evidence, con: duckdb.DuckDBPyConnection) -> Iterator
                    f"count(*) FILTER (_failed_{i} & ~_applied_{i} <> 0)",
                    f"coalesce(bit_or({' | '.join(columns)}), 0) & ~({planned.get(i, 0)}::BIGINT)"]
     rows, *found = con.execute(f"SELECT {', '.join(checks)} FROM read_parquet($1)", [file]).fetchone()
-    if rows != evidence.counts["records"]:
-        yield f"masks.parquet holds {rows:,} rows, counts.json {evidence.counts['records']:,} records"
+    tested = evidence.counts["records"] - evidence.counts["cancelled"]
+    if rows != tested:
+        yield f"masks.parquet holds {rows:,} rows, counts.json {tested:,} records"
     for i, nulls, stray, unknown in zip(sorted(planned.keys() | present), *(found[k::3] for k in range(3))):
         if nulls:
             yield f"{nulls:,} of {rows:,} rows have a NULL in mask {i}; a NULL would pass as not applicable"
