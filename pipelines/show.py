@@ -156,6 +156,15 @@ def why(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def fed_back(found: dict[str, Any]) -> str:
+    """What a pack holds and where it lies."""
+    what = f"{found['batch_id']} revision {found['revision']}, {found['department']}"
+    if not found["path"]:
+        return f"{what}: no row fails, there is nothing to return."
+    return (f"{what}: {found['rows']:,} rows to correct, {found['warned']:,} to check, in {found['path']}{' (encrypted)' * found['encrypted']}. "
+            "Corrected rows come back through the folder 更正 of the batch date in the inbox.")
+
+
 def _counted(step: dict[str, Any]) -> str:
     """What an extraction counted, where the step is one."""
     detail = json.loads(step["detail"] or "{}") if step["step"] == "extract" else {}

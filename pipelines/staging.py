@@ -117,7 +117,7 @@ def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:
         else:
             for scratch in left.glob(".gate-*"):
                 shutil.rmtree(scratch)
-    for work in (".spill", ".fold"):
+    for work in (".spill", ".fold", ".feedback"):
         shutil.rmtree(lake.staging / f"{work}-{dataset_id}", ignore_errors=True)
 
 

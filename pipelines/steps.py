@@ -102,10 +102,8 @@ def submit(dataset_id: str, files: Iterable[Path], source: str, batch_date: str,
     desk = desk or Desk.open()
     found = read_dataset(dataset_id, desk.project)
     sender = found.source(source)
-    if sender.database:
-        raise WrongUse(f"{dataset_id} from {sender.source} comes from a database. Run: python -m pipelines extract {dataset_id} --batch-date {batch_date}")
     with writer(desk.lake, f"receive-{dataset_id}"):
-        return receiving.submit(desk, found, sender, list(files), resolve_date(batch_date), **options)
+        return receiving.submit(desk, found, sender, list(files), resolve_date(batch_date), only_packs=bool(sender.database), **options)
 
 
 def extract(dataset_id: str, batch_date: str, source: str | None = None, again: bool = False, desk: Desk | None = None) -> list[dict[str, Any]]:

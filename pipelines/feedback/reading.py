@@ -16,7 +16,7 @@ from pipelines.sql import text, texts
 FORMS = ("delimited", "xlsx", "xls", "ods")
 TABLE = "_lake_returned"
 _ANY = Source(source="", rank=0, department="", uscc="", format="auto")
-_ADDRESS = r"^\s*([^#\s]+)~r([0-9]{1,6})#([0-9]{1,9}):([0-9]{1,15})\s*$"
+_ADDRESS = r"^\s*'?([^#\s']+)~r([0-9]{1,6})#([0-9]{1,9}):([0-9]{1,15})\s*$"
 
 
 def units(manifest: Manifest, file: File, scratch: Path) -> list[readers.Unit]:
@@ -45,23 +45,23 @@ def make_table(con: duckdb.DuckDBPyConnection) -> None:
 
 def load(con: duckdb.DuckDBPyConnection, place: int, found: list[readers.Unit]) -> int:
     """Add the rows of one returned file, but empty ones, to the table; returns how many of its rows cannot be read."""
-    unreadable = 0
-    for unit in found:
-        keys = [heading.key(cell) for cell in unit.header]
-        first = {key: i for i, key in reversed(list(enumerate(keys)))}
-        cells = {key: f"c{i}" for key, i in sorted(first.items(), key=lambda item: item[1])}
-        # A quote mark in front keeps Excel from computing with a cell of the CSV: `pack.guarded` puts it there.
-        bare = ", ".join(f"regexp_replace({c}, '^''', '')" for c in cells.values())
-        action = f"upper(trim({cells[heading.key(ACTION)]}))" if heading.key(ACTION) in cells else "''"
-        plain = ", ".join(f"c{i}" for i in range(len(keys)))
-        reading = readers.read(con, unit, lambda rows, ordinal="NULL::BIGINT": f"""
-            SELECT {ordinal} AS _line, regexp_extract({cells[heading.key(TICKET)]}, {text(_ADDRESS)}, ['batch', 'revision', 'file', 'record']) AS address,
-                {action} IN {tuple(DELETE_WORDS)} AS cancelled, map({texts(cells)}, [{bare}]) AS cells, trim(concat({plain})) = '' AS blank
-            FROM {rows}""", "_lake_returned_unit")
-        con.execute(f"""
-            INSERT INTO {TABLE} SELECT {place}, coalesce(_line, rowid + 1), nullif(address.batch, ''), TRY_CAST(address.revision AS INTEGER),
-                TRY_CAST(address.file AS INTEGER), TRY_CAST(address.record AS BIGINT), cancelled, cells
-            FROM _lake_returned_unit WHERE NOT blank""")
-        con.execute("DROP TABLE _lake_returned_unit")
-        unreadable += len(reading.rejects)
-    return unreadable
+    return sum(_load_unit(con, place, unit) for unit in found)
+
+
+def _load_unit(con: duckdb.DuckDBPyConnection, place: int, unit: readers.Unit) -> int:
+    keys = [heading.key(cell) for cell in unit.header]
+    cells = {key: f"c{keys.index(key)}" for key in keys}
+    # A quote mark in front keeps Excel from computing with a cell of the CSV: `lists.guarded` puts it there.
+    bare = ", ".join(f"regexp_replace({c}, '^''', '')" for c in cells.values())
+    ticket, action = cells[heading.key(TICKET)], cells.get(heading.key(ACTION), "''")
+    plain = ", ".join(f"c{i}" for i in range(len(keys)))
+    reading = readers.read(con, unit, lambda rows, ordinal="NULL::BIGINT": f"""
+        SELECT {ordinal} AS _line, regexp_extract({ticket}, {text(_ADDRESS)}, ['batch', 'revision', 'file', 'record']) AS address,
+            upper(trim({action})) IN {tuple(DELETE_WORDS)} AS cancelled, map({texts(cells)}, [{bare}]) AS cells, trim(concat({plain})) = '' AS blank
+        FROM {rows}""", "_lake_returned_unit")
+    con.execute(f"""
+        INSERT INTO {TABLE} SELECT {place}, coalesce(_line, rowid + 1), nullif(address.batch, ''), TRY_CAST(address.revision AS INTEGER),
+            TRY_CAST(address.file AS INTEGER), TRY_CAST(address.record AS BIGINT), cancelled, cells
+        FROM _lake_returned_unit WHERE NOT blank""")
+    con.execute("DROP TABLE _lake_returned_unit")
+    return len(reading.rejects)
