@@ -103,7 +103,7 @@ def _swap(desk: Desk, plan: Plan, replacement: base.Replacement, replayed: Repla
         shutil.copyfile(found.folder / "quarantine.parquet", kept.with_suffix(".part"))
         durable.replace(kept.with_suffix(".part"), kept)
         objects.replace(desk.lake, desk.ledger, [kept])
-        tickets.enter(desk, batch_id, revision, found.folder)
+        tickets.refresh(desk, batch_id, revision, found.folder)
     # The mark is new each time: replaying under an unchanged contract must not touch the files that readers use.
     replacement.commit({b: (revision, found.folder) for b, (revision, found, _) in replayed.items()}, secrets.token_hex(4))
     stamp = desk.stamp(plan.dataset)

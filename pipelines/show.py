@@ -85,10 +85,15 @@ def _extraction(one: dict[str, Any]) -> str:
 def ingested(dataset_id: str, found: dict[str, Any]) -> str:
     """What `ingest` did."""
     if not found["keys"]:
-        return "\n".join([f"{dataset_id}: nothing new.", *found["troubles"], *found["unsettled"]])
+        return "\n".join([f"{dataset_id}: nothing new.", *_packs(found), *found["troubles"], *found["unsettled"]])
     lines = [f"{dataset_id}: {len(found['accepted'])} of {len(found['keys'])} batches accepted" +
              (f", {found['counts']['current_rows']:,} rows in current." if found["counts"] else ".")]
-    return "\n".join(lines + found["troubles"] + found["unsettled"])
+    return "\n".join(lines + _packs(found) + found["troubles"] + found["unsettled"])
+
+
+def _packs(found: dict[str, Any]) -> list[str]:
+    return [f"no feedback pack of {p['batch_id']}: {p['trouble']}" if "trouble" in p else
+            f"feedback pack: {p['rows']:,} rows for {p['department']} in {p['path']}" for p in found["packs"]]
 
 
 def backfilled(dataset_id: str, found: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The way of the data, step by step; the order stands in `ingest`. The command line and the DAGs call the same functions.
 
-receive (inbox → landing) or extract (database → landing) → stage (landing → staging) → judge (gate) → commit (base, current) → release. Every step
+receive (inbox → landing) or extract (database → landing) → stage (landing → staging) → judge (gate) → commit (base, current) →
+feedback (packs into the outbox) → release. Every step
 can be repeated: it looks at what is there and does what is missing. Steps pass batch keys, `<batch_id>~r<revision>`.
 A step that raises leaves the batch in its last state; what can only be mended by new data or a new contract is
 recorded as `refused` or `held`, with a reason that holds counts and rule ids, never values.
@@ -35,7 +36,7 @@ from pipelines.committing import commit_one, derive, finish_commits, tidy
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
 from pipelines.desk import Desk
-from pipelines.feedback import tickets
+from pipelines.feedback import pack, tickets
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.rules import declared_hash
@@ -50,13 +51,14 @@ def ingest(dataset_id: str, batch_date: str | None = None) -> dict[str, Any]:
     """All steps for one dataset: of one batch date, or of everything that waits.
 
     Returns:
-        {"keys": […], "accepted": […], "troubles": […], "unsettled": […]} of this call.
+        {"keys": […], "accepted": […], "packs": […], "troubles": […], "unsettled": […]} of this call.
     """
     received = receive(dataset_id, batch_date)
     accepted = judge(dataset_id, stage(dataset_id, received))
     counts = commit(dataset_id, accepted) if accepted else {}
+    packs = pack.make_waiting(dataset_id)
     unsettled = [row["message"] for row in receiving.left(Desk.open(), dataset_id, batch_date) if row["code"] == receiving.UNSETTLED]
-    return {"keys": received, "accepted": accepted, "counts": counts, "troubles": report(dataset_id, received, batch_date=batch_date),
+    return {"keys": received, "accepted": accepted, "counts": counts, "packs": packs, "troubles": report(dataset_id, received, batch_date=batch_date),
             "unsettled": unsettled}
 
 

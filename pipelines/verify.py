@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from pipelines import backup, base, catalogue, committing, keys, landing, ledger as tables, objects, release as publication, withdrawal
+from pipelines.batch import split_key
 from pipelines.contract import datasets
 from pipelines.copying import digest
 from pipelines.desk import Desk
+from pipelines.feedback import tickets
 from pipelines.settings import SQLITE, WrongUse
 
 ROOTS = ("landing", "base", "quarantine", "current", "releases")
@@ -73,6 +75,8 @@ def _remedy(desk: Desk, file: Path) -> str:
     anew = {"landing": "or ask the department to send the same file again: receiving it puts it back",
             "base": f"or replay landing: python -m pipelines rebuild {parts[1]}; the damaged file goes with the last kept release that stands on it", "quarantine": f"or replay landing: python -m pipelines rebuild {parts[1]}",
             "current": "or remove its folder and derive it again: python -m pipelines release"}.get(parts[0])
+    if parts[0] == "quarantine" and parts[2:3] == ("tickets",):
+        anew = f"or remove it and make the pack again: python -m pipelines feedback {split_key(file.stem)[0]}"
     if parts[:2] == ("releases", "data"):
         anew = "or remove its folder; if the newest release lists it, python -m pipelines release makes it again"
     elif parts[0] == "releases" and file.name == "lake.duckdb":
@@ -113,6 +117,8 @@ def _needed(desk: Desk, entered: Iterable[str], damaged: set[str]) -> Iterator[t
                 yield folder / file.stored, "its manifest names it"
         if row["state"] == "accepted" and row["quarantined"]:
             yield committing.quarantine_file(lake, row["batch_id"], row["revision"]), f"batch {row['batch_id']} has quarantined rows"
+    for row in desk.ledger.rows(sa.select(tables.feedback)):
+        yield tickets.file(lake, row["batch_id"], row["revision"]), f"the pack of batch {row['batch_id']} gave out its tickets"
     for identifier in _tables(desk):
         location = _location(desk, identifier)
         yield location, f"the catalogue names it for {'.'.join(identifier)}"

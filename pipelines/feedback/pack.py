@@ -13,7 +13,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines import committing, ledger as tables, staging
-from pipelines.batch import split_key
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
 from pipelines.feedback import lists, outbox, tickets, workbook
@@ -38,31 +37,33 @@ def make(batch_id: str, desk: Desk | None = None) -> dict[str, Any]:
     row = _judged(desk, batch_id)
     plan = desk.plan(row["dataset"])
     source = plan.dataset.source(row["source"])
-    password = workbook.key(source.source) if source.encrypt_feedback else None
     with writer(desk.lake, plan.dataset.id), desk.ledger.step(batch_id, "feedback", row["revision"]) as detail:
+        password = workbook.key(source.source) if source.encrypt_feedback else None
         made = _make(desk, plan, row, password)
         detail |= {k: made[k] for k in ("rows", "warned", "encrypted")}
     return made
 
 
-def make_some(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> list[dict[str, Any]]:
-    """Make the packs of these batches, as far as they were judged and rows of them are in quarantine or could not be read.
+def make_waiting(dataset_id: str, desk: Desk | None = None) -> list[dict[str, Any]]:
+    """Make the packs that no one has made: of the newest revisions that were accepted or held with rows in quarantine or lines not read.
 
     Returns:
         What `make` returns; for one that could not be made {"batch_id", "revision", "trouble"} instead.
     """
     desk, found = desk or Desk.open(), []
-    for batch_id, revision in map(split_key, batch_keys):
-        row = desk.ledger.batch(batch_id)
+    t, f = tables.batches, tables.feedback
+    newest = sa.select(t.c.batch_id, sa.func.max(t.c.revision).label("revision")).where(t.c.dataset == dataset_id).group_by(t.c.batch_id).subquery()
+    query = sa.select(t).join(newest, (newest.c.batch_id == t.c.batch_id) & (newest.c.revision == t.c.revision)).outerjoin(
+        f, (f.c.batch_id == t.c.batch_id) & (f.c.revision == t.c.revision)).where(
+        t.c.state.in_(_JUDGED), f.c.id.is_(None), sa.func.coalesce(t.c.quarantined, 0) + sa.func.coalesce(t.c.unparseable, 0) > 0).order_by(t.c.batch_id)
+    for row in desk.ledger.rows(query):
         lost = (row["quarantined"] or 0) + (row["unparseable"] or 0)
-        if row["revision"] != revision or row["state"] not in _JUDGED or not lost:
+        if lost > AUTOMATIC or not tickets.file(desk.lake, row["batch_id"], row["revision"]).exists():      # of an earlier program: not all at once
             continue
         try:
-            if lost > AUTOMATIC:
-                raise WrongUse(f"{lost:,} rows go back: no pack was made by itself. Run: python -m pipelines feedback {batch_id}")
-            found.append(make(batch_id, desk))
+            found.append(make(row["batch_id"], desk))
         except WrongUse as error:
-            found.append({"batch_id": batch_id, "revision": revision, "trouble": str(error)})
+            found.append({"batch_id": row["batch_id"], "revision": row["revision"], "trouble": str(error)})
     return found
 
 

@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 
 import duckdb
+import sqlalchemy as sa
 
-from pipelines import durable, objects
+from pipelines import durable, ledger as tables, objects
 from pipelines.batch import BatchId, key_of
 from pipelines.desk import Desk
 from pipelines.settings import Lake
@@ -36,7 +37,7 @@ def enter(desk: Desk, batch_id: str, revision: int, staged: Path) -> None:
     path = file(desk.lake, batch_id, revision)
     with duckdb.connect() as con:
         con.execute(f"CREATE TABLE found AS {_of_staged(staged) if staged.is_dir() else _rejected(staged)}")
-        if path.exists():
+        if objects.is_entered(desk.lake, desk.ledger, path):
             con.execute(f"INSERT INTO found SELECT * REPLACE ({text(BEFORE)} AS kind) FROM read_parquet({text(path)}) ANTI JOIN found USING (_file, _ordinal)")
         elif not con.execute("SELECT count(*) FROM found").fetchone()[0]:
             return
@@ -45,6 +46,13 @@ def enter(desk: Desk, batch_id: str, revision: int, staged: Path) -> None:
         con.execute(f"COPY (FROM found ORDER BY _file, _ordinal) TO {text(beside)} (FORMAT parquet, COMPRESSION zstd)")
     durable.replace(beside, path)
     objects.replace(desk.lake, desk.ledger, [path])
+
+
+def refresh(desk: Desk, batch_id: str, revision: int, staged: Path) -> None:
+    """`enter` for a batch that was replayed, where tickets of it were given out before."""
+    path, o = file(desk.lake, batch_id, revision), tables.objects
+    if desk.ledger.rows(sa.select(o.c.path).where(o.c.path == str(path.relative_to(desk.lake.home)))):
+        enter(desk, batch_id, revision, staged)
 
 
 def _rejected(quarantine: Path) -> str:

@@ -76,6 +76,6 @@ def _of_column(plan: Plan, column: Column, reason: str, lists: dict[str, str]) -
     zh, en = _REASONS.get(reason, ("请核对后更正", "check and correct it"))
     kind = plan.type(column.name)
     named = f"：{lists[kind.parameter]}" if reason == "code" and kind.parameter in lists else ""
-    example = next((sent for sent, value in kind.must_pass if sent == value), None) if reason in ("required", "length", "format") else None
+    example = next((sent for sent, value in kind.must_pass if sent == value and sent.isascii()), None) if reason in ("required", "length", "format") else None
     shape = f"；写法如 {example}" if example and kind.pseudonym_kind is None else ""
     return f"{column.zh}：{zh}{named}{shape} — {column.name}: {en}"
