@@ -38,11 +38,16 @@ def place(lake: Lake, department: str, made: Path, final: Path) -> None:
         durable.sync(home.parent)
     granted = home.stat()
     durable.make_folders(final.parent, home)
-    for path in (final.parent, made, *made.iterdir()):
+    for path in (final.parent, *([final] if final.exists() else ()), made, *made.iterdir()):
         with suppress(PermissionError):      # the account is not in the group: the pack stays its own
             os.chown(path, -1, granted.st_gid)
         path.chmod(granted.st_mode & (0o750 if path.is_dir() else 0o640))
-    if final.exists():
-        aside = made.with_name(f"{made.name}.before")
-        os.rename(final, aside)
-    durable.replace(made, final)
+    if not final.exists():
+        return durable.replace(made, final)
+    new = {path.name for path in made.iterdir()}
+    for name in sorted(new):      # one by one: at no moment is there no pack
+        durable.replace(made / name, final / name)
+    made.rmdir()
+    for old in final.iterdir():
+        if old.name not in new:
+            old.unlink()

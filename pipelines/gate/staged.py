@@ -35,6 +35,11 @@ class Evidence:
     counts: dict[str, Any]
     masks: Path
 
+    @property
+    def tested(self) -> int:
+        """Records that were tested: all but those their sender took back."""
+        return self.counts["records"] - self.counts["cancelled"]
+
 
 def load(folder: Path) -> tuple[Evidence | None, list[str]]:
     """The evidence in `folder`, or None and why it cannot be read."""
@@ -148,9 +153,8 @@ def _mask_faults(evidence: Evidence, con: duckdb.DuckDBPyConnection) -> Iterator
                    f"count(*) FILTER (_failed_{i} & ~_applied_{i} <> 0)",
                    f"coalesce(bit_or({' | '.join(columns)}), 0) & ~({planned.get(i, 0)}::BIGINT)"]
     rows, *found = con.execute(f"SELECT {', '.join(checks)} FROM read_parquet($1)", [file]).fetchone()
-    tested = evidence.counts["records"] - evidence.counts["cancelled"]
-    if rows != tested:
-        yield f"masks.parquet holds {rows:,} rows, counts.json {tested:,} records"
+    if rows != evidence.tested:
+        yield f"masks.parquet holds {rows:,} rows, counts.json {evidence.tested:,} records"
     for i, nulls, stray, unknown in zip(sorted(planned.keys() | present), *(found[k::3] for k in range(3))):
         if nulls:
             yield f"{nulls:,} of {rows:,} rows have a NULL in mask {i}; a NULL would pass as not applicable"
