@@ -222,10 +222,10 @@ def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any]) -> bool:
     score = record_results(desk, batch_id, revision, verdict, found)
     reasons = [*verdict.reasons, *([_closed(row, closing)] if closing else []), *([_folded(row, before)] if folded else [])]
     passed = verdict.outcome == "accept" and not closing and not folded
-    desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(reasons) or None,
-                             score=score, decided_at=now(), decided_by=CLOSING if closing else FOLDING if folded else "gate")
     if not passed:
         tickets.enter(desk, batch_id, revision, found.folder)
+    desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(reasons) or None,
+                             score=score, decided_at=now(), decided_by=CLOSING if closing else FOLDING if folded else "gate")
     pages.write(desk, plan.dataset, [(batch_id, revision)])
     return passed
 

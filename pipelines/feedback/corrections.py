@@ -54,9 +54,8 @@ class Corrections:
         if unit.number not in self._files:
             return readers.read(con, unit, select, table)
         cells = [f"c{i}" for i in range(len(unit.header))]
-        reading = readers.read(con, unit, lambda rows, ordinal="NULL::BIGINT": f"SELECT {', '.join(cells)}, {ordinal} AS _line FROM {rows}", f"{_RAW}_read")
-        con.execute(f"CREATE OR REPLACE TEMP TABLE {_RAW} AS SELECT coalesce(_line, rowid + 1) AS _line, {', '.join(cells)}, false AS _cancelled "
-                    f"FROM {_RAW}_read; DROP TABLE {_RAW}_read")
+        reading = readers.read(con, unit, lambda rows, ordinal="row_number() OVER ()": f"""
+            SELECT {ordinal} AS _line, {', '.join(cells)}, false AS _cancelled FROM {rows}""", _RAW)
         revived = self._put_in(con, unit, reading, cells)
         con.execute(f"CREATE TABLE {table} AS " + select(f"(SELECT * EXCLUDE (_cancelled) FROM {_RAW} WHERE NOT _cancelled)", "_line"))
         gone = [n for n, in con.execute(f"SELECT _line FROM {_RAW} WHERE _cancelled ORDER BY ALL").fetchall()]
@@ -76,7 +75,7 @@ class Corrections:
             given = con.execute(f"SELECT ordinal FROM {mine} ANTI JOIN {_RAW} ON _line = ordinal").fetchall()
             fresh = {n for n, in given}
             if not fresh <= set(rejects):
-                raise readers.ReadRefused("correction", f"{unit.name.capitalize()}: {len(fresh - set(rejects))} returned rows have addresses "
+                raise readers.ReadRefused("address", f"{unit.name.capitalize()}: {len(fresh - set(rejects))} returned rows have addresses "
                                                         "that it does not have. Ask for the corrected rows again.")
             con.execute(f"INSERT INTO {_RAW} SELECT ordinal, {', '.join(chr(39) * 2 for _ in cells)}, false FROM {mine} ANTI JOIN {_RAW} ON _line = ordinal")
             sets = ", ".join(f"{c} = coalesce(r.cells[{key}], {_RAW}.{c})" for c, key in zip(cells, keys))

@@ -77,13 +77,13 @@ def _batch_of(con: duckdb.DuckDBPyConnection, found: Dataset, sender: Source, ba
     unreadable = reading.load(con, file.number, units)
     if unreadable:
         raise NotTaken("ticket", f"file {file.number}: {unreadable:,} of its rows cannot be read")
-    rows = con.execute(f"SELECT batch_id FROM {TABLE} WHERE place = {file.number} ORDER BY line").fetchall()
-    fits = re.compile(re.escape(f"{found.id}~{sender.source}~") + r"[0-9A-Za-z_.\-]+" + re.escape(f"~{batch_date}~") + r"\d{1,6}")
+    fits = re.escape(f"{found.id}~{sender.source}~") + r"[0-9A-Za-z_.\-]+" + re.escape(f"~{batch_date}~") + r"\d{1,6}"
+    rows, batch = con.execute(f"SELECT count(*), arg_min(batch_id, line) FILTER (regexp_full_match(batch_id, $1)) FROM {TABLE} WHERE place = $2",
+                              [fits, file.number]).fetchone()
     if not rows:
         raise NotTaken("ticket", f"file {file.number} holds no row")
-    batch = next((b for b, in rows if b and fits.fullmatch(b)), None)
     if batch is None:
-        raise NotTaken("ticket", f"file {file.number}: none of its {len(rows):,} rows has a ticket of {found.id} from {sender.source} for {batch_date}")
+        raise NotTaken("ticket", f"file {file.number}: none of its {rows:,} rows has a ticket of {found.id} from {sender.source} for {batch_date}")
     return batch
 
 

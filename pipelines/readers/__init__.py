@@ -126,12 +126,12 @@ def raw_unit(con: duckdb.DuckDBPyConnection, unit: Unit, ordinals: list[int], re
         read: `read`, or another function of its kind, such as one that puts returned rows in.
     """
     cells = ", ".join(f"c{i}" for i in range(len(unit.header)))
-    reading = read(con, unit, lambda rows, ordinal="NULL::BIGINT": f"SELECT [{cells}] AS cells, {ordinal} AS _line FROM {rows}",
+    con.execute("CREATE OR REPLACE TEMP TABLE _lake_wanted AS SELECT unnest($1::BIGINT[]) AS wanted", [ordinals])
+    reading = read(con, unit, lambda rows, ordinal="row_number() OVER ()": f"""
+        SELECT _at, CASE WHEN _at IN (SELECT wanted FROM _lake_wanted) THEN [{cells}] END AS cells FROM (SELECT *, {ordinal} AS _at FROM {rows})""",
                    "_lake_cells_read")
-    con.execute("INSERT INTO _lake_raw SELECT $unit, coalesce(_line, rowid + 1), cells, NULL FROM _lake_cells_read "
-                "SEMI JOIN (SELECT unnest($ordinals::BIGINT[]) AS o) ON o = coalesce(_line, rowid + 1)",
-                {"unit": unit.number, "ordinals": ordinals})
-    con.execute("DROP TABLE _lake_cells_read")
+    con.execute(f"INSERT INTO _lake_raw SELECT {unit.number}, _at, cells, NULL FROM _lake_cells_read WHERE cells IS NOT NULL")
+    con.execute("DROP TABLE _lake_cells_read; DROP TABLE _lake_wanted")
     if reading.rejects and unit.text:
         with lines.records(con, unit) as found:
             con.execute(f"INSERT INTO _lake_raw SELECT $unit, ordinal, [text], reason FROM {found} "
