@@ -6,8 +6,8 @@ contract gives a `schedule`, else over the API with the batch date as partition 
 `inbox` is fired by a trigger that watches the inbox (`pipelines.arrivals`); it emits one event per (dataset, batch date)
 that may be taken, and fails when files must stay there for another reason than being incomplete.
 `ingest.<dataset>` is fired by these events, or over the API, with the batch date as partition key: receive → stage →
-judge → commit → verdict. `judge` emits `held` per batch that an officer may decide about (dags/desk.py), `commit` the dataset's asset
-when a batch was accepted; `verdict` fails, without a retry,
+judge → commit → verdict and feedback. `judge` emits `held` per batch that an officer may decide about (dags/desk.py), `commit` the dataset's
+asset when a batch was accepted; `verdict` fails, without a retry,
 when one was held or refused, or when files for its date must stay in the inbox.
 `release` is fired by any asset. Airflow starts one run per event (measured: 12 for 12), so runs are coalesced: one at
 a time, when no other step needs an engine; a run with others behind it is skipped, and the last publishes all
@@ -96,6 +96,18 @@ def commit(dataset_id: str, keys: list[str]) -> dict[str, int]:
     return counts
 
 
+@task(pool="engine", trigger_rule="none_failed", **RETRY)
+def feedback(dataset_id: str, keys: list[str]) -> dict[str, int]:
+    """Put the failing rows of what was judged into the outboxes of their departments; a pack that cannot be made is told, and stops nothing."""
+    made = call("feedback.pack.make_waiting", dataset_id)
+    for one in made:
+        if "trouble" in one:
+            log.warning("%s r%d: %s", one["batch_id"], one["revision"], one["trouble"])
+    counts = {"packs": sum("trouble" not in one for one in made), "rows": sum(one.get("rows", 0) for one in made)}
+    log.info("%s, %d batches: %s", dataset_id, len(keys), counts)
+    return counts
+
+
 @task(retries=0, trigger_rule="none_failed")
 def verdict(dataset_id: str, keys: list[str], partition_key: str | None = None) -> None:
     """Fail when a batch of this run was held or refused, or files for its date were left; the message says what to do."""
@@ -177,7 +189,7 @@ def ingest_dag(dataset_id: str, head: dict[str, Any]) -> DAG:
     ) as dag:
         keys = receive(dataset_id)["keys"]
         accepted = judge.override(outlets=[HELD])(dataset_id, stage(dataset_id, keys))
-        commit.override(outlets=[asset(dataset_id)])(dataset_id, accepted) >> verdict(dataset_id, keys)
+        commit.override(outlets=[asset(dataset_id)])(dataset_id, accepted) >> [verdict(dataset_id, keys), feedback(dataset_id, keys)]
     return dag
 
 

@@ -85,6 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     command("status", _status, "what came of every dataset's latest batches, and what is published")
     why = command("why", _why, "what happened to a batch and what to do")
     why.add_argument("batch_id")
+    feedback = command("feedback", _feedback, "make the pack of a batch's failing rows for its department, in outbox/")
+    feedback.add_argument("batch_id")
     query = command("query", _query, "run one SQL query on the published lake.duckdb")
     query.add_argument("sql")
     rollback = command("rollback", _rollback, "point lake.duckdb back to an earlier kept release")
@@ -207,6 +209,13 @@ def _why(options: argparse.Namespace) -> int:
     from pipelines.status import why
 
     _print(options, why(options.batch_id), show.why)
+    return DONE
+
+
+def _feedback(options: argparse.Namespace) -> int:
+    from pipelines.feedback.pack import make
+
+    _print(options, make(options.batch_id), show.fed_back)
     return DONE
 
 

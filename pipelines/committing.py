@@ -14,6 +14,7 @@ from pipelines import base, current, durable, ledger as tables, objects, release
 from pipelines.batch import BatchId, key_of
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
+from pipelines.feedback import tickets
 from pipelines.ledger import now
 from pipelines.locks import Busy, writer
 from pipelines.settings import Lake
@@ -29,6 +30,7 @@ def commit_one(desk: Desk, plan: Plan, batch_id: str, revision: int) -> None:
             shutil.copyfile(folder / "quarantine.parquet", kept.with_suffix(".part"))
             durable.replace(kept.with_suffix(".part"), kept)
             objects.replace(desk.lake, desk.ledger, [kept])
+        tickets.enter(desk, batch_id, revision, folder)
         detail["snapshot"] = str(base.accept(desk.lake, plan, batch_id, revision, folder))
     enter_accepted(desk, batch_id, revision)
 
@@ -37,7 +39,7 @@ def enter_accepted(desk: Desk, batch_id: str, revision: int) -> None:
     """Say in the ledger that base holds this revision, and none before it."""
     with desk.ledger.transaction() as con:
         t = tables.batches
-        con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision < revision, t.c.state == "accepted").values(
+        con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision < revision, t.c.state.in_(("accepted", "held", "refused"))).values(
             state="superseded", reason=f"revision {revision} replaced it"))
         con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision == revision).values(state="accepted", decided_at=now()))
     shutil.rmtree(staging.folder(desk.lake, batch_id, revision), ignore_errors=True)
@@ -65,7 +67,7 @@ def tidy(desk: Desk, plan: Plan, releasing: bool = False) -> None:
     t, lake, dataset_id = tables.batches, desk.lake, plan.dataset.id
     query = sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == dataset_id, t.c.state.in_(("staged", "passed", "held")))
     staging.sweep(lake, dataset_id, {key_of(**row) for row in desk.ledger.rows(query)})
-    for part in (lake.quarantine / dataset_id).glob("*.part"):
+    for part in (lake.quarantine / dataset_id).rglob("*.part"):
         part.unlink()
     with suppress(Busy), nullcontext() if releasing else writer(lake, "release", wait=0):
         base.sweep(lake, plan, lambda: publication.pinned(lake, dataset_id))

@@ -32,7 +32,7 @@ _CUSTOM = {
     "contract": {"catalogue": _CATALOGUE},
     "server": {"department": str, "uscc": str, "part_pattern": str, "date_pattern": str, "quote": str, "escape": str, "sheet": str,
                "header": [str], "widths": [int], "record_path": str, "trailer": str,
-               "not_sent": [str], "ignore": [str], "constants": {str: object}, "aliases": {str: [str]}, **declaration.KEYS},
+               "not_sent": [str], "ignore": [str], "feedback": {"encrypt": bool}, "constants": {str: object}, "aliases": {str: [str]}, **declaration.KEYS},
     "schema": {"load": str, "latest_by": str, "identity": [str], "region": str, "op": [str], "loss_budget": float,
                "on_reject": str, "publish_when": str},
     "property": {"severity": str, "at_least": float, "mask": str, "pseudonym": str, "keep_words": [str],
@@ -105,6 +105,7 @@ class Source:
     constants: tuple[tuple[str, Any], ...] = ()
     aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
     database: Database | None = None  # None: it sends files
+    encrypt_feedback: bool = False    # what goes back to it is a workbook with a password
 
 
 @dataclass(frozen=True)
@@ -261,6 +262,7 @@ def _source(raw: dict, rank: int, problems: Problems, where: str) -> Source:
         not_sent=tuple(custom.get("not_sent") or ()), ignore=tuple(custom.get("ignore") or ()),
         constants=tuple((custom.get("constants") or {}).items()),
         aliases=tuple((k, tuple(v)) for k, v in (custom.get("aliases") or {}).items()), database=database,
+        encrypt_feedback=bool((custom.get("feedback") or {}).get("encrypt")),
     )
 
 

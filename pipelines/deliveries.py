@@ -29,6 +29,8 @@ CODES = {
     "batch_date": "its batch date cannot be told, or is told in two ways. Use a folder named 2026-11-01, date_pattern or a manifest",
     "part": "its name does not tell the part (part_pattern). Rename it, or state the part in a manifest",
     "correction": "it is a correction, and no submission of its date and part was received. Drop it into the folder of the date",
+    "ticket": "it is a returned pack, and nothing of it was taken. Correct these rows and drop it again; for the pack as it was given out: "
+              "python -m pipelines feedback BATCH",
     "link": "it is no regular file, or a folder or link where none belongs. Put the file itself there",
     "unreadable": "the pipeline's account cannot read or remove it. Change its rights",
     "source": "it lies under no source of the contract. Move it",
@@ -229,6 +231,7 @@ def _placed(one: _Candidate, place: Place, statement: Statement) -> _Candidate:
     """`one` with its batch date, part and correction; problems with these come after those it has."""
     pattern, source, problem = place.source.part_pattern, place.source, one.problem
     dated = re.search(source.date_pattern, one.name) if source.date_pattern and not place.day else None
+    correct = place.correct or bool(statement.correct)
     told = {day for day in (place.day or None, statement.batch_date, dated and (day_in(dated[1] or "") or "")) if day is not None}
     day = next(iter(told)) if len(told) == 1 else ""
     if not day:
@@ -236,8 +239,10 @@ def _placed(one: _Candidate, place: Place, statement: Statement) -> _Candidate:
     found = re.search(pattern, one.name) if pattern and statement.part is None else None
     part = statement.part or (found[found.re.groups and 1] or "" if found else "" if pattern else "all")
     if not WORD.fullmatch(part) or part.startswith(".") or len(part) > 64:
-        part, problem = "", problem or ("part", "")
-    return replace(one, day=day, part=part, correct=place.correct or bool(statement.correct), problem=problem)
+        part, problem = "", problem or (None if correct else ("part", ""))      # the tickets of a returned pack tell its part
+    if source.database and not correct:
+        problem = problem or ("source", "its source is a database, from which only returned packs come as files")
+    return replace(one, day=day, part=part, correct=correct, problem=problem)
 
 
 def _told(place: Place, day: str, group: list[_Candidate], of: int) -> Iterator[Trouble]:

@@ -16,11 +16,12 @@ import sqlalchemy as sa
 
 from pipelines import ledger as tables, masks
 from pipelines.compiler import Plan
+from pipelines.feedback import states
 from pipelines.ledger import Ledger
 from pipelines.rules import Rule
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project
-from pipelines.sql import name, text, texts
+from pipelines.sql import name, text
 
 COMMENTS = {
     "absent": ("缺少的契约字段", "Contract columns that the file does not hold"), "accepted": ("入库记录数", "Records accepted"), "address": ("记录地址：批次~修订#文件:序号", "Address of a record: batch~revision#file:record"),
@@ -75,7 +76,12 @@ COMMENTS = {
     "source": ("报送渠道", "Source"), "stale_rows": ("沿用旧值行数", "Rows kept while their correction is in quarantine"),
     "standard": ("标准", "Standard"), "started_at": ("开始时间", "Time of the start"), "state": ("状态", "State"),
     "step": ("步骤", "Step"), "subject": ("对象", "Batch or dataset"), "superseded": ("批内被替代数", "Records replaced in the batch"),
-    "trailer": ("表尾行数", "Trailer lines"),
+    "builds_on": ("所更正的修订号", "Revision whose files this one corrects by returned rows"), "cancelled": ("报送方作废记录数", "Records that their sender took back"),
+    "corrected": ("退回更正记录数", "Records replaced by returned rows"), "corrected_revision": ("更正修订号", "Revision that came in answer"),
+    "corrected_at": ("更正接收时间", "Time the correction was received"), "encrypted": ("已加密", "Encrypted: 1 yes, 0 no"),
+    "made_at": ("生成时间", "Time it was made"), "quarantined_at": ("首次隔离时间", "Time of the first rejection"), "path": ("位置", "Path under the lake"),
+    "readmitted_at": ("重新入库时间", "Time it was accepted after correction"), "returned_at": ("退回时间", "Time of the pack that holds it"),
+    "sha256": ("内容指纹", "SHA-256 of the rows"), "trailer": ("表尾行数", "Trailer lines"),
     "unmapped_columns": ("未采用表头数", "Header cells that nothing reads"), "unparseable": ("无法解析行数", "Lines that cannot be read"),
     "update_frequency": ("更新频率", "Catalogue: frequency"), "usage_conditions": ("使用条件", "Catalogue: conditions of use"),
     "id": ("编号", "Number"), "problem": ("问题单编号", "Number of the problem"), "department": ("数源部门", "Department that sends the data"),
@@ -127,7 +133,7 @@ LEDGER = {"batches": tables.batches, "files": tables.files, "steps": tables.step
           "releases": tables.releases, "release_datasets": tables.release_datasets, "closings": tables.closings, "inbox": tables.inbox,
           "withdrawals": tables.withdrawals, "checks": tables.checks, "check_counts": tables.check_counts, "profiles": tables.profiles,
           "profile_values": tables.profile_values, "signals": tables.signals, "problems": tables.problems, "problem_events": tables.problem_events,
-          "waivers": tables.waivers, "approvals": tables.approvals, "alerts": tables.alerts}
+          "waivers": tables.waivers, "approvals": tables.approvals, "alerts": tables.alerts, "feedback": tables.feedback}
 TABLES = {
     "datasets": Table("数据资源目录：政务数据共享条例第十三条九要素和现状", "Catalogue of datasets: the nine statutory elements and the present state", _columns(
         "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
@@ -140,8 +146,7 @@ TABLES = {
     "sources": Table("报送渠道：谁报送什么、多久一次", "Sources: who sends what, and how often", _columns(
         "dataset, source, department, uscc, rank:INTEGER, frequency, sla_days:DOUBLE")),
     "lists": Table("代码表", "Code lists", _columns("list, name, name_en, standard, version, rows:BIGINT")),
-    "quarantine": Table("隔离区：地址和未通过规则，不含数据值", "Quarantine: addresses and failed rules, no values", _columns(
-        "dataset, address, batch_id, revision:INTEGER, file:INTEGER, record:BIGINT, rules:VARCHAR[], region, person_id")),
+    "quarantine": Table("隔离区：地址、未通过规则和整改状态，不含数据值", "Quarantine: addresses, failed rules and what became of them, no values", _columns(states.COLUMNS)),
     "batches": Table("报送批次", "Batches", _of_ledger(tables.batches)),
     "files": Table("报送文件：每个文件、压缩包成员和工作表如何读取", "How each file, archive member and sheet was read", _of_ledger(tables.files)),
     "steps": Table("处理步骤", "Steps of processing", _of_ledger(tables.steps, ("id",))),
@@ -163,6 +168,8 @@ TABLES = {
     "waivers": Table("豁免：规则、报送渠道、依据文件和期限", "Waivers: rule, source, document and expiry", _of_ledger(tables.waivers, ("granted_by",))),
     "approvals": Table("对扣留批次的裁定", "Decisions about held batches", _of_ledger(tables.approvals, ("id", "decided_by"))),
     "alerts": Table("发给部门的通知：只有计数", "Messages to departments: counts only", _of_ledger(tables.alerts, ("id",))),
+    "feedback": Table("反馈包：每批退回部门的行数、位置和更正情况", "Feedback packs: rows returned to the department, where they lie, which revision corrects them",
+                      _of_ledger(tables.feedback, ("id",))),
     "inbox": Table("收件箱中未接收的文件：原因和处理办法", "What is left in the inbox: why, and what to do", _of_ledger(tables.inbox)),
 }
 
@@ -187,7 +194,7 @@ def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: 
     files = {table: folder / f"{table}.parquet" for table in TABLES}
     for table, found in rows.items():
         _write(con, TABLES[table], found, files[table])
-    _write_quarantine(con, lake, plans, rows["batches"], files["quarantine"], withdrawn)
+    states.write(con, lake, plans, rows["batches"], rows["feedback"], manifest["created_at"], files["quarantine"], withdrawn)
     return files
 
 
@@ -246,24 +253,6 @@ def arrow(rows: Iterable[dict[str, Any]], columns: str | tuple[tuple[str, str], 
     kinds = {"INTEGER": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_()}
     pairs = _columns(columns) if isinstance(columns, str) else columns
     return pa.Table.from_pylist(list(rows), schema=pa.schema([(n, kinds.get(kind, pa.string())) for n, kind in pairs]))
-
-
-def _write_quarantine(con: duckdb.DuckDBPyConnection, lake: Lake, plans: dict[str, Plan], batches: list[dict[str, Any]], file: Path,
-                      withdrawn: dict[str, list[str]]) -> None:
-    """The rejected rows of accepted batches. `_key` is shown where it is the pseudonym of a person, by which views join."""
-    parts = [f"SELECT {', '.join(f'NULL::{kind} AS {name(n)}' for n, kind in TABLES['quarantine'].columns)} WHERE false"]
-    for dataset, plan in plans.items():
-        keys = [f"{b['batch_id']}~r{b['revision']}" for b in batches if b["dataset"] == dataset and b["state"] == "accepted"]
-        files = [p for p in (lake.quarantine / dataset / f"{key}.parquet" for key in keys) if p.exists()]
-        if not files:
-            continue
-        person = "_key" if len(plan.dataset.key) == 1 and plan.dataset.key[0] in {c for c, _, kind in plan.pseudonyms if kind == "person"} else "NULL"
-        parts.append(f"""
-            SELECT {text(dataset)}, key || '#' || _file || ':' || _ordinal, regexp_extract(key, '^(.*)~r[0-9]+$', 1),
-                regexp_extract(key, '~r([0-9]+)$', 1)::INTEGER, _file, _ordinal, rules, region, {person}
-            FROM (SELECT *, parse_filename(filename, true) AS key FROM read_parquet({texts(files)}, filename = true))
-            WHERE _key IS NULL OR _key NOT IN (SELECT unnest({texts(withdrawn.get(dataset, []))}::VARCHAR[]))""")
-    con.execute(f"COPY ({' UNION ALL '.join(parts)}) TO {text(file)} (FORMAT parquet, COMPRESSION zstd)")
 
 
 def _dataset(plan: Plan, relation: dict[str, Any]) -> dict[str, Any]:

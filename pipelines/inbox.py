@@ -47,7 +47,7 @@ def look(lake: Lake, dataset: Dataset) -> Found:
     """What the inbox holds for one dataset. Nothing is changed."""
     deliveries: list[Delivery] = []
     troubles: list[Trouble] = []
-    sources = {source.source: source for source in dataset.sources if source.database is None}
+    sources = {source.source: source for source in dataset.sources}
     home = lake.inbox / dataset.id
     try:
         with opened(home) as top:

@@ -1,7 +1,8 @@
 """Landing 贴源: what departments submitted, byte for byte, and a manifest of it.
 
 landing/<dataset>/<source>/<part>/<batch_date>/<sequence>-r<revision>/{0001.csv, …, manifest.json}. A folder is written
-beside (`.incoming/`) and renamed, so it is there whole or not at all, and it is never changed afterwards. Original file
+beside (`.incoming/`) and renamed, so it is there whole or not at all, and it is never changed afterwards. A revision that
+returned rows make holds the files of the one before and `correction-0001.xlsx`, … beside them. Original file
 names may hold personal data: they stand in the manifest only, and in what the sender itself stated beside its files
 (`submitted-manifest.json`, `0001.sha256`). What cannot be taken raises `WrongUse`; nothing is left.
 """
@@ -10,8 +11,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -39,7 +41,10 @@ class File:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known about one submission. `superseded`: a higher revision of the batch lies in landing."""
+    """What is known about one submission. `superseded`: a higher revision of the batch lies in landing.
+
+    `corrections`: files of returned rows, in the order in which they came; `builds_on`: the revision whose files they correct.
+    """
 
     dataset: str
     source: str
@@ -53,6 +58,18 @@ class Manifest:
     files: tuple[File, ...]
     folder: Path
     superseded: bool = False
+    corrections: tuple[File, ...] = ()
+    builds_on: int | None = None
+
+    @property
+    def everything(self) -> tuple[File, ...]:
+        """The submitted files and the corrections of them."""
+        return self.files + self.corrections
+
+    @property
+    def submission(self) -> int:
+        """The revision whose files these are: addresses of all revisions of one submission name the same records."""
+        return self.builds_on or self.revision
 
     @property
     def batch_id(self) -> str:
@@ -61,7 +78,7 @@ class Manifest:
     @property
     def content(self) -> tuple[str, ...]:
         """The submission's identity: its files' hashes, sorted."""
-        return tuple(sorted(f.sha256 for f in self.files))
+        return tuple(sorted(f.sha256 for f in self.everything))
 
 
 @dataclass(frozen=True)
@@ -122,7 +139,7 @@ def receive(lake: Lake, dataset: Dataset, source: Source, files: list[Path], bat
     received = []
     for name, members in sorted(parts.items()):
         with incoming.own_folder(lake) as work:
-            taken = tuple(_take(path, number, len(members), work, (stated or {}).get(path, Stated())) for number, path in enumerate(members, 1))
+            taken = take(members, work, stated)
             if manifest is not None:
                 keep(work / "submitted-manifest.json", manifest)
             received.append(_settle(work, home / name / day, dataset, source, taken, (sequence, correct, revision)))
@@ -142,9 +159,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise WrongUse(f"{'/'.join(folder.parts[-5:])} is not in landing. Beside it: {beside}.") from None
     except ValueError:
         raise WrongUse(f"The manifest of {'/'.join(folder.parts[-5:])} in landing is damaged. Run: python -m pipelines verify") from None
-    files = tuple(File(**{**f, "counts": Counts(**f["counts"])}) for f in raw.pop("files"))
+    files, corrections = (tuple(File(**{**f, "counts": Counts(**f["counts"])}) for f in raw.pop(kind, ())) for kind in ("files", "corrections"))
     above = [r for s, r in _held(folder.parent) if s == raw["sequence"] and r > raw["revision"]]
-    return Manifest(**raw, files=files, folder=folder, superseded=bool(above))
+    return Manifest(**raw, files=files, corrections=corrections, folder=folder, superseded=bool(above))
 
 
 def batches(lake: Lake, dataset_id: str) -> list[Manifest]:
@@ -186,6 +203,15 @@ def _word(word: str, what: str) -> str:
     return word
 
 
+def take(paths: list[Path], work: Path, stated: Mapping[Path, Stated] | None) -> tuple[File, ...]:
+    """Copy files into `work`, numbered in their order.
+
+    Raises:
+        NotTaken: a file cannot be read, changes, or is not what was stated.
+    """
+    return tuple(_take(path, number, len(paths), work, (stated or {}).get(path, Stated())) for number, path in enumerate(paths, 1))
+
+
 def _take(path: Path, number: int, of: int, work: Path, stated: Stated) -> File:
     stored, digest, counts = copied(path, f"File {number} of {of}", work / f"{number:04d}", stated)
     name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
@@ -204,7 +230,8 @@ def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tup
         if duplicate:
             there = read_manifest(held[place])
             if there.superseded or not _restated(there.files, files):
-                _mend(there, work, files)
+                for other in held.values():      # several revisions may share a file
+                    _mend(read_manifest(other), work, files)
                 return received(there, True)
             place = (place[0], place[1] + 1)
         final = home / f"{place[0]}-r{place[1]}"
@@ -222,13 +249,59 @@ def _settle(work: Path, home: Path, dataset: Dataset, source: Source, files: tup
         return received(read_manifest(final), False)
 
 
+def newest(lake: Lake, batch_id: str) -> Manifest | None:
+    """The highest revision of a batch in landing."""
+    held = {r: place for (s, r), place in _held(folder(lake, batch_id, 1).parent).items() if s == BatchId.parse(batch_id).sequence}
+    return read_manifest(held[max(held)]) if held else None
+
+
+def amend(lake: Lake, before: Manifest, returned: tuple[File, ...], work: Path) -> Received:
+    """Make the next revision of a batch: what `before`, its newest one, holds, and corrections of it.
+
+    Args:
+        returned: files in `work`, from `take`; those that `before` has already are left out.
+
+    Returns:
+        The new revision, or `before` as a duplicate when nothing is new.
+    """
+    fresh = [f for f in returned if f.sha256 not in {c.sha256 for c in before.corrections}]
+    if not fresh:
+        return received(before, True)
+    with incoming.own_folder(lake) as made:
+        for kept in before.folder.iterdir():
+            if kept.name != "manifest.json":
+                _link(kept, made / kept.name)
+        added = []
+        for number, file in enumerate(fresh, len(before.corrections) + 1):
+            for path in work.glob(f"{file.number:04d}.*"):
+                os.rename(path, made / f"correction-{number:04d}{path.name[4:]}")
+            added.append(replace(file, number=number, stored=f"correction-{number:04d}{file.stored[4:]}"))
+        final = before.folder.with_name(f"{before.sequence}-r{before.revision + 1}")
+        _write_manifest(made, replace(before, revision=before.revision + 1, received_at=datetime.now(UTC).isoformat(timespec="seconds"), folder=final,
+                                      superseded=False, corrections=before.corrections + tuple(added), builds_on=before.submission))
+        os.rename(made, final)
+    durable.sync(final.parent)
+    return received(read_manifest(final), False)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The same bytes under another name: landing files are never changed, so that one copy can serve several revisions."""
+    try:
+        os.link(source, target)
+    except OSError:      # a file system without hard links
+        shutil.copy2(source, target)
+        durable.sync(target)
+
+
 def _mend(there: Manifest, work: Path, files: tuple[File, ...]) -> None:
     """What was damaged on this disk since is put back from the same bytes, now that they came again."""
     copies = {f.sha256: work / f.stored for f in files}
-    for file in there.files:
+    for file in there.everything:
         path = there.folder / file.stored
-        if not path.exists() or digest(path) != (file.sha256, file.counts.bytes):
-            durable.replace(copies[file.sha256], path)
+        if file.sha256 in copies and (not path.exists() or digest(path) != (file.sha256, file.counts.bytes)):
+            mended = path.with_name(f".{path.name}.part")
+            shutil.copy2(copies[file.sha256], mended)
+            durable.replace(mended, path)
 
 
 def _restated(there: tuple[File, ...], files: tuple[File, ...]) -> bool:
@@ -275,8 +348,8 @@ def _held(home: Path) -> dict[tuple[int, int], Path]:
 
 def received(manifest: Manifest, duplicate: bool) -> Received:
     """What is told of a submission that lies in landing."""
-    return Received(manifest.batch_id, manifest.revision, manifest.part, duplicate, manifest.superseded, len(manifest.files),
-                    sum(f.counts.bytes for f in manifest.files), sum(f.counts.lines for f in manifest.files), manifest.folder)
+    return Received(manifest.batch_id, manifest.revision, manifest.part, duplicate, manifest.superseded, len(manifest.everything),
+                    sum(f.counts.bytes for f in manifest.everything), sum(f.counts.lines for f in manifest.everything), manifest.folder)
 
 
 def _write_manifest(work: Path, manifest: Manifest) -> None:

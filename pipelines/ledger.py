@@ -36,7 +36,7 @@ batches = sa.Table(
     sa.Column("loss_budget", _real),
     sa.Column("unmapped_columns", _int), sa.Column("score", _real), sa.Column("seconds", _real),
     sa.Column("contract_hash", _text), sa.Column("code_version", _text), sa.Column("lists_hash", _text),
-    sa.Column("key_id", _text), sa.Column("waivers_hash", _text),
+    sa.Column("key_id", _text), sa.Column("waivers_hash", _text), sa.Column("builds_on", sa.Integer), sa.Column("corrected", _int), sa.Column("cancelled", _int),
 )
 files = sa.Table(
     "ledger_files", meta,
@@ -181,6 +181,14 @@ alert_items = sa.Table(
     "ledger_alert_items", meta,
     sa.Column("alert", sa.Integer, primary_key=True), sa.Column("subject", _text, primary_key=True), sa.Column("change", _text, primary_key=True),
     sa.Column("openings", _int),
+)
+feedback = sa.Table(
+    "ledger_feedback", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("batch_id", _text, nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False), sa.Column("department", _text, nullable=False), sa.Column("made_at", _text, nullable=False),
+    sa.Column("rows", _int, nullable=False), sa.Column("path", _text, nullable=False), sa.Column("sha256", _text, nullable=False),
+    sa.Column("encrypted", sa.Integer, nullable=False), sa.Column("corrected_revision", sa.Integer),
+    sa.UniqueConstraint("batch_id", "revision"),
 )
 TABLES = {t.name.removeprefix("ledger_"): t for t in meta.sorted_tables}
 

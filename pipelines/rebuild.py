@@ -15,6 +15,7 @@ from pipelines import approvals, base, durable, gate, landing, ledger as tables,
 from pipelines.committing import derive, quarantine_file, tidy
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
+from pipelines.feedback import tickets
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
 from pipelines.steps import FOLDING, record_results
@@ -103,6 +104,7 @@ def _swap(desk: Desk, plan: Plan, replacement: base.Replacement, replayed: Repla
         shutil.copyfile(found.folder / "quarantine.parquet", kept.with_suffix(".part"))
         durable.replace(kept.with_suffix(".part"), kept)
         objects.replace(desk.lake, desk.ledger, [kept])
+        tickets.refresh(desk, batch_id, revision, found.folder)
     # The mark is new each time: replaying under an unchanged contract must not touch the files that readers use.
     replacement.commit({b: (revision, found.folder) for b, (revision, found, _) in replayed.items()}, secrets.token_hex(4))
     stamp, covers = desk.stamp(plan.dataset), waivers.Covers(desk.ledger, plan.dataset.id)

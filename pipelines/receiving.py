@@ -17,22 +17,35 @@ from pipelines.contract import Dataset, Source
 from pipelines.copying import NotTaken
 from pipelines.deliveries import Delivery, Trouble, trouble
 from pipelines.desk import Desk
+from pipelines.feedback import returns
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
 
 UNSETTLED = "unsettled"
-_TRIED = ("sha256", "unreadable", "correction", "refused")     # what only taking a delivery can tell
+_TRIED = ("sha256", "unreadable", "correction", "part", "ticket", "refused")     # what only taking a delivery can tell
 
 
-def submit(desk: Desk, found: Dataset, sender: Source, files: list[Path], batch_date: str, **options: Any) -> list[landing.Received]:
+def submit(desk: Desk, found: Dataset, sender: Source, files: list[Path], batch_date: str, only_packs: bool = False,
+           **options: Any) -> list[landing.Received]:
     """Copy files into landing and enter them in the ledger; the caller holds the lock `receive-<dataset>`.
 
+    Corrections that are returned packs become the next revision of their batches; what is said of their part does not count.
+
+    Args:
+        only_packs: nothing but returned packs is taken: the rows come from a database.
+
     Raises:
+        NotTaken: a returned pack does not fit; the name of a correction tells no part.
         WrongUse: a file, part, sequence or revision cannot be taken.
     """
     with desk.ledger.step(found.id, "receive") as detail:
-        received = landing.receive(desk.lake, found, sender, files, batch_date, **options)
+        back = returns.take(desk, found, sender, files, batch_date, options.get("stated")) if options.get("correct") else None
+        if back is None and only_packs:
+            raise WrongUse(f"{found.id} from {sender.source} comes from a database. Run: python -m pipelines extract {found.id} --batch-date {batch_date}")
+        if back is None and options.get("part") == "":
+            raise NotTaken("part", "their names tell no part, and they are no returned packs")
+        received = landing.receive(desk.lake, found, sender, files, batch_date, **options) if back is None else back
         for one in received:
             _enter(desk, one)
         detail |= {"batches": len(received), "duplicates": sum(r.duplicate for r in received)}
@@ -52,11 +65,13 @@ def enter_landed(desk: Desk, found: Dataset) -> None:
 
 
 def _enter(desk: Desk, one: landing.Received) -> None:
-    batch, stored = BatchId.parse(one.batch_id), {f.stored for f in landing.read_manifest(one.folder).files}
+    manifest = landing.read_manifest(one.folder)
+    batch, stored = BatchId.parse(one.batch_id), {f.stored for f in manifest.everything}
     objects.enter_files(desk.lake, desk.ledger, [f for f in one.folder.iterdir() if f.name not in stored])
     desk.ledger.add_batch(
         batch_id=one.batch_id, revision=one.revision, dataset=batch.dataset, source=batch.source, part=batch.part,
-        batch_date=batch.batch_date, sequence=batch.sequence, files=one.files, bytes=one.bytes, lines=one.lines)
+        batch_date=batch.batch_date, sequence=batch.sequence, files=one.files, bytes=one.bytes, lines=one.lines,
+        builds_on=manifest.builds_on)
 
 
 def take_in(desk: Desk, found: Dataset, wanted: str | None) -> None:
@@ -76,11 +91,11 @@ def _take(desk: Desk, found: Dataset, one: Delivery) -> list[Trouble]:
     """Take one delivery, or say why it stays."""
     try:
         submit(desk, found, found.source(one.source), list(one.stated), one.batch_date, part=one.part, correct=one.correct,
-               stated=one.stated, manifest=one.manifest)
+               only_packs=bool(found.source(one.source).database), stated=one.stated, manifest=one.manifest)
         inbox.empty(one)
     except WrongUse as error:
         code = error.code if isinstance(error, NotTaken) else "refused"
-        part = f" of part {one.part}" if one.part != "all" else ""
+        part = f" of part {one.part}" if one.part not in ("", "all") else ""
         what = f"{len(one.files)} files{part} ({str(error).rstrip('.')})"
         return [trouble(found.id, one.source, one.batch_date, code, len(one.files), what)]
     return []

@@ -22,7 +22,7 @@ LINE_PARTS = (("header", "表头", "header"), ("trailer", "尾注", "trailer"), 
               ("unparseable", "无法解析", "unparseable"))
 RECORD_PARTS = (("accepted", "接收", "accepted"), ("copies", "完全重复", "identical copies"),
                 ("superseded", "批内被替代", "superseded"), ("quarantined", "隔离", "quarantined"),
-                ("deletes", "删除指令", "deletes"))
+                ("deletes", "删除指令", "deletes"), ("cancelled", "报送方作废", "cancelled by the sender"))
 STATES = {"accepted": ("pass", "已接收", "Accepted"), "held": ("fail", "暂缓入库", "Held"),
           "refused": ("fail", "拒读", "Refused"), "superseded": ("none", "已被更正批次替代", "Superseded"),
           "received": ("none", "已收到", "Received"), "staged": ("none", "待判定", "Staged"),
@@ -63,9 +63,10 @@ def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[Rule
 
 def _record_parts(batch: _Row) -> tuple[tuple[str, str, str], ...]:
     """In a batch that is not part of base no row is accepted: these rows only could be."""
+    parts = tuple(p for p in RECORD_PARTS if p[0] != "cancelled" or batch["cancelled"])
     if batch["state"] in ("accepted", "superseded"):
-        return RECORD_PARTS
-    return (("accepted", "可接收，未入库", "acceptable, not in base"), *RECORD_PARTS[1:])
+        return parts
+    return (("accepted", "可接收，未入库", "acceptable, not in base"), *parts[1:])
 
 
 def batch_page(lake: Lake, batch: dict[str, Any]) -> Path:

@@ -85,10 +85,15 @@ def _extraction(one: dict[str, Any]) -> str:
 def ingested(dataset_id: str, found: dict[str, Any]) -> str:
     """What `ingest` did."""
     if not found["keys"]:
-        return "\n".join([f"{dataset_id}: nothing new.", *found["troubles"], *found["unsettled"]])
+        return "\n".join([f"{dataset_id}: nothing new.", *_packs(found), *found["troubles"], *found["unsettled"]])
     lines = [f"{dataset_id}: {len(found['accepted'])} of {len(found['keys'])} batches accepted" +
              (f", {found['counts']['current_rows']:,} rows in current." if found["counts"] else ".")]
-    return "\n".join(lines + found["troubles"] + found["unsettled"])
+    return "\n".join(lines + _packs(found) + found["troubles"] + found["unsettled"])
+
+
+def _packs(found: dict[str, Any]) -> list[str]:
+    return [f"no feedback pack of {p['batch_id']}: {p['trouble']}" if "trouble" in p else
+            f"feedback pack: {p['rows']:,} rows for {p['department']} in {p['path']}" for p in found["packs"]]
 
 
 def backfilled(dataset_id: str, found: dict[str, Any]) -> str:
@@ -158,6 +163,15 @@ def why(found: dict[str, Any]) -> str:
     lines += [f"{s['started_at']}  {s['step']}  {s['seconds']} s  {s['outcome']}{_counted(s)}" for s in found["steps"]]
     lines.append(f"What to do: {found['remedy']}")
     return "\n".join(lines)
+
+
+def fed_back(found: dict[str, Any]) -> str:
+    """What a pack holds and where it lies."""
+    what = f"{found['batch_id']} revision {found['revision']}, {found['department']}"
+    if not found["path"]:
+        return f"{what}: no row fails, there is nothing to return."
+    return (f"{what}: {found['rows']:,} rows to correct, {found['warned']:,} to check, in {found['path']}{' (encrypted)' * found['encrypted']}. "
+            "Corrected rows come back through the folder 更正 of the batch date in the inbox.")
 
 
 def _counted(step: dict[str, Any]) -> str:

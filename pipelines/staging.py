@@ -1,8 +1,8 @@
 """One pass over a batch: landing → `staging/<batch_id>~r<revision>/`, the files that accepting will commit.
 
 accepted/*.parquet (base columns with Iceberg field ids) · quarantine.parquet (addresses and rule ids, no values) ·
-masks.parquet (one row per record, by address) · plan.json · counts.json, written last: without it the folder is unfinished and
-is made again. Nothing outside the folder is touched.
+masks.parquet (one row per tested record, by address) · cancelled.parquet (addresses that their sender took back) · plan.json ·
+counts.json, written last: without it the folder is unfinished and is made again. Nothing outside the folder is touched.
 """
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ import duckdb
 from pipelines import compiler, durable, keys, readers
 from pipelines.compiler import CONFLICT, SEGMENT, Plan, Waived
 from pipelines.contract import Source
+from pipelines.feedback.corrections import Corrections
 from pipelines.landing import Manifest
 from pipelines.proof import prove
 from pipelines.readers import heading
@@ -121,7 +122,7 @@ def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:
         else:
             for scratch in left.glob(".gate-*"):
                 shutil.rmtree(scratch)
-    for work in (".spill", ".fold"):
+    for work in (".spill", ".fold", ".feedback"):
         shutil.rmtree(lake.staging / f"{work}-{dataset_id}", ignore_errors=True)
 
 
@@ -143,13 +144,13 @@ def _enter_keys(con: duckdb.DuckDBPyConnection, cover: Cover) -> None:
 def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, work: Path, cover: Cover) -> dict[str, Any]:
     """Create the view `staged` over every readable unit; returns the line balance and what was found of each unit."""
     con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
-    parts, units = [], []
+    parts, units, corrections = [], [], Corrections(con, manifest, work / "scratch")
     as_of = f"DATE {text(date.fromisoformat(manifest.batch_date).isoformat())}"
     spelled = [[heading.key(s) for s in words] for words in compiler.spellings(plan.dataset, source).values()]
     for unit in readers.units(manifest, source, work / "scratch", spelled):
         header = compiler.map_header(plan.dataset, source, unit.header, unit.name.capitalize())
         table = f"unit_{unit.number}"
-        reading = readers.read(con, unit, partial(_select, plan, header.cells, header.op, as_of, cover.waived), table)
+        reading = corrections.read(con, unit, partial(_select, plan, header.cells, header.op, as_of, cover.waived), table)
         if reading.rejects:
             con.execute("INSERT INTO unparsed SELECT $1, unnest($2::BIGINT[]), unnest($3::VARCHAR[])", [unit.number, *map(list, zip(*reading.rejects))])
         parts += _keep(con, unit.number, table, reading.records)
@@ -159,6 +160,9 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     con.execute(f"CREATE VIEW staged AS {' UNION ALL '.join(dict.fromkeys(parts))}")
     _check_row_counts(manifest, units)
     totals = {k: sum(u[k] for u in units) for k in ("lines", "header", "trailer", "blank", "inner_line_ends", "unparseable", "records")}
+    con.execute(f"COPY (SELECT unnest($1::INTEGER[]) AS _file, unnest($2::BIGINT[]) AS _ordinal) TO {text(work / 'cancelled.parquet')} (FORMAT parquet)",
+                [[f for f, _ in corrections.cancelled], [n for _, n in corrections.cancelled]])
+    totals |= {"corrected": corrections.corrected, "cancelled": len(corrections.cancelled)}
     return totals | {"units": units, "reading": "lines" if any(u["reading"] == "lines" for u in units) else "records",
                      "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
 

@@ -19,9 +19,9 @@ REMEDY = {
     "received": "It waits. Run: python -m pipelines ingest {dataset}",
     "staged": "It waits for the gate. Run: python -m pipelines ingest {dataset}",
     "passed": "It passed the gate and waits to be committed. Run: python -m pipelines ingest {dataset}",
-    "accepted": "Nothing: it is part of base. Return the quarantined rows to {department}; a corrected file comes in with: "
+    "accepted": "Nothing: it is part of base. {pack} A whole corrected file comes in with: "
                 "python -m pipelines receive {dataset} FILE --source {source} --batch-date {batch_date} --correct",
-    "held": "Return it to {department} with the report {report}; take the corrected file in with: python -m pipelines receive "
+    "held": "Return it to {department} with the report {report}. {pack} A whole corrected file comes in with: python -m pipelines receive "
             "{dataset} FILE --source {source} --batch-date {batch_date} --correct. If a threshold is wrong, change the contract or "
             "expectations/{rules}.yaml and run: python -m pipelines ingest {dataset}. To take it in as it is: python -m pipelines approve "
             "'{batch_id}' --by NAME --reason TEXT. What the department has to mend: python -m pipelines problems --dataset {dataset}",
@@ -117,7 +117,8 @@ def why(batch_id: str, desk: Desk | None = None) -> dict[str, Any]:
     department = sender.department
     report = desk.lake.reports / found.id / f"{batch_id}-r{batch['revision']}.html"
     case = _case(batch)
-    remedy = (_BY_HAND.sub(_EXTRACT, REMEDY[case]) if sender.database else REMEDY[case]).format(**batch, department=department, report=report, rules=found.id.replace(".", "/"))
+    remedy = (_BY_HAND.sub(_EXTRACT, REMEDY[case]) if sender.database else REMEDY[case]).format(
+        **batch, department=department, report=report, rules=found.id.replace(".", "/"), pack=_pack(desk, batch, department))
     return {"batch": batch, "name": found.name, "department": department, "failing": failing, "files": files, "steps": story, "remedy": remedy, "approvals": approvals,
             "problems": [{"id": p["id"], "rule": p["rule"], "state": p["state"]} for p in problems.listing(desk, department, found.id)]}
 
@@ -127,6 +128,17 @@ def _case(batch: dict[str, Any]) -> str:
     if batch["state"] != "held":
         return batch["state"]
     return UNSOUND if batch["code"] == UNSOUND else batch["decided_by"] if batch["decided_by"] in (CLOSING, FOLDING, "stage") else "held"
+
+
+def _pack(desk: Desk, batch: dict[str, Any], department: str) -> str:
+    """What is said of the batch's feedback pack."""
+    f = tables.feedback
+    made = desk.ledger.rows(sa.select(f).where(f.c.batch_id == batch["batch_id"], f.c.revision == batch["revision"]))
+    if not made and not (batch["quarantined"] or 0) + (batch["unparseable"] or 0):
+        return "No row is in quarantine."
+    place = f"inbox/{batch['dataset']}/{batch['source']}/{batch['batch_date']}/更正/"
+    where = f"its rows lie for {department} in {made[0]['path']}" if made else f"make it for {department}: python -m pipelines feedback {batch['batch_id']}"
+    return f"Feedback pack: {where}; corrected rows come back with their tickets in {place}."
 
 
 def query(sql: str, desk: Desk | None = None) -> dict[str, Any]:

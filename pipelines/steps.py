@@ -1,6 +1,7 @@
 """The way of the data, step by step; the order stands in `ingest`. The command line and the DAGs call the same functions.
 
-receive (inbox → landing) or extract (database → landing) → stage (landing → staging) → judge (gate) → commit (base, current) → release. Every step
+receive (inbox → landing) or extract (database → landing) → stage (landing → staging) → judge (gate) → commit (base, current) →
+feedback (packs into the outbox) → release. Every step
 can be repeated: it looks at what is there and does what is missing. Steps pass batch keys, `<batch_id>~r<revision>`.
 A step that raises leaves the batch in its last state; what can only be mended by new data or a new contract is
 recorded as `refused` or `held`, with a reason that holds counts and rule ids, never values.
@@ -39,6 +40,7 @@ from pipelines.committing import commit_one, derive, finish_commits, tidy
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
 from pipelines.desk import Desk
+from pipelines.feedback import pack, tickets
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.rules import declared_hash
@@ -54,13 +56,14 @@ def ingest(dataset_id: str, batch_date: str | None = None) -> dict[str, Any]:
     """All steps for one dataset: of one batch date, or of everything that waits.
 
     Returns:
-        {"keys": […], "accepted": […], "troubles": […], "unsettled": […]} of this call.
+        {"keys": […], "accepted": […], "packs": […], "troubles": […], "unsettled": […]} of this call.
     """
     received = receive(dataset_id, batch_date)
     accepted = judge(dataset_id, stage(dataset_id, received))
     counts = commit(dataset_id, accepted) if accepted else {}
+    packs = pack.make_waiting(dataset_id)
     unsettled = [row["message"] for row in receiving.left(Desk.open(), dataset_id, batch_date) if row["code"] == receiving.UNSETTLED]
-    return {"keys": received, "accepted": accepted, "counts": counts, "troubles": report(dataset_id, received, batch_date=batch_date),
+    return {"keys": received, "accepted": accepted, "counts": counts, "packs": packs, "troubles": report(dataset_id, received, batch_date=batch_date),
             "unsettled": unsettled}
 
 
@@ -106,10 +109,8 @@ def submit(dataset_id: str, files: Iterable[Path], source: str, batch_date: str,
     desk = desk or Desk.open()
     found = read_dataset(dataset_id, desk.project)
     sender = found.source(source)
-    if sender.database:
-        raise WrongUse(f"{dataset_id} from {sender.source} comes from a database. Run: python -m pipelines extract {dataset_id} --batch-date {batch_date}")
     with writer(desk.lake, f"receive-{dataset_id}"):
-        return receiving.submit(desk, found, sender, list(files), resolve_date(batch_date), **options)
+        return receiving.submit(desk, found, sender, list(files), resolve_date(batch_date), only_packs=bool(sender.database), **options)
 
 
 def extract(dataset_id: str, batch_date: str, source: str | None = None, again: bool = False, desk: Desk | None = None) -> list[dict[str, Any]]:
@@ -240,6 +241,8 @@ def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any], before: str) -> bool
     score = record_results(desk, batch_id, revision, verdict, found)
     reasons = [*verdict.reasons, *([_closed(row, closing)] if closing else []), *([_folded(row, before)] if folded else [])]
     passed = verdict.outcome == "accept" and not closing and not folded
+    if not passed:
+        tickets.enter(desk, batch_id, revision, found.folder)
     desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(reasons) or None,
                              code=None if verdict.sound else UNSOUND, score=score, decided_at=now(), decided_by=CLOSING if closing else FOLDING if folded else "gate")
     pages.write(desk, plan.dataset, [(batch_id, revision)])

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from pipelines import backup, base, catalogue, committing, keys, landing, ledger as tables, objects, release as publication, withdrawal
+from pipelines.batch import split_key
 from pipelines.contract import datasets
 from pipelines.copying import digest
 from pipelines.desk import Desk
+from pipelines.feedback import tickets
 from pipelines.settings import SQLITE, WrongUse
 
 ROOTS = ("landing", "base", "quarantine", "current", "releases")
@@ -73,6 +75,8 @@ def _remedy(desk: Desk, file: Path) -> str:
     anew = {"landing": "or ask the department to send the same file again: receiving it puts it back",
             "base": f"or replay landing: python -m pipelines rebuild {parts[1]}; the damaged file goes with the last kept release that stands on it", "quarantine": f"or replay landing: python -m pipelines rebuild {parts[1]}",
             "current": "or remove its folder and derive it again: python -m pipelines release"}.get(parts[0])
+    if parts[0] == "quarantine" and parts[2:3] == ("tickets",):
+        anew = f"or remove it and make the pack again: python -m pipelines feedback {split_key(file.stem)[0]}"
     if parts[:2] == ("releases", "data"):
         anew = "or remove its folder; if the newest release lists it, python -m pipelines release makes it again"
     elif parts[0] == "releases" and file.name == "lake.duckdb":
@@ -85,7 +89,7 @@ def _remedy(desk: Desk, file: Path) -> str:
 def _stored(folder: Path) -> set[str]:
     """The names of a submission's own files; none where its manifest cannot be read."""
     try:
-        return {f.stored for f in landing.read_manifest(folder).files}
+        return {f.stored for f in landing.read_manifest(folder).everything}
     except (WrongUse, KeyError, TypeError):
         return set()
 
@@ -98,7 +102,7 @@ def _stated(desk: Desk) -> dict[Path, tuple[str, int]]:
             manifest = landing.read_manifest(path.parent)
         except (WrongUse, KeyError, TypeError):
             continue
-        found |= {path.parent / f.stored: (f.sha256, f.counts.bytes) for f in manifest.files}
+        found |= {path.parent / f.stored: (f.sha256, f.counts.bytes) for f in manifest.everything}
     return found
 
 
@@ -109,10 +113,12 @@ def _needed(desk: Desk, entered: Iterable[str], damaged: set[str]) -> Iterator[t
         folder = landing.folder(lake, row["batch_id"], row["revision"])
         yield folder / "manifest.json", f"the ledger has batch {row['batch_id']} r{row['revision']}"
         if (folder / "manifest.json").exists() and _place(desk, folder / "manifest.json") not in damaged:
-            for file in landing.read_manifest(folder).files:
+            for file in landing.read_manifest(folder).everything:
                 yield folder / file.stored, "its manifest names it"
         if row["state"] == "accepted" and row["quarantined"]:
             yield committing.quarantine_file(lake, row["batch_id"], row["revision"]), f"batch {row['batch_id']} has quarantined rows"
+    for row in desk.ledger.rows(sa.select(tables.feedback)):
+        yield tickets.file(lake, row["batch_id"], row["revision"]), f"the pack of batch {row['batch_id']} gave out its tickets"
     for identifier in _tables(desk):
         location = _location(desk, identifier)
         yield location, f"the catalogue names it for {'.'.join(identifier)}"

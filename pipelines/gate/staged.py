@@ -18,7 +18,7 @@ from pipelines.gate.verdict import GX_SEVERITY
 from pipelines.sql import name, text
 
 BITS = 62
-OUTCOMES = ("accepted", "copies", "superseded", "quarantined", "deletes")
+OUTCOMES = ("accepted", "copies", "superseded", "quarantined", "deletes", "cancelled")
 LINES = ("header", "trailer", "blank", "records", "inner_line_ends", "unparseable")
 KINDS = ("applicable", "failed", "repaired")
 _RULE = {"rule": str, "zh": str, "en": str, "severity": str, "indicator": str, "owner": str, "on_breach": str,
@@ -35,6 +35,11 @@ class Evidence:
     counts: dict[str, Any]
     masks: Path
 
+    @property
+    def tested(self) -> int:
+        """Records that were tested: all but those their sender took back."""
+        return self.counts["records"] - self.counts["cancelled"]
+
 
 def load(folder: Path) -> tuple[Evidence | None, list[str]]:
     """The evidence in `folder`, or None and why it cannot be read."""
@@ -50,6 +55,7 @@ def load(folder: Path) -> tuple[Evidence | None, list[str]]:
             return None, [f"{file} does not hold an object"]
     if not (folder / "masks.parquet").is_file():
         return None, ["masks.parquet is missing: staging did not finish"]
+    found["counts.json"].setdefault("cancelled", 0)
     rules = found["plan.json"].get("rules")
     if not isinstance(rules, list) or not all(isinstance(r, dict) for r in rules):
         return None, ["plan.json holds no list of rules"]
@@ -147,8 +153,8 @@ def _mask_faults(evidence: Evidence, con: duckdb.DuckDBPyConnection) -> Iterator
                    f"count(*) FILTER (_failed_{i} & ~_applied_{i} <> 0)",
                    f"coalesce(bit_or({' | '.join(columns)}), 0) & ~({planned.get(i, 0)}::BIGINT)"]
     rows, *found = con.execute(f"SELECT {', '.join(checks)} FROM read_parquet($1)", [file]).fetchone()
-    if rows != evidence.counts["records"]:
-        yield f"masks.parquet holds {rows:,} rows, counts.json {evidence.counts['records']:,} records"
+    if rows != evidence.tested:
+        yield f"masks.parquet holds {rows:,} rows, counts.json {evidence.tested:,} records"
     for i, nulls, stray, unknown in zip(sorted(planned.keys() | present), *(found[k::3] for k in range(3))):
         if nulls:
             yield f"{nulls:,} of {rows:,} rows have a NULL in mask {i}; a NULL would pass as not applicable"

@@ -106,9 +106,9 @@ def counts(validation: Any, evidence: staged.Evidence) -> tuple[dict[str, tuple[
             faults.append(f"Great Expectations returned no counts for {rule}: the run is unfinished")
         else:
             found[rule] = (numbers["element_count"] - numbers["missing_count"], numbers["unexpected_count"], one.success)
-            if numbers["element_count"] != evidence.counts["records"]:
+            if numbers["element_count"] != evidence.tested:
                 faults.append(f"Great Expectations saw {numbers['element_count']:,} rows for {rule}, "
-                              f"staging counted {evidence.counts['records']:,}")
+                              f"staging counted {evidence.tested:,}")
     return found, faults + _disagreements(found, evidence, faults)
 
 

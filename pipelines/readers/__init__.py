@@ -20,7 +20,7 @@ from pipelines.readers.decode import decode, head
 from pipelines.readers.heading import Spelled
 from pipelines.readers.model import Member, Reading, ReadRefused, Unit
 
-__all__ = ["Reading", "ReadRefused", "Unit", "raw_rows", "read", "units"]
+__all__ = ["Reading", "ReadRefused", "Unit", "raw_rows", "raw_table", "raw_unit", "read", "units"]
 
 _TEXT, _BOOK, _JSON = {"delimited"}, {"xlsx", "xls", "ods"}, {"json", "jsonl"}
 # What a declared format admits; `auto` admits every form.
@@ -106,23 +106,35 @@ def raw_rows(con: duckdb.DuckDBPyConnection, manifest: Manifest, source: Source,
     wanted: dict[int, list[int]] = {}
     for file, ordinal in addresses:
         wanted.setdefault(file, []).append(ordinal)
-    con.execute("CREATE OR REPLACE TEMP TABLE _lake_raw(_file INTEGER, _ordinal BIGINT, cells VARCHAR[], problem VARCHAR)")
+    raw_table(con)
     for unit in units(manifest, source, scratch, spelled):
         if unit.number in wanted:
-            _raw_unit(con, unit, wanted[unit.number])
+            raw_unit(con, unit, wanted[unit.number])
     return "_lake_raw"
 
 
-def _raw_unit(con: duckdb.DuckDBPyConnection, unit: Unit, ordinals: list[int]) -> None:
+def raw_table(con: duckdb.DuckDBPyConnection) -> str:
+    """Make the empty table that `raw_unit` fills; returns its name."""
+    con.execute("CREATE OR REPLACE TEMP TABLE _lake_raw(_file INTEGER, _ordinal BIGINT, cells VARCHAR[], problem VARCHAR)")
+    return "_lake_raw"
+
+
+def raw_unit(con: duckdb.DuckDBPyConnection, unit: Unit, ordinals: list[int], read: Callable[..., Reading] = read) -> Reading:
+    """Add what was submitted at some ordinals of one unit to the table of `raw_rows`.
+
+    Args:
+        read: `read`, or another function of its kind, such as one that puts returned rows in.
+    """
     cells = ", ".join(f"c{i}" for i in range(len(unit.header)))
-    reading = read(con, unit, lambda rows, ordinal="NULL::BIGINT": f"SELECT [{cells}] AS cells, {ordinal} AS _line FROM {rows}",
+    con.execute("CREATE OR REPLACE TEMP TABLE _lake_wanted AS SELECT unnest($1::BIGINT[]) AS wanted", [ordinals])
+    reading = read(con, unit, lambda rows, ordinal="row_number() OVER ()": f"""
+        SELECT _at, CASE WHEN _at IN (SELECT wanted FROM _lake_wanted) THEN [{cells}] END AS cells FROM (SELECT *, {ordinal} AS _at FROM {rows})""",
                    "_lake_cells_read")
-    con.execute("INSERT INTO _lake_raw SELECT $unit, coalesce(_line, rowid + 1), cells, NULL FROM _lake_cells_read "
-                "SEMI JOIN (SELECT unnest($ordinals::BIGINT[]) AS o) ON o = coalesce(_line, rowid + 1)",
-                {"unit": unit.number, "ordinals": ordinals})
-    con.execute("DROP TABLE _lake_cells_read")
+    con.execute(f"INSERT INTO _lake_raw SELECT {unit.number}, _at, cells, NULL FROM _lake_cells_read WHERE cells IS NOT NULL")
+    con.execute("DROP TABLE _lake_cells_read; DROP TABLE _lake_wanted")
     if reading.rejects and unit.text:
         with lines.records(con, unit) as found:
             con.execute(f"INSERT INTO _lake_raw SELECT $unit, ordinal, [text], reason FROM {found} "
                         "WHERE reason <> 'blank' AND ordinal IN (SELECT unnest($ordinals::BIGINT[]))",
-                        {"unit": unit.number, "ordinals": ordinals})
+                        {"unit": unit.number, "ordinals": sorted(set(ordinals) & {ordinal for ordinal, _ in reading.rejects})})
+    return reading

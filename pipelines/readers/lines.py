@@ -40,8 +40,9 @@ def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str],
             SELECT count(*) FILTER (reason IS NULL), coalesce(sum(last_line - first_line) FILTER (reason IS NULL), 0)::BIGINT,
                 count(*) FILTER (reason = 'blank') FROM {found}""").fetchone()
         rejects = con.execute(f"SELECT ordinal, reason FROM {found} WHERE reason <> 'blank' ORDER BY ordinal").fetchall()
+        spans = dict(con.execute(f"SELECT ordinal, last_line - first_line + 1 FROM {found} WHERE reason <> 'blank' AND last_line > first_line").fetchall())
     made = con.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-    reading = Reading(good, unit.header_lines, blank + unit.header_blank, unit.trailer, inner, bad, unit.lines, "lines", rejects)
+    reading = Reading(good, unit.header_lines, blank + unit.header_blank, unit.trailer, inner, bad, unit.lines, "lines", rejects, spans)
     if not reading.closes or made != good:
         con.execute(f"DROP TABLE {table}")
         raise ReadRefused("conservation", f"{unit.name} closes neither by records nor by lines: {unit.lines:,} lines, "

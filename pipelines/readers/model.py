@@ -1,6 +1,7 @@
 """What reading hands on: `Unit` (one table inside a batch), `Reading` (its line balance), `ReadRefused`."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +108,7 @@ class Reading:
     lines: int
     by: str
     rejects: list[tuple[int, str]]
+    spans: Mapping[int, int] = field(default_factory=dict)     # ordinal of a reject → its physical lines, where it has several
 
     @property
     def found(self) -> int:

@@ -65,7 +65,8 @@ def test_every_contract_has_its_dag_and_one_dag_publishes(parsed):
 def test_steps_follow_each_other_and_only_commit_announces(parsed):
     tasks = parsed["tasks"]["ingest.population.person"]
     assert {name: t["downstream"] for name, t in tasks.items()} == {
-        "receive": ["stage", "verdict"], "stage": ["judge"], "judge": ["commit"], "commit": ["verdict"], "verdict": []}
+        "receive": ["feedback", "stage", "verdict"], "stage": ["judge"], "judge": ["commit"], "commit": ["feedback", "verdict"], "verdict": [],
+        "feedback": []}
     assert {name: t["outlets"] for name, t in tasks.items() if t["outlets"]} == {"judge": ["lake://held/"], "commit": ["lake://base/population.person"]}
     assert tasks["verdict"]["trigger"] == "none_failed", "the verdict is given also when nothing was committed"
 
@@ -81,7 +82,7 @@ def test_the_inbox_is_watched_and_fires_every_dataset_by_an_asset_of_its_own(par
 
 def test_only_steps_that_a_retry_can_help_are_retried(parsed):
     retries = {(name, t["retries"]) for tasks in parsed["tasks"].values() for name, t in tasks.items()}
-    assert retries == {("announce", 2), ("left", 0), ("receive", 2), ("stage", 2), ("judge", 2), ("commit", 2), ("verdict", 0), ("publish", 2),
+    assert retries == {("announce", 2), ("left", 0), ("receive", 2), ("stage", 2), ("judge", 2), ("commit", 2), ("verdict", 0), ("feedback", 2), ("publish", 2),
                        ("backup", 2), ("maintain", 2), ("verify", 0), ("write", 2), ("alert", 3), ("ask", 2), ("decide", 0), ("settle", 2),
                        ("propose", 2), ("grant", 2)}
 

@@ -8,7 +8,7 @@ import duckdb
 
 from tests.support import check_character
 
-PRIVATE = ("landing", "staging", "base", "current", "keys", "inbox")
+PRIVATE = ("landing", "staging", "base", "current", "keys", "inbox", "outbox")
 _PIECE = re.compile(rb"[0-9A-Za-z]{9,}")
 
 

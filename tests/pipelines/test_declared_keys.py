@@ -28,7 +28,8 @@ BASE = {
                                       {"property": "aliases", "value": {}}, {"property": "part_pattern", "value": "(64)"},
                                       {"property": "quote", "value": '"'}, {"property": "sheet", "value": "表"}, {"property": "escape", "value": '"'},
                                       {"property": "header", "value": []}, {"property": "record_path", "value": "data"}, {"property": "trailer", "value": "(.)"},
-                                      {"property": "widths", "value": []}, {"property": "date_pattern", "value": "_(\\d{8})"}]}],
+                                      {"property": "widths", "value": []}, {"property": "date_pattern", "value": "_(\\d{8})"},
+                                      {"property": "feedback", "value": {"encrypt": False}}]}],
     "schema": [{"name": "pet", "businessName": "宠物", "description": "一行",
                 "customProperties": [{"property": "load", "value": "upsert"}, {"property": "latest_by", "value": "seen"}, {"property": "identity", "value": ["note"]},
                                      {"property": "region", "value": "county"}, {"property": "op", "value": ["op"]}, {"property": "loss_budget", "value": 0.1},
@@ -70,6 +71,7 @@ CASES = {
     "server.part_pattern": ((*S, *C, 6), "value", "(65)"), "server.quote": ((*S, *C, 7), "value", "'"), "server.sheet": ((*S, *C, 8), "value", "另"),
     "server.escape": ((*S, *C, 9), "value", "\\"), "server.header": ((*S, *C, 10), "value", ["a"]), "server.record_path": ((*S, *C, 11), "value", "rows"),
     "server.trailer": ((*S, *C, 12), "value", "(\\d)"), "server.widths": ((*S, *C, 13), "value", [18]), "server.date_pattern": ((*S, *C, 14), "value", "-(\\d{8})"),
+    "server.feedback": ((*S, *C, 15), "value", {"encrypt": True}),
     "schema.businessName": (T, "businessName", "x"), "schema.description": (T, "description", "x"),
     "schema.load": ((*T, *C, 0), "value", "snapshot"), "schema.latest_by": ((*T, *C, 1), "value", "note"), "schema.identity": ((*T, *C, 2), "value", ["seen"]),
     "schema.region": ((*T, *C, 3), "value", "note"), "schema.op": ((*T, *C, 4), "value", ["op2"]), "schema.loss_budget": ((*T, *C, 5), "value", 0.2),
@@ -88,7 +90,8 @@ FIXED = {"contract.apiVersion", "contract.kind", "contract.id", "contract.domain
 READ_BY = {"status": "steps.py", "encoding": "readers/__init__.py", "delimiter": "readers/dialect.py", "quote": "readers/dialect.py",
            "escape": "readers/dialect.py", "header": "readers/dialect.py", "widths": "readers/delimited.py", "trailer": "readers/delimited.py",
            "record_path": "readers/extracted.py", "sheet": "readers/extracted.py", "part_pattern": "landing.py", "date_pattern": "deliveries.py", "latest_by": "staging.py", "loss_budget": "staging.py",
-           "publish_when": "published.py", "grain": "published.py", "table_zh": "published.py", "format": "readers/__init__.py"}
+           "publish_when": "published.py", "grain": "published.py", "table_zh": "published.py", "format": "readers/__init__.py",
+           "encrypt_feedback": "feedback/pack.py"}
 
 
 def _declared() -> set[str]:

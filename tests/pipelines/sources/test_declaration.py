@@ -76,7 +76,7 @@ def test_files_for_a_database_are_not_taken(tmp_path):
     at = desk(tmp_path, project(tmp_path / "project", population__residence=contract("mysql")))
     file = write_csv(at.lake.inbox / "population.residence" / "office" / "2026-11-01" / "a.csv", HEADER, [])
     found = steps.notice("population.residence", at)
-    assert found["dates"] == [] and "beside those of its sources" in found["left"][0][1]
+    assert found["dates"] == [] and "from which only returned packs come as files" in found["left"][0][1]
     with pytest.raises(WrongUse, match="comes from a database. Run: python -m pipelines extract"):
         steps.submit("population.residence", [Path(file)], "office", "2026-11-01", at)
 
