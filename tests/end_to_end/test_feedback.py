@@ -80,7 +80,7 @@ def test_the_corrected_rows_are_in_base_and_base_is_as_if_they_had_been_right(wa
 
 def test_analysts_see_what_became_of_every_row(way):
     at, *_ = way
-    states = query("SELECT state, count(*), count(DISTINCT address) FROM governance.quarantine WHERE opened_at <= returned_at AND returned_at <= corrected_at "
+    states = query("SELECT state, count(*), count(DISTINCT address) FROM governance.quarantine WHERE quarantined_at <= returned_at AND returned_at <= corrected_at "
                    "AND corrected_at <= readmitted_at GROUP BY ALL", at)["rows"]
     assert states == [["readmitted", BAD, BAD]]
     assert query("SELECT rows, corrected_revision FROM governance.feedback", at)["rows"] == [[BAD, 2]]
