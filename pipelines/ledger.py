@@ -261,7 +261,20 @@ class Ledger:
             if con.execute(same).first():
                 return False
             con.execute(batches.insert().values(state="received", received_at=now(), **row))
+            con.execute(feedback.update().where(
+                feedback.c.batch_id == row["batch_id"], feedback.c.revision < row["revision"], feedback.c.corrected_revision.is_(None)).values(
+                corrected_revision=row["revision"]))
         return True
+
+    def add_feedback(self, **row: Any) -> None:
+        """Record the pack of one revision of a batch; a later one takes the place of an earlier one."""
+        with self.engine.begin() as con:
+            same = (feedback.c.batch_id == row["batch_id"]) & (feedback.c.revision == row["revision"])
+            found = con.execute(sa.select(feedback).where(same)).mappings().first()
+            if found is None:
+                con.execute(feedback.insert().values(made_at=now(), **row))
+            elif any(found[k] != v for k, v in row.items()):
+                con.execute(feedback.update().where(same).values(made_at=now(), **row))
 
     def update_batch(self, batch_id: str, revision: int, **values: Any) -> None:
         """Change columns of one batch row."""
