@@ -19,9 +19,9 @@ Row = dict[str, str]
 
 
 def people(count: int) -> list[tuple[str, ...]]:
-    """Sound rows of that many residents, each with a number of its own."""
-    return [(resident_id(1 + i % 999, birth=f"{1971 + i // 999}0101"), f"赵{'甲乙丙丁戊己庚辛壬癸'[i % 10]}", f"{1971 + i // 999}-01-01", "640104", "有效", "")
-            for i in range(count)]
+    """Sound rows of that many residents, each with a number of its own (at most 539,460)."""
+    days = [f"{1971 + i // 999 % 45}-{1 + i // 999 // 45:02d}-01" for i in range(count)]
+    return [(resident_id(1 + i % 999, birth=day.replace("-", "")), f"赵{'甲乙丙丁戊己庚辛壬癸'[i % 10]}", day, "640104", "有效", "") for i, day in enumerate(days)]
 
 
 def wrong(number: str) -> str:

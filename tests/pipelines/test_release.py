@@ -304,7 +304,7 @@ def test_quarantine_is_shown_by_address_and_pseudonym_without_values(world):
     duckdb.execute(f"COPY (SELECT 1 AS _file, 7::BIGINT AS _ordinal, 'p' AS _key, 'i' AS _identity, '640104' AS region, ['name.required'] AS rules) TO '{file}'")
     world.publish()
     assert world.rows("FROM governance.quarantine") == [
-        ("population.resident", f"{batch}~r2#1:7", batch, 2, 1, 7, ["name.required"], "640104", "p")]
+        ("population.resident", f"{batch}~r2#1:7", batch, 2, 1, 7, ["name.required"], "640104", "p", "open", None, None, None, None)]
     assert world.rows("SELECT batch_id, state FROM governance.batches") == [(batch, "accepted")]
 
 
