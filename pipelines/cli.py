@@ -82,6 +82,14 @@ def _parser() -> argparse.ArgumentParser:
     look = command("checks", _checks, "what can only be seen beyond one batch: other datasets, earlier batches, delivery times, leads")
     look.add_argument("datasets", nargs="*", metavar="DATASET", help="default: all")
     look.add_argument("--as-of", metavar="DATE", help="day at which deliveries count as late (default: today)")
+    taken = command("accept-value", _accept_value, "take a code into the list of a column, for this lake; held batches are judged again by ingest")
+    taken.add_argument("dataset", nargs="?")
+    taken.add_argument("column", nargs="?")
+    taken.add_argument("value", nargs="?")
+    taken.add_argument("--label", default="", help="what the code means")
+    taken.add_argument("--document", default="", help="number of the document that introduces it")
+    taken.add_argument("--by", default="", help="who decides")
+    taken.add_argument("--revoke", type=int, metavar="ID", help="instead: take this acceptance back")
     command("status", _status, "what came of every dataset's latest batches, and what is published")
     why = command("why", _why, "what happened to a batch and what to do")
     why.add_argument("batch_id")
@@ -195,6 +203,21 @@ def _checks(options: argparse.Namespace) -> int:
     from pipelines import checks
 
     _print(options, checks.run(None, options.datasets, options.as_of), show.checks)
+    return DONE
+
+
+def _accept_value(options: argparse.Namespace) -> int:
+    from pipelines import accepting
+
+    if options.revoke is not None:
+        _print(options, accepting.revoke(options.revoke), lambda r: f"{r['value']} is out of the list {r['list']} again. Rows accepted with it stay until: "
+                                                                    f"python -m pipelines rebuild {r['dataset']}")
+    elif not (options.dataset and options.column and options.value):
+        raise WrongUse("Name the dataset, the column and the value: python -m pipelines accept-value DATASET COLUMN VALUE --label … --document … --by …")
+    else:
+        found = accepting.accept(options.dataset, options.column, options.value, options.label, options.document, options.by)
+        _print(options, found, lambda r: f"{r['value']} ({r['label']}) is in the list {r['list']} as acceptance {r['id']}. Batches held because of it: "
+                                         f"python -m pipelines ingest {r['dataset']}")
     return DONE
 
 

@@ -38,4 +38,4 @@ class Desk:
     def stamp(self, dataset: Dataset) -> dict[str, str]:
         """What a batch is judged under: contract and rules, code lists, program, pseudonym key."""
         return {"contract_hash": declared_hash(dataset, self.project), "code_version": code_version(),
-                "lists_hash": reference.versions_hash(self.project), "key_id": keys.key_id(self.lake)}
+                "lists_hash": reference.versions_hash(self.project, self.ledger.added_codes()), "key_id": keys.key_id(self.lake)}

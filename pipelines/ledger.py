@@ -190,6 +190,13 @@ feedback = sa.Table(
     sa.Column("encrypted", sa.Integer, nullable=False), sa.Column("corrected_revision", sa.Integer),
     sa.UniqueConstraint("batch_id", "revision"),
 )
+accepted_values = sa.Table(
+    "ledger_accepted_values", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("dataset", _text, nullable=False), sa.Column("column", _text, nullable=False),
+    sa.Column("list", _text, nullable=False), sa.Column("value", _text, nullable=False), sa.Column("label", _text, nullable=False),
+    sa.Column("document", _text, nullable=False), sa.Column("accepted_by", _text, nullable=False), sa.Column("accepted_at", _text, nullable=False),
+    sa.Column("revoked_at", _text),
+)
 TABLES = {t.name.removeprefix("ledger_"): t for t in meta.sorted_tables}
 
 
@@ -252,6 +259,12 @@ class Ledger:
         found = self.rows(sa.select(closings).where(
             closings.c.dataset == dataset, closings.c.month == month, closings.c.reopened_at.is_(None)))
         return found[0] if found else None
+
+    def added_codes(self) -> tuple[tuple[str, str, str], ...]:
+        """(list, code, label) of every accepted code in force, beyond what the published code lists hold."""
+        t = accepted_values
+        rows = self.rows(sa.select(t.c.list, t.c.value, t.c.label).where(t.c.revoked_at.is_(None)).order_by(t.c.list, t.c.value))
+        return tuple((r["list"], r["value"], r["label"]) for r in rows)
 
     def add_batch(self, **row: Any) -> bool:
         """Record a received batch; False when this (batch_id, revision) is known already."""

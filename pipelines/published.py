@@ -19,6 +19,7 @@ from pipelines import database, durable, keys, masks
 from pipelines.compiler import Plan
 from pipelines.copying import digest
 from pipelines.current import Current
+from pipelines.ledger import Ledger
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
@@ -48,13 +49,14 @@ class Engine:
 
     def __init__(self, lake: Lake, project: Project, withdrawn: dict[str, list[str]] | None = None):
         self.lake, self.project, self.withdrawn, self.written = lake, project, withdrawn or {}, []
+        self.added = Ledger(lake).added_codes()
 
     @cached_property
     def con(self) -> duckdb.DuckDBPyConnection:
         lake, scratch = self.lake, self.lake.staging / ".release"
         scratch.mkdir(exist_ok=True)
         con = connect(temp=scratch)
-        reference.ready(con, self.project, lake.staging)
+        reference.ready(con, self.project, lake.staging, self.added)
         keys.install(con, keys.pseudonym_key(lake))
         allowed = (lake.current, lake.quarantine, lake.releases, scratch)
         con.execute(f"SET allowed_directories = {texts(allowed)}; SET enable_external_access = false")
@@ -140,7 +142,7 @@ def _folders(path: Path, root: Path) -> None:
 
 def lists(engine: Engine) -> dict[str, Any]:
     """The manifest's entries of the code lists (schema `reference`); one is written again only when its version changes."""
-    versions, derived = reference.versions(engine.project), [reference.versions_hash(engine.project), code_version()]
+    versions, derived = reference.versions(engine.project, engine.added), [reference.versions_hash(engine.project, engine.added), code_version()]
     relations = {}
     for one in reference.lists(engine.project):
         version = fingerprint([FORMAT, versions.get(one.list, derived)])[:16]

@@ -23,6 +23,7 @@ from pipelines.compiler import CONFLICT, SEGMENT, Plan, Waived
 from pipelines.contract import Source
 from pipelines.feedback.corrections import Corrections
 from pipelines.landing import Manifest
+from pipelines.ledger import Ledger
 from pipelines.proof import prove
 from pipelines.readers import heading
 from pipelines.rules import declared_hash
@@ -60,18 +61,19 @@ def engine(lake: Lake, project: Project, plan: Plan) -> Iterator[duckdb.DuckDBPy
     scratch.mkdir(exist_ok=True)
     con = connect(temp=scratch)
     try:
-        reference.ready(con, project, lake.staging)
+        added = Ledger(lake).added_codes()
+        reference.ready(con, project, lake.staging, added)
         keys.install(con, keys.pseudonym_key(lake))
-        _prove_once(con, project, plan)
+        _prove_once(con, project, plan, added)
         yield con
     finally:
         con.close()
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _prove_once(con: duckdb.DuckDBPyConnection, project: Project, plan: Plan) -> None:
+def _prove_once(con: duckdb.DuckDBPyConnection, project: Project, plan: Plan, added: reference.Added) -> None:
     """Prove the rules once per process and state of contract, rules, code lists and macros."""
-    state = (declared_hash(plan.dataset, project), reference.versions_hash(project), *reference.macros(project))
+    state = (declared_hash(plan.dataset, project), reference.versions_hash(project, added), *reference.macros(project))
     if state not in _proved:
         prove(con, plan)
         _proved.add(state)

@@ -43,7 +43,6 @@ from pipelines.desk import Desk
 from pipelines.feedback import pack, tickets
 from pipelines.ledger import now
 from pipelines.locks import writer
-from pipelines.rules import declared_hash
 from pipelines.settings import WrongUse
 
 PENDING = ("received", "staged", "passed")
@@ -70,7 +69,7 @@ def ingest(dataset_id: str, batch_date: str | None = None) -> dict[str, Any]:
 def receive(dataset_id: str, batch_date: str | None = None, desk: Desk | None = None) -> list[str]:
     """Take what may be taken from the inbox into landing; returns the keys of all waiting batches.
 
-    Waiting: received but not decided, or held or refused under a contract or waivers that have changed since. What is left in the
+    Waiting: received but not decided, or held or refused under a contract, code lists or waivers that have changed since. What is left in the
     inbox is entered in the ledger; nothing there stops the rest.
     """
     desk = desk or Desk.open()
@@ -133,9 +132,14 @@ def extract(dataset_id: str, batch_date: str, source: str | None = None, again: 
 
 def undecided(desk: Desk, found: Dataset) -> list[dict[str, Any]]:
     """Ledger rows of the batches to work on, oldest first: not decided, or decided against under another contract."""
-    t, today, covers = tables.batches, declared_hash(found, desk.project), waivers.Covers(desk.ledger, found.id)
+    t, today, covers = tables.batches, desk.stamp(found), waivers.Covers(desk.ledger, found.id)
     rows = desk.ledger.rows(sa.select(t).where(t.c.dataset == found.id).order_by(t.c.batch_date, t.c.sequence, t.c.batch_id, t.c.revision))
-    return [r for r in rows if r["state"] in PENDING or (r["state"] in FAILED and (r["contract_hash"], r["waivers_hash"]) != (today, covers.of(r).hash))]
+    return [r for r in rows if r["state"] in PENDING or (r["state"] in FAILED and not _same(r, today, covers))]
+
+
+def _same(row: dict[str, Any], stamp: dict[str, str], covers: waivers.Covers) -> bool:
+    """Was the batch judged under today's contract, rules, code lists and waivers?"""
+    return all(row[key] == stamp[key] for key in ("contract_hash", "lists_hash")) and row["waivers_hash"] == covers.of(row).hash
 
 
 def _waiting(desk: Desk, found: Dataset, wanted: str | None) -> list[str]:
@@ -166,7 +170,7 @@ def stage(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     with writer(desk.lake, dataset_id):
         for key in batch_keys:
             row = desk.ledger.batch(*split_key(key))
-            same = (row["contract_hash"], row["waivers_hash"]) == (stamp["contract_hash"], covers.of(row).hash)
+            same = _same(row, stamp, covers)
             if row["state"] in ("staged", "passed") and same and staging.read(desk.lake, *split_key(key)):
                 done.add(key)
             elif row["state"] in PENDING or (row["state"] in FAILED and not same):

@@ -93,9 +93,11 @@ def _attempt(found: Candidate, plan: Plan, kind: str, work: Callable[[Plan], Non
 
 
 def _profile(found: Candidate, plan: Plan) -> None:
-    fresh = profiles.add(found, plan)
+    """Leads first: a death between the two leaves the batch without its profile, and both are made again."""
+    fresh, beside = profiles.pending(found, plan)
     if fresh:
-        signals.judge(found, plan, fresh)
+        signals.judge(found, plan, beside)
+        profiles.add(found, plan, fresh)
 
 
 def _enter(found: Candidate, made: list[results.Findings] | results.Findings | None) -> None:

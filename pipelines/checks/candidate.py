@@ -37,7 +37,7 @@ class Candidate:
         lake = self.desk.lake
         self.scratch.mkdir(exist_ok=True)
         con = connect(temp=self.scratch)
-        reference.ready(con, self.desk.project, lake.staging)
+        reference.ready(con, self.desk.project, lake.staging, self.desk.ledger.added_codes())
         con.execute(STATISTICS.read_text("utf-8"))
         allowed = (lake.current, lake.base, self.scratch)
         con.execute(f"SET allowed_directories = {texts(allowed)}; SET enable_external_access = false")

@@ -27,12 +27,8 @@ class Accepted:
     files: tuple[str, ...]
 
 
-def add(found: Candidate, plan: Plan) -> list[Accepted]:
-    """Profile the accepted batches of one dataset that have no profile.
-
-    Returns:
-        The accepted batches of every (source, batch date) in which one was new; none when nothing was.
-    """
+def pending(found: Candidate, plan: Plan) -> tuple[list[Accepted], list[Accepted]]:
+    """The accepted batches of one dataset that have no profile, and all those of the same sources and batch dates."""
     ledger, prefix = found.desk.ledger, f"{plan.dataset.id}~"
     b, p = tables.batches, tables.profiles
     accepted = {(r["batch_id"], r["revision"]) for r in ledger.rows(sa.select(b.c.batch_id, b.c.revision).where(
@@ -40,14 +36,18 @@ def add(found: Candidate, plan: Plan) -> list[Accepted]:
     profiled = {(r["batch_id"], r["revision"]) for r in ledger.rows(sa.select(p.c.batch_id, p.c.revision).where(
         p.c.batch_id.startswith(prefix, autoescape=True)).distinct())}
     if not accepted - profiled:
-        return []
+        return [], []
     held = [Accepted(BatchId.parse(s), v.batches[0][1], v.files) for s, v in base.state(found.desk.lake, plan).segments.items()
             if not s.startswith(base.BASELINE)]
     fresh = [a for a in held if (str(a.batch), a.revision) in accepted - profiled]
+    touched = {(a.batch.source, a.batch.batch_date) for a in fresh}
+    return fresh, [a for a in held if (a.batch.source, a.batch.batch_date) in touched]
+
+
+def add(found: Candidate, plan: Plan, fresh: list[Accepted]) -> None:
+    """Profile some batches. A batch with a profile has been looked at in full: this comes last."""
     for one in fresh:
         _enter(found, one, *profile(found.con, plan, one.files))
-    touched = {(a.batch.source, a.batch.batch_date) for a in fresh}
-    return [a for a in held if (a.batch.source, a.batch.batch_date) in touched]
 
 
 def profile(con: duckdb.DuckDBPyConnection, plan: Plan, files: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

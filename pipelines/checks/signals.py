@@ -41,7 +41,7 @@ _TRAILING = "try_cast(right(regexp_extract({v}, '([0-9]+)[^0-9]*$', 1), 15) AS B
 SIGNALS = (
     Signal("repeated_number", "modal_share", ("phone", "mobile"), "{v}", "连续的记录用同一电话", "one telephone number in row after row",
            "代办机构统一填写自己的电话", "an agent filled in his own number"),
-    Signal("identical_text", "modal_share", ("text", "narrative", "address", "org_name", "name_list"), "{v}", "连续的记录文字相同", "the same words in row after row",
+    Signal("identical_text", "modal_share", ("text", "narrative", "address", "name_list"), "{v}", "连续的记录文字相同", "the same words in row after row",
            "模板文书，或文件按该字段排序", "a template, or a file sorted by this column"),
     Signal("equal_amounts", "modal_share", _NUMBERS, "{v}", "连续的记录数值相同", "the same number in row after row", "定额标准（如统一罚款、基础养老金）", "a fixed rate"),
     Signal("one_day", "modal_share", ("date", "end_date"), "{v}", "连续的记录日期相同", "the same date in row after row", "集中办理，或文件按日期排序", "a day of mass handling, or a file sorted by date"),

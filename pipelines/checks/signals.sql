@@ -1,6 +1,6 @@
 -- Leads of made-up data. Table macros over `seen(place, v)`: one column of a group of batches, `place` being the row's position in
 -- the order of submission. A window is 50 rows, and begins every 25: a block of 50 rows fills three quarters of one at least.
--- Every statistic is compared with its median over the windows (`peers`): what is usual in a file is no signal.
+-- Fewer than 40 filled rows make no window. Every statistic is compared with its median over the windows (`peers`): what is usual in a file is no signal.
 
 -- A macro is only made where what it reads exists; every look puts its own column in the place of this view.
 CREATE OR REPLACE TEMP VIEW seen AS SELECT 0::BIGINT AS place, 0::BIGINT AS v;
@@ -10,7 +10,7 @@ CREATE OR REPLACE TEMP MACRO modal_share() AS TABLE
 WITH placed AS (SELECT unnest([place // 25, place // 25 - 1]) AS win, place, hash(v) AS v FROM seen WHERE v IS NOT NULL),
 counted AS (SELECT win, v, count(*) AS hits, min(place) AS first, max(place) AS last FROM placed GROUP BY ALL),
 best AS (SELECT win, max(hits) AS hits, arg_max(v, hits) AS v, sum(hits) AS n, arg_max(first, hits) AS first, arg_max(last, hits) AS last FROM counted GROUP BY win),
-share AS (SELECT *, hits / n AS value, median(hits / n) OVER () AS peers, count(*) OVER () AS windows FROM best WHERE n >= 25),
+share AS (SELECT *, hits / n AS value, median(hits / n) OVER () AS peers, count(*) OVER () AS windows FROM best WHERE n >= 40),
 suspect AS (SELECT * FROM share WHERE value >= peers + 0.5),
 total AS (SELECT hash(v) AS v, count(*) AS everywhere FROM seen WHERE hash(v) IN (SELECT v FROM suspect) AND v IS NOT NULL GROUP BY ALL)
 SELECT value, peers, n::BIGINT AS n, first, last, everywhere,
@@ -22,7 +22,7 @@ CREATE OR REPLACE TEMP MACRO consecutive() AS TABLE
 WITH step AS (SELECT place, v - lag(v) OVER (ORDER BY place) AS step FROM seen WHERE v IS NOT NULL),
 placed AS (SELECT unnest([place // 25, place // 25 - 1]) AS win, place, step FROM step),
 counted AS (SELECT win, step, count(*) AS hits, min(place) AS first, max(place) AS last FROM placed WHERE step BETWEEN 1 AND 9 GROUP BY ALL),
-size AS (SELECT win, count(*) AS n FROM placed GROUP BY win HAVING count(*) >= 25),
+size AS (SELECT win, count(*) AS n FROM placed GROUP BY win HAVING count(*) >= 40),
 best AS (SELECT win, n, coalesce(max(hits), 0) AS hits, arg_max(first, hits) AS first, arg_max(last, hits) AS last FROM size LEFT JOIN counted USING (win) GROUP BY ALL),
 share AS (SELECT *, hits / n AS value, median(hits / n) OVER () AS peers, count(*) OVER () AS windows FROM best)
 SELECT value, peers, n, first, last, hits AS everywhere, windows * binomial_tail(hits, n, greatest(peers, 0.1)) AS p FROM share WHERE value >= peers + 0.5;
@@ -31,7 +31,7 @@ SELECT value, peers, n, first, last, hits AS everywhere, windows * binomial_tail
 CREATE OR REPLACE TEMP MACRO share_true() AS TABLE
 WITH placed AS (SELECT unnest([place // 25, place // 25 - 1]) AS win, place, v FROM seen WHERE v IS NOT NULL),
 share AS (SELECT *, hits / n AS value, median(hits / n) OVER () AS peers, count(*) OVER () AS windows
-          FROM (SELECT win, count(*) AS n, count(*) FILTER (v) AS hits, min(place) AS first, max(place) AS last FROM placed GROUP BY win HAVING count(*) >= 25))
+          FROM (SELECT win, count(*) AS n, count(*) FILTER (v) AS hits, min(place) AS first, max(place) AS last FROM placed GROUP BY win HAVING count(*) >= 40))
 SELECT value, peers, n, first, last, hits AS everywhere, windows * binomial_tail(hits, n, greatest(peers, 0.1)) AS p FROM share WHERE value >= peers + 0.5;
 
 -- Last digits against evenness, per 500 rows: Cramér's V; amounts that are usually round are their own peers.

@@ -38,7 +38,7 @@ class Evidence:
     @property
     def tested(self) -> int:
         """Records that were tested: all but those their sender took back."""
-        return self.counts["records"] - self.counts["cancelled"]
+        return self.counts["records"] - self.counts.get("cancelled", 0)
 
 
 def load(folder: Path) -> tuple[Evidence | None, list[str]]:

@@ -26,6 +26,7 @@ from pipelines.sql import connect, name, text
 _SHAPE = [{"list": str, "file": str, "name": str, "name_en": str, "standard": str, "code": str, "label": str,
            "alias_columns": [str], "alias_separator": str, "aliases": {str: str}, "columns": {str: [str]}}]
 _REGION = Path(__file__).with_name("region.sql")
+Added = tuple[tuple[str, str, str], ...]      # (list, code, label)
 _made: dict[str, Path] = {}      # state → the file this process made or found
 _ORDER = ("text", "codes", "identifiers", "names", "contacts", "dates", "amounts")
 
@@ -113,14 +114,18 @@ def _header(file: Path) -> list[str]:
         return next(csv.reader(lines), [])
 
 
-def load(con: duckdb.DuckDBPyConnection, project: Project) -> None:
-    """Create schema `reference` with all its tables and enum types in `con`, and the text macros they are built with."""
+def load(con: duckdb.DuckDBPyConnection, project: Project, added: Added = ()) -> None:
+    """Create schema `reference` with all its tables and enum types in `con`, and the text macros they are built with.
+
+    Args:
+        added: codes that an officer accepted for this lake (`pipelines.accepting`), beyond what the files hold.
+    """
     con.execute("CREATE SCHEMA IF NOT EXISTS reference")
     for statement in _statements(project.macros / "text.sql") + [_code_key(project)]:
         con.execute(statement)
     con.execute("CREATE OR REPLACE TABLE reference.code (list VARCHAR, code VARCHAR, label VARCHAR)")
     con.execute("CREATE OR REPLACE TABLE reference.code_alias (list VARCHAR, alias VARCHAR, code VARCHAR)")
-    coded = [one for one in declared(project) if load_list(con, project, one).code]
+    coded = [one for one in declared(project) if load_list(con, project, one, added).code]
     for statement in _statements(_REGION):
         con.execute(statement)
     for one in coded:
@@ -129,7 +134,7 @@ def load(con: duckdb.DuckDBPyConnection, project: Project) -> None:
                     f"(SELECT alias FROM reference.code_alias WHERE list = {text(one.list)} ORDER BY alias)")
 
 
-def load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList) -> CodeList:
+def load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList, added: Added = ()) -> CodeList:
     """Create the table of one declared list in schema `reference`; where it is a code list, `load` adds its spellings."""
     table = f"reference.{name(one.list)}"
     con.execute(f"CREATE OR REPLACE TABLE {table} AS FROM read_csv({text(project.reference / one.file)}, "
@@ -138,6 +143,9 @@ def load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList) -
     if not one.code:
         return one
     code, split = name(one.code), text(one.alias_separator or "\x1f")
+    for value, label in sorted((v, w) for listed, v, w in added if listed == one.list):
+        con.execute(f"INSERT INTO {table} BY NAME SELECT {text(value)} AS {code}, {text(label)} AS {name(one.label)} "
+                    f"WHERE {text(value)} NOT IN (SELECT {code} FROM {table})")
     con.execute(f"INSERT INTO reference.code SELECT {text(one.list)}, {code}, {name(one.label)} FROM {table}")
     spelled = [f"SELECT 1 AS rank, {code} AS alias, {code} AS code FROM {table}"]
     spelled += [f"SELECT 2, {text(alias)}, {text(code_of)}" for alias, code_of in one.aliases]
@@ -153,15 +161,16 @@ def load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList) -
     return one
 
 
-def versions(project: Project) -> dict[str, str]:
-    """List → SHA-256 of its declaration and its file: what a batch was judged under."""
-    return {one.list: hashlib.sha256(repr(one).encode() + (project.reference / one.file).read_bytes()).hexdigest()
+def versions(project: Project, added: Added = ()) -> dict[str, str]:
+    """List → SHA-256 of its declaration, its file and what was added: what a batch was judged under."""
+    extra = {one: repr(sorted(a for a in added if a[0] == one)).encode() for one in {a[0] for a in added}}
+    return {one.list: hashlib.sha256(repr(one).encode() + (project.reference / one.file).read_bytes() + extra.get(one.list, b"")).hexdigest()
             for one in declared(project)}
 
 
-def versions_hash(project: Project) -> str:
+def versions_hash(project: Project, added: Added = ()) -> str:
     """One SHA-256 over the versions of all lists."""
-    return hashlib.sha256(repr(sorted(versions(project).items())).encode()).hexdigest()
+    return hashlib.sha256(repr(sorted(versions(project, added).items())).encode()).hexdigest()
 
 
 def macros(project: Project) -> list[str]:
@@ -184,31 +193,32 @@ def load_macros(con: duckdb.DuckDBPyConnection, project: Project) -> None:
         con.execute(statement)
 
 
-def ready(con: duckdb.DuckDBPyConnection, project: Project, folder: Path) -> None:
+def ready(con: duckdb.DuckDBPyConnection, project: Project, folder: Path, added: Added = ()) -> None:
     """What `load` and `load_macros` make, copied from a file that is made once per state of lists and macros (0.05 s instead of 1.3).
 
     Args:
         folder: where that file may be kept; an unfinished one is never used.
+        added: as `load` takes it.
     """
-    state = hashlib.sha256(repr([duckdb.__version__, versions_hash(project), macros(project), _REGION.read_text("utf-8")]).encode()).hexdigest()[:16]
+    state = hashlib.sha256(repr([duckdb.__version__, versions_hash(project, added), macros(project), _REGION.read_text("utf-8")]).encode()).hexdigest()[:16]
     file = _made.get(state)
     if file is None or not file.exists():
         file = _made[state] = folder / f".lists-{state}.duckdb"
     if not file.exists():
         with open(folder / ".lists.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            _prepare(project, file)
+            _prepare(project, file, added)
     con.execute(f"ATTACH {text(file)} AS prepared (READ_ONLY); COPY FROM DATABASE prepared TO memory; DETACH prepared")
 
 
-def _prepare(project: Project, file: Path) -> None:
+def _prepare(project: Project, file: Path, added: Added) -> None:
     """Make the file beside and rename it, unless another process has; what killed ones left goes. The caller holds the lock of its folder."""
     if not file.exists():
         for left in file.parent.glob(".lists-*"):      # of dead processes, and of lists and macros that have changed
             left.unlink()
         beside = file.with_name(f"{file.name}.part")
         with closing(connect(beside)) as made:
-            load(made, project)
+            load(made, project, added)
             load_macros(made, project)
         durable.replace(beside, file)
 

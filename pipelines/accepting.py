@@ -1,0 +1,77 @@
+"""新值认定: codes that an officer accepted for this lake, beyond what the published code lists hold.
+
+A department starts to use a code before the list is published anew; its batches are held meanwhile. An accepted code is in the
+list of its column from then on, for every column with that list. The digest of the lists changes with it, so held batches are
+judged again by `ingest`. Revoked, it leaves the list; rows accepted with it stay until the dataset is rebuilt.
+"""
+from __future__ import annotations
+
+import csv
+import re
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipelines import ledger as tables
+from pipelines.contract import dataset as read_dataset
+from pipelines.desk import Desk
+from pipelines.ledger import now
+from pipelines.semantics import reference, semantic_type
+from pipelines.settings import WrongUse
+
+_CODE = re.compile(r"[0-9A-Z]{1,8}")
+
+
+def accept(dataset_id: str, column: str, value: str, label: str, document: str, by: str, desk: Desk | None = None) -> dict[str, Any]:
+    """Take a code into the list of a column.
+
+    Args:
+        value: the code as it is sent: at most eight letters and digits.
+        label: what it means.
+        document: number of the document that introduces it.
+        by: who decides.
+
+    Raises:
+        WrongUse: the column has no code list, the value is none or known already, or something is not stated.
+    """
+    desk = desk or Desk.open()
+    found = read_dataset(dataset_id, desk.project)
+    if column not in {c.name for c in found.columns}:
+        raise WrongUse(f"{dataset_id} has no column {column!r}. Its columns are: {', '.join(c.name for c in found.columns)}.")
+    kind, code = semantic_type(found.column(column).type), value.strip().upper()
+    if kind.name != "code":
+        raise WrongUse(f"{dataset_id}.{column} is of type {found.column(column).type}; only columns of a type code(list) have a list to accept values into.")
+    missing = [name for name, given in (("--label", label), ("--document", document), ("--by", by)) if not given.strip()]
+    if missing:
+        raise WrongUse(f"An accepted value needs {', '.join(missing)}: python -m pipelines accept-value {dataset_id} {column} VALUE --label … --document … --by …")
+    if not _CODE.fullmatch(code):
+        raise WrongUse("A code has at most eight letters and digits; other text is never accepted. Ask the department for the code.")
+    if code in _listed(desk, kind.parameter) | {v for one, v, _ in desk.ledger.added_codes() if one == kind.parameter}:
+        raise WrongUse(f"{code} is in the list {kind.parameter} already. Run: python -m pipelines ingest {dataset_id}")
+    row = {"dataset": dataset_id, "column": column, "list": kind.parameter, "value": code, "label": label.strip(), "document": document.strip(),
+           "accepted_by": by.strip(), "accepted_at": now()}
+    with desk.ledger.transaction() as con:
+        made = con.execute(tables.accepted_values.insert().values(**row)).inserted_primary_key[0]
+    return {"id": made, **row}
+
+
+def revoke(number: int, desk: Desk | None = None) -> dict[str, Any]:
+    """Take an accepted code out of its list again.
+
+    Raises:
+        WrongUse: no such acceptance is in force; the message lists those that are.
+    """
+    desk, t = desk or Desk.open(), tables.accepted_values
+    force = {r["id"]: r for r in desk.ledger.rows(sa.select(t).where(t.c.revoked_at.is_(None)))}
+    if number not in force:
+        known = "; ".join(f"{n}: {r['value']} in {r['list']}" for n, r in force.items()) or "none"
+        raise WrongUse(f"No acceptance {number} is in force. In force: {known}.")
+    with desk.ledger.transaction() as con:
+        con.execute(t.update().where(t.c.id == number).values(revoked_at=now()))
+    return force[number] | {"revoked_at": now()}
+
+
+def _listed(desk: Desk, name: str) -> set[str]:
+    one = next(one for one in reference.declared(desk.project) if one.list == name)
+    with (desk.project.reference / one.file).open(encoding="utf-8", newline="") as lines:
+        return {row[one.code] for row in csv.DictReader(lines)}
