@@ -4,6 +4,7 @@ Months are those of batch dates, at most `MONTHS` of them; `today` decides only 
 """
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,7 +48,7 @@ _RULES = """
     WITH newest AS (
         SELECT dataset, rule, arg_max(zh, month) AS zh, arg_max(en, month) AS en, arg_max("column", month) AS "column", arg_max(indicator, month) AS indicator,
             arg_max(severity, month) AS severity, arg_max(owner, month) AS owner, arg_max(at_least, month) AS at_least
-        FROM governance.rule_scores GROUP BY ALL
+        FROM governance.rule_scores WHERE dataset IN (SELECT dataset FROM governance.datasets) GROUP BY ALL
     )
     SELECT coalesce(r.dataset, n.dataset) AS dataset, coalesce(r.rule, n.rule) AS rule, coalesce(r.zh, n.zh) AS zh, coalesce(r.en, n.en) AS en,
         coalesce(r."column", n."column") AS "column", coalesce(r.indicator, n.indicator) AS indicator, coalesce(r.severity, n.severity) AS severity,
@@ -121,8 +122,11 @@ class Facts:
                 AND d.month = (SELECT max(month) FROM governance.department_scores m WHERE m.department = s.department)
             LEFT JOIN governance.health_check h ON h.scope = 'department' AND h.subject = s.department AND h.indicator = 'all' AND h.month = d.month
             GROUP BY s.department ORDER BY s.department""")
-        slugs = [r["source"] for r in rows]
-        return [r | {"slug": r["source"] if slugs.count(r["source"]) == 1 else f"{r['source']}-{r['uscc']}"} for r in rows]
+        for longer in (lambda r: r["source"], lambda r: f"{r['source']}-{r['uscc']}", lambda r: f"{r['source']}-{hashlib.sha256(r['department'].encode()).hexdigest()[:12]}"):
+            slugs = [longer(r) for r in rows]
+            if len(set(slugs)) == len(slugs):
+                break
+        return [r | {"slug": slug} for r, slug in zip(rows, slugs, strict=True)]
 
     @cached_property
     def slugs(self) -> dict[str, str]:
@@ -148,16 +152,17 @@ class Facts:
         return self.ask("""
             SELECT b.batch_id, b.revision, b.dataset, b.source, b.part, b.batch_date, b.state, b.reason, b.code, b.records, b.quarantined, b.received_at, s.department
             FROM governance.batches b LEFT JOIN governance.sources s ON s.dataset = b.dataset AND s.source = b.source
-            WHERE b.state IN ('held', 'refused') AND b.revision = (SELECT max(revision) FROM governance.batches n WHERE n.batch_id = b.batch_id)
+            WHERE b.state IN ('held', 'refused') AND b.dataset IN (SELECT dataset FROM governance.datasets) AND b.revision = (SELECT max(revision) FROM governance.batches n WHERE n.batch_id = b.batch_id)
             ORDER BY b.batch_date DESC, b.batch_id""")
 
     @cached_property
     def worse(self) -> list[Row]:
         """Rules of the newest month whose pass rate fell below the limit or by more than half a point, the deepest fall first."""
         return self.ask("""
-            SELECT dataset, rule, any_value(zh) AS zh, any_value(en) AS en, any_value(department) AS department, any_value(severity) AS severity, min(pass_rate) AS pass_rate,
-                arg_min(previous, pass_rate) AS previous, min(change) AS change, bool_or(outcome = 'fail') AS below
+            SELECT dataset, rule, min(zh) AS zh, min(en) AS en, arg_min(department, (change, source)) AS department, min(severity) AS severity,
+                arg_min(pass_rate, (change, source)) AS pass_rate, arg_min(previous, (change, source)) AS previous, min(change) AS change, bool_or(outcome = 'fail') AS below
             FROM governance.rule_scores WHERE month = $month AND previous IS NOT NULL AND change < 0 AND (change < -0.005 OR outcome = 'fail')
+                AND dataset IN (SELECT dataset FROM governance.datasets)
             GROUP BY dataset, rule ORDER BY min(change), dataset, rule LIMIT 12""", month=self.month)
 
     @cached_property
@@ -185,7 +190,7 @@ class Facts:
     def failing(self) -> list[Row]:
         """Rules per source below their limit in the newest month of their dataset."""
         return self.ask("""
-            FROM governance.rule_scores r WHERE outcome = 'fail' AND month = (SELECT max(month) FROM governance.dataset_scores m WHERE m.dataset = r.dataset)
+            FROM governance.rule_scores r WHERE outcome = 'fail' AND dataset IN (SELECT dataset FROM governance.datasets) AND month = (SELECT max(month) FROM governance.dataset_scores m WHERE m.dataset = r.dataset)
             ORDER BY severity = 'warn', pass_rate, dataset, rule, source""")
 
     @cached_property
@@ -212,6 +217,7 @@ class Facts:
     def problems(self) -> list[Row] | None:
         """Problems 问题单, the open ones first; None where the ledger keeps none."""
         rows = self._of_ledger("problems")
+        rows = rows and [r for r in rows if r["dataset"] in {d["dataset"] for d in self.datasets}]
         order = ["open", "in_progress", "mended", "waived", "false_alarm", "verified"]
         return rows and sorted(rows, key=lambda r: (order.index(r["state"]) if r["state"] in order else 9, r["severity"] == "warn", r["dataset"], r["rule"], r["department"]))
 

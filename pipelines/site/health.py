@@ -61,8 +61,8 @@ def write(desk: Desk, month: str, pdf: bool = True) -> dict[str, Any]:
         if not subjects:
             raise WrongUse(f"Nothing was judged for {month}. Months with results: {', '.join(site.facts.months) or 'none'}.")
         pages = [_page(site, folder, month, one) for one in subjects]
-        program = _chromium() if pdf else None
-        printed = sum(_print(program, page) for page in pages) if program else 0
+        program = chromium() if pdf else None
+        printed = sum(print_page(program, page) for page in pages) if program else 0
         _list(site, folder, month, subjects)
         site.month_list()
     return {"month": month, "pages": len(pages), "pdfs": sum(p.with_suffix(".pdf").is_file() for p in pages), "printed": printed,
@@ -99,14 +99,19 @@ def _list(site: Site, folder: Path, month: str, subjects: list[Row]) -> None:
                     departments=[r for r in rows if r["scope"] == "department"], regions=[r for r in rows if r["scope"] == "region"])
 
 
-def _chromium() -> str | None:
+def chromium() -> str | None:
+    """The program that prints: LAKE_CHROMIUM, or the first of `PROGRAMS` on the path.
+
+    Raises:
+        WrongUse: LAKE_CHROMIUM names no program.
+    """
     named = os.environ.get("LAKE_CHROMIUM")
     if named and not shutil.which(named):
         raise WrongUse(f"LAKE_CHROMIUM names {named}, which is no program.")
     return next(filter(None, map(shutil.which, [named] if named else PROGRAMS)), None)
 
 
-def _print(program: str, page: Path) -> bool:
+def print_page(program: str, page: Path) -> bool:
     """Print a page unless its PDF is younger; True when it was printed.
 
     Raises:

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines import ledger as tables, pages, site
-from pipelines.site import health, ledger_views, rendering
 from pipelines.settings import WrongUse
+from pipelines.site import health, ledger_views, rendering
 from tests import browser as browsers
 from tests.site.world import BAD, DEPARTMENTS, HELD, LATE, TODAY, months, problems_table, world
 
@@ -160,7 +160,7 @@ def test_health_checks_are_printed_kept_and_the_same_every_time(small):
 
 
 def test_without_chromium_there_are_pages_and_a_message(small, monkeypatch):
-    monkeypatch.setattr(health, "_chromium", lambda: None)
+    monkeypatch.setattr(health, "chromium", lambda: None)
     done = health.write(small, "2026-10")
     assert done["pages"] >= 6 and done["pdfs"] == 0 and "LAKE_CHROMIUM" in done["message"]
     assert ".pdf" not in (small.lake.reports / "months/2026-10/index.html").read_text(encoding="utf-8")
@@ -173,4 +173,4 @@ def test_a_month_without_results_is_refused(small, month, says):
 
 
 def test_the_browser_of_the_tests_is_the_one_that_prints():
-    assert browsers.program() == health._chromium()
+    assert browsers.program() == health.chromium()

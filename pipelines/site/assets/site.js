@@ -36,7 +36,7 @@
   };
 
   const filters = (form) => {
-    const table = document.getElementById(form.dataset.filters);
+    const table = document.getElementById(form.getAttribute("data-filters"));      // its field `dataset` hides form.dataset
     if (!table) return;
     const fields = [...form.elements].filter((one) => one.name);
     const apply = () => {
@@ -102,28 +102,36 @@
         series: [{type: "heatmap", data: cells, itemStyle: {borderColor: "#fff", borderWidth: 2}}]};
     },
   };
-  const drawn = [];
-  const draw = () => {
-    for (const chart of drawn.splice(0)) chart.dispose();
+  const drawn = new Map();
+  const draw = (figure) => {
+    if (!window.lakeCharts || drawn.has(figure)) return;
+    const spec = JSON.parse(document.getElementById(figure.dataset.chart).textContent);
+    const chart = window.lakeCharts.init(figure, null, {renderer: "svg"});
+    chart.setOption(options[spec.kind](spec));
+    drawn.set(figure, chart);
+  };
+  const figures = () => [...document.querySelectorAll("[data-chart]")];
+  const near = new IntersectionObserver((seen) => seen.filter((one) => one.isIntersecting).forEach((one) => draw(one.target)), {rootMargin: "300px"});
+  const show = () => {      // a chart is drawn when it comes near the window: the page stands before
     if (!window.lakeCharts) return;
-    for (const figure of document.querySelectorAll("[data-chart]")) {
-      const spec = JSON.parse(document.getElementById(figure.dataset.chart).textContent);
+    for (const figure of figures()) {
+      drawn.get(figure)?.dispose();
+      drawn.delete(figure);
       figure.hidden = false;
-      const chart = window.lakeCharts.init(figure, null, {renderer: "svg"});
-      chart.setOption(options[spec.kind](spec));
-      drawn.push(chart);
+      near.unobserve(figure);
+      near.observe(figure);
     }
   };
 
   addEventListener("DOMContentLoaded", () => {
     setLanguage(root.dataset.lang);
-    for (const button of document.querySelectorAll("[data-set-lang]")) button.addEventListener("click", () => { setLanguage(button.dataset.setLang); draw(); });
+    for (const button of document.querySelectorAll("[data-set-lang]")) button.addEventListener("click", () => { setLanguage(button.dataset.setLang); show(); });
     for (const button of document.querySelectorAll("[data-print]")) button.addEventListener("click", () => print());
     document.querySelectorAll("table.sortable").forEach(sortable);
     document.querySelectorAll("[data-filters]").forEach(filters);
-    draw();
+    show();
   });
   const resize = () => drawn.forEach((chart) => chart.resize());
   addEventListener("resize", resize);
-  addEventListener("beforeprint", () => { for (const one of document.querySelectorAll("details")) one.open = true; resize(); });
+  addEventListener("beforeprint", () => { for (const one of document.querySelectorAll("details")) one.open = true; figures().forEach(draw); resize(); });
 })();
