@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 import duckdb
@@ -25,7 +26,7 @@ def _texts(path: Path) -> list[bytes]:
     """What a reader of the file sees: its bytes, for Parquet every cell of every text column as well, and for PDF its text."""
     found = [path.read_bytes()]
     if path.suffix == ".pdf":
-        found += [page.extract_text().encode() for page in pypdf.PdfReader(path).pages]
+        found += [unicodedata.normalize("NFKC", page.extract_text()).encode() for page in pypdf.PdfReader(path).pages]      # fonts write radicals for characters
     if path.suffix == ".parquet":
         columns = [r[0] for r in duckdb.sql(f"DESCRIBE FROM '{path}'").fetchall()]
         for column in columns:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
@@ -145,7 +146,7 @@ def test_health_checks_are_printed_kept_and_the_same_every_time(small):
     folder = small.lake.reports / "months/2026-11"
     assert done["pages"] == done["pdfs"] == done["printed"] == len(list(folder.glob("*.pdf"))) >= 6 and done["message"] is None
     region = folder / "region-640104.pdf"
-    text = re.sub(r"\s", "", "".join(page.extract_text() for page in pypdf.PdfReader(region).pages))
+    text = unicodedata.normalize("NFKC", re.sub(r"\s", "", "".join(page.extract_text() for page in pypdf.PdfReader(region).pages)))
     with ledger_views.connect(small) as con:
         score, name = con.execute("SELECT value, name FROM governance.health_check WHERE month = '2026-11' AND subject = '640104' AND indicator = 'all'").fetchone()
     assert rendering.rate(score).replace(" ", "") in text and name in text and "2026年11月数据体检报告" in text
