@@ -25,8 +25,8 @@ WITH indicator AS (
     FROM governance.scope_rules GROUP BY month, scope, subject, dataset, indicator
 ),
 dimension AS (      -- means add up in a stated order: the same ledger gives the same last digit
-    SELECT month, scope, subject, dataset, left(indicator, 2) AS indicator, sum(checks) AS checks, avg(score ORDER BY indicator) AS score, sum(failing) AS failing,
-        sum(warnings) AS warnings
+    SELECT month, scope, subject, dataset, left(indicator, 2) AS indicator, sum(checks) AS checks, avg(score ORDER BY indicator) AS score,
+        sum(failing) AS failing, sum(warnings) AS warnings
     FROM indicator GROUP BY month, scope, subject, dataset, left(indicator, 2)
 ),
 whole AS (
