@@ -76,6 +76,7 @@ $(INSTALLED): requirements.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	$(LAKE_PYTHON) -m compileall -q .venv/lib
+	$(LAKE_PYTHON) -m pipelines.site.assets || echo "installed without charts"
 	touch $@
 
 $(SAMPLE): | $(INSTALLED)

@@ -15,7 +15,7 @@ from pipelines.desk import Desk
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.reports import STATES, batch_page
-from pipelines.site import rendering
+from pipelines.site import charts, rendering
 from pipelines.site.facts import Facts, Row
 from pipelines.site.ledger_views import connect
 
@@ -62,8 +62,9 @@ class Site:
 
     def page(self, place: str, template: str, **content: Any) -> Path:
         """Write one page with what every page may use."""
-        return rendering.write(self.reports, self.reports / place, template, names=_Names(self.names), titles=self.titles, slugs=self.facts.slugs, states=STATES,
-                               problem_states=PROBLEM_STATES, months=self.facts.months, month=self.facts.month, today=self.facts.today, **content)
+        facts = self.facts
+        return rendering.write(self.reports, self.reports / place, template, names=_Names(self.names), titles=self.titles, slugs=facts.slugs, states=STATES,
+                               problem_states=PROBLEM_STATES, months=facts.months, month=facts.month, today=facts.today, **content)
 
     def overview(self) -> Path:
         facts, held = self.facts, Counter(b["department"] for b in self.facts.waiting)
@@ -73,11 +74,11 @@ class Site:
         datasets = [d | {"trend": self._trend("dataset", d["dataset"])} for d in facts.datasets]
         departments = [d | {"trend": self._trend("department", d["department"]), "held": held[d["department"]], "open": unsettled[d["department"]],
                             "late": sum(s["department"] == d["department"] for s in late)} for d in facts.departments]
-        heat = {"kind": "heat", "x": facts.months, "y": [d["name"] for d in datasets], "values": [[_short(v) for v in d["trend"]] for d in datasets]} if facts.months else None
-        return self.page("index.html", "overview.html.j2", datasets=datasets, departments=departments, worse=facts.worse, late=sorted(late, key=lambda s: -s["late_days"]),
-                         waiting=[b | {"link": self._link(b)} for b in facts.waiting], heat=heat, tally={k: lights[v] for k, v in
-                         (("red", "red"), ("amber", "amber"), ("green", "green"), ("none", None))},
-                         open_problems=None if facts.problems is None else len(self._problems(("open",)) or []))
+        return self.page(
+            "index.html", "overview.html.j2", datasets=datasets, departments=departments, worse=facts.worse, late=sorted(late, key=lambda s: -s["late_days"]),
+            waiting=[b | {"link": self._link(b)} for b in facts.waiting], heat=charts.heat(facts.months, datasets),
+            tally={"red": lights["red"], "amber": lights["amber"], "green": lights["green"], "none": lights[None]},
+            open_problems=None if facts.problems is None else len(self._problems(("open",)) or []))
 
     def problem_list(self) -> Path:
         kept = self.facts.problems is not None
@@ -92,9 +93,8 @@ class Site:
         facts, scores = self.facts, self.facts.scores["dataset", d["dataset"]]
         codes = sorted(c for c in scores if len(c) == 2)
         dimensions = [(c, scores[c].get(d["month"])) for c in codes]
-        by_month = {m: [_value(scores[c].get(m)) for c in ("all", *codes)] for m in facts.months}
+        by_month = {m: [charts.value(scores[c].get(m)) for c in ("all", *codes)] for m in facts.months}
         rules = self._rules(d["dataset"], d["month"])
-        measured = [(c, row) for c, row in dimensions if row and row["value"] is not None]
         volumes = facts.volumes.get(d["dataset"], [])
         docs = f"gx/{d['dataset']}/docs/index.html"
         return self.page(
@@ -103,14 +103,8 @@ class Site:
             signals=facts.signals.get(d["dataset"]), docs=docs if (self.reports / docs).is_file() else None,
             problems=[p for p in self._problems(UNSETTLED) or [] if p["dataset"] == d["dataset"]],
             batches=[b | {"link": self._link(b), "department": self._department(b)} for b in facts.batches.get(d["dataset"], [])],
-            radar={"kind": "radar", "axes": [rendering.DIMENSIONS[c] for c, _ in measured], "series": [
-                {"name": (d["month"], d["month"]), "values": [_short(row["value"]) for _, row in measured]},
-                *([{"name": ("上月", "Month before"), "values": [_short(row["previous"]) for _, row in measured]}] if all(r["previous"] is not None for _, r in measured) else [])]}
-            if len(measured) > 2 else None,
-            lines=self._lines([(rendering.DIMENSIONS[c], scores[c]) for c in codes]),
-            bars={"kind": "bars", "x": [v["month"] for v in volumes], "series": [
-                {"name": ("入库或可入库", "Kept"), "values": [(v["records"] or 0) - (v["quarantined"] or 0) for v in volumes]},
-                {"name": ("隔离", "Quarantined"), "values": [v["quarantined"] or 0 for v in volumes]}]} if volumes else None)
+            radar=charts.radar(d["month"], dimensions), bars=charts.bars(volumes),
+            lines=self._lines([(rendering.DIMENSIONS[c], scores[c]) for c in codes]))
 
     def department_pages(self) -> list[Path]:
         return [self._department_page(d) for d in self.facts.departments]
@@ -124,7 +118,7 @@ class Site:
             f"departments/{d['slug']}.html", "department.html.j2", d=d, whole=scores["all"].get(d["month"]),
             dimensions=[(c, scores[c].get(d["month"])) for c in sorted(c for c in scores if len(c) == 2)], failing=failing,
             datasets=[s for s in facts.datasets if s["dataset"] in d["datasets"]], streams=self._streams(department=name),
-            lines=self._lines([(("得分", "Score"), scores["all"])]), problems=mine and [p for p in mine if p["state"] in UNSETTLED] if mine is not None else None,
+            lines=self._lines([(("得分", "Score"), scores["all"])]), problems=mine and [p for p in mine if p["state"] in UNSETTLED],
             settled=[p for p in mine or [] if p["state"] not in UNSETTLED], counted=Counter(p["state"] for p in mine or []),
             reopened=sum(p["reopened"] or 0 for p in mine or []),
             waiting=[b | {"link": self._link(b), "name": self.names.get(b["dataset"], b["dataset"])} for b in facts.waiting if b["department"] == name])
@@ -135,13 +129,12 @@ class Site:
     def _rule(self, r: Row) -> Path:
         key = r["dataset"], r["rule"]
         history, counties = list(self.facts.history.get(key, {}).values()), self.facts.counties.get(key, [])
-        lines = {"kind": "lines", "x": [h["month"] for h in history], "series": [
-            {"name": ("成立率", "Pass rate"), "values": [_short(h["pass_rate"]) for h in history]},
-            {"name": ("下限", "At least"), "values": [_short(h["at_least"]) for h in history], "dashed": True}]} if len(history) > 1 else None
-        return rendering.write(self.reports, self.reports / "rules" / r["dataset"] / f"{r['rule']}.html", "rule.html.j2", stamped=True, r=r, name=self.names.get(r["dataset"], r["dataset"]),
-                               history=history,
-                               newest=history[-1] if history else None, lines=lines, counties=counties[:TOP_COUNTIES],
-                               more=max(0, len(counties) - TOP_COUNTIES))
+        rate, limit = ("成立率", "Pass rate"), ("下限", "At least")
+        lines = charts.lines([h["month"] for h in history], [(rate, [h["pass_rate"] for h in history]), (limit, [h["at_least"] for h in history])], (limit,))
+        return rendering.write(
+            self.reports, self.reports / "rules" / r["dataset"] / f"{r['rule']}.html", "rule.html.j2", stamped=True, r=r,
+            name=self.names.get(r["dataset"], r["dataset"]), history=history, newest=history[-1] if history else None, lines=lines,
+            counties=counties[:TOP_COUNTIES], more=max(0, len(counties) - TOP_COUNTIES))
 
     def month_list(self) -> Path:
         """The list of the monthly health checks that are kept."""
@@ -151,7 +144,8 @@ class Site:
     def _rules(self, dataset: str, month: str | None) -> list[Row]:
         """Every rule of a dataset with the newest month's counts, failing ones first."""
         idle = {"applicable": 0, "failed": 0, "pass_rate": None, "outcome": "not_measured"}
-        rows = [r | idle | (self.facts.history.get((dataset, r["rule"]), {}).get(month) or {}) | {"trend": self._rule_trend(r)} for r in self.facts.rules.get(dataset, [])]
+        history = self.facts.history
+        rows = [r | idle | history.get((dataset, r["rule"]), {}).get(month, {}) | {"trend": self._rule_trend(r)} for r in self.facts.rules.get(dataset, [])]
         order = ["fail", "pass", "not_measured"]
         return sorted(rows, key=lambda r: (order.index(r["outcome"]), r["severity"] == "warn", 2 if r["pass_rate"] is None else r["pass_rate"], r["rule"]))
 
@@ -160,12 +154,10 @@ class Site:
         return [history.get(m, {}).get("pass_rate") for m in self.facts.months]
 
     def _trend(self, scope: str, subject: str) -> list[float | None]:
-        return [_value(self.facts.scores[scope, subject]["all"].get(m)) for m in self.facts.months]
+        return [charts.value(self.facts.scores[scope, subject]["all"].get(m)) for m in self.facts.months]
 
     def _lines(self, named: list[tuple[tuple[str, str], dict[str, Row]]]) -> dict[str, Any] | None:
-        if not named or len(self.facts.months) < 2:
-            return None
-        return {"kind": "lines", "x": self.facts.months, "series": [{"name": name, "values": [_short(_value(rows.get(m))) for m in self.facts.months]} for name, rows in named]}
+        return charts.lines(self.facts.months, [(name, [charts.value(rows.get(m)) for m in self.facts.months]) for name, rows in named])
 
     def _streams(self, **wanted: str) -> list[Row]:
         return [s | {"name": self.names.get(s["dataset"], s["dataset"]), "slug": self.facts.slugs[s["department"]]} for s in self.facts.streams
@@ -193,12 +185,3 @@ class _Names(dict):
 def _as_problem(failing: Row) -> Row:
     """A rule below its limit, where the ledger keeps no problems."""
     return failing | {"id": None, "state": "open", "opened_at": failing["month"], "reopened": 0}
-
-
-def _value(row: Row | None) -> float | None:
-    return row["value"] if row else None
-
-
-def _short(value: float | None) -> float | None:
-    """A score as charts need it: a tenth of a pixel is enough."""
-    return None if value is None else round(value, 5)

@@ -1,9 +1,10 @@
 """What the pages say, asked of the governance views of this moment (`ledger_views`): one query per kind of fact, rows as dictionaries.
 
-Months are those of batch dates, at most `MONTHS` of them; `today` decides only what is late. Tables of problems and signals are shown where the ledger has them.
+Months are those of batch dates, at most `MONTHS` of them; `today` decides only what is late. Problems and signals are shown where the ledger has them.
 """
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +32,8 @@ _STREAMS = """
     ),
     dated AS (
         SELECT *, CASE unit WHEN 'day' THEN newest::DATE + to_days(every::INTEGER) WHEN 'week' THEN newest::DATE + to_days((7 * every)::INTEGER)
-            ELSE newest::DATE + to_months((every * CASE unit WHEN 'month' THEN 1 WHEN 'quarter' THEN 3 WHEN 'half-year' THEN 6 ELSE 12 END)::INTEGER) END AS next_date
+            ELSE newest::DATE + to_months((every * CASE unit WHEN 'month' THEN 1 WHEN 'quarter' THEN 3 WHEN 'half-year' THEN 6 ELSE 12 END)::INTEGER)
+            END AS next_date
         FROM due
     )
     SELECT dataset, source, department, frequency, newest, next_date::DATE::VARCHAR AS next_date,
@@ -47,7 +49,7 @@ _RULES = """
     WITH newest AS (
         SELECT dataset, rule, arg_max(zh, month) AS zh, arg_max(en, month) AS en, arg_max("column", month) AS "column", arg_max(indicator, month) AS indicator,
             arg_max(severity, month) AS severity, arg_max(owner, month) AS owner, arg_max(at_least, month) AS at_least
-        FROM governance.rule_scores GROUP BY ALL
+        FROM governance.rule_scores WHERE dataset IN (SELECT dataset FROM governance.datasets) GROUP BY ALL
     )
     SELECT coalesce(r.dataset, n.dataset) AS dataset, coalesce(r.rule, n.rule) AS rule, coalesce(r.zh, n.zh) AS zh, coalesce(r.en, n.en) AS en,
         coalesce(r."column", n."column") AS "column", coalesce(r.indicator, n.indicator) AS indicator, coalesce(r.severity, n.severity) AS severity,
@@ -102,11 +104,12 @@ class Facts:
     def datasets(self) -> list[Row]:
         """Every dataset with its newest score, in order of id."""
         return self.ask("""
-            SELECT d.dataset, d.catalogue_name AS name, d.domain, d.purpose, d.update_frequency, d.as_of::VARCHAR AS as_of, d.rows, s.month, s.checks, s.score, s.previous, s.mom, s.yoy,
-                s.maturity, s.lacking, s.failing, s.warnings, s.records, s.quarantined, h.light,
+            SELECT d.dataset, d.catalogue_name AS name, d.domain, d.purpose, d.update_frequency, d.as_of::VARCHAR AS as_of, d.rows, s.month,
+                s.checks, s.score, s.previous, s.mom, s.yoy, s.maturity, s.lacking, s.failing, s.warnings, s.records, s.quarantined, h.light,
                 (SELECT list(DISTINCT department ORDER BY department) FROM governance.sources x WHERE x.dataset = d.dataset) AS departments
             FROM governance.datasets d
-            LEFT JOIN governance.dataset_scores s ON s.dataset = d.dataset AND s.month = (SELECT max(month) FROM governance.dataset_scores m WHERE m.dataset = d.dataset)
+            LEFT JOIN governance.dataset_scores s ON s.dataset = d.dataset
+                AND s.month = (SELECT max(month) FROM governance.dataset_scores m WHERE m.dataset = d.dataset)
             LEFT JOIN governance.health_check h ON h.scope = 'dataset' AND h.subject = d.dataset AND h.indicator = 'all' AND h.month = s.month
             ORDER BY d.domain <> 'population', d.domain <> 'legal_entity', d.dataset""")
 
@@ -114,15 +117,17 @@ class Facts:
     def departments(self) -> list[Row]:
         """Every department with its newest score and the slug of its page."""
         rows = self.ask("""
-            SELECT s.department, min(s.source) AS source, min(s.uscc) AS uscc, any_value(d.month) AS month, any_value(d.score) AS score, any_value(d.mom) AS mom,
-                any_value(d.yoy) AS yoy, any_value(d.checks) AS checks, any_value(h.light) AS light, list(DISTINCT s.dataset ORDER BY s.dataset) AS datasets
+            SELECT s.department, min(s.source) AS source, min(s.uscc) AS uscc, any_value(d.month) AS month, any_value(d.score) AS score,
+                any_value(d.mom) AS mom, any_value(d.yoy) AS yoy, any_value(d.checks) AS checks, any_value(h.light) AS light, list(DISTINCT s.dataset ORDER BY s.dataset) AS datasets
             FROM governance.sources s
             LEFT JOIN governance.department_scores d ON d.department = s.department
                 AND d.month = (SELECT max(month) FROM governance.department_scores m WHERE m.department = s.department)
             LEFT JOIN governance.health_check h ON h.scope = 'department' AND h.subject = s.department AND h.indicator = 'all' AND h.month = d.month
             GROUP BY s.department ORDER BY s.department""")
-        slugs = [r["source"] for r in rows]
-        return [r | {"slug": r["source"] if slugs.count(r["source"]) == 1 else f"{r['source']}-{r['uscc']}"} for r in rows]
+        digests = [hashlib.sha256(r["department"].encode()).hexdigest()[:12] for r in rows]
+        wishes = [r["source"] for r in rows], [f"{r['source']}-{r['uscc']}" for r in rows], [f"{r['source']}-{d}" for r, d in zip(rows, digests, strict=True)]
+        slugs = next(found for found in wishes if len(set(found)) == len(found))
+        return [r | {"slug": slug} for r, slug in zip(rows, slugs, strict=True)]
 
     @cached_property
     def slugs(self) -> dict[str, str]:
@@ -146,19 +151,22 @@ class Facts:
     def waiting(self) -> list[Row]:
         """Batches that were held or refused, as they stand now, the newest first."""
         return self.ask("""
-            SELECT b.batch_id, b.revision, b.dataset, b.source, b.part, b.batch_date, b.state, b.reason, b.code, b.records, b.quarantined, b.received_at, s.department
+            SELECT b.batch_id, b.revision, b.dataset, b.source, b.part, b.batch_date, b.state, b.reason, s.department
             FROM governance.batches b LEFT JOIN governance.sources s ON s.dataset = b.dataset AND s.source = b.source
-            WHERE b.state IN ('held', 'refused') AND b.revision = (SELECT max(revision) FROM governance.batches n WHERE n.batch_id = b.batch_id)
+            WHERE b.state IN ('held', 'refused') AND b.dataset IN (SELECT dataset FROM governance.datasets)
+                AND b.revision = (SELECT max(revision) FROM governance.batches n WHERE n.batch_id = b.batch_id)
             ORDER BY b.batch_date DESC, b.batch_id""")
 
     @cached_property
     def worse(self) -> list[Row]:
         """Rules of the newest month whose pass rate fell below the limit or by more than half a point, the deepest fall first."""
         return self.ask("""
-            SELECT dataset, rule, any_value(zh) AS zh, any_value(en) AS en, any_value(department) AS department, any_value(severity) AS severity, min(pass_rate) AS pass_rate,
-                arg_min(previous, pass_rate) AS previous, min(change) AS change, bool_or(outcome = 'fail') AS below
+            SELECT dataset, rule, min(zh) AS zh, min(en) AS en, arg_min(department, (change, source)) AS department, min(severity) AS severity,
+                arg_min(pass_rate, (change, source)) AS pass_rate, arg_min(previous, (change, source)) AS previous,
+                min(change) AS change, bool_or(outcome = 'fail') AS below
             FROM governance.rule_scores WHERE month = $month AND previous IS NOT NULL AND change < 0 AND (change < -0.005 OR outcome = 'fail')
-            GROUP BY dataset, rule ORDER BY min(change), dataset, rule LIMIT 12""", month=self.month)
+                AND dataset IN (SELECT dataset FROM governance.datasets)
+            GROUP BY dataset, rule ORDER BY min(change), dataset, rule LIMIT 6""", month=self.month)
 
     @cached_property
     def rules(self) -> dict[str, list[Row]]:
@@ -185,7 +193,8 @@ class Facts:
     def failing(self) -> list[Row]:
         """Rules per source below their limit in the newest month of their dataset."""
         return self.ask("""
-            FROM governance.rule_scores r WHERE outcome = 'fail' AND month = (SELECT max(month) FROM governance.dataset_scores m WHERE m.dataset = r.dataset)
+            FROM governance.rule_scores r WHERE outcome = 'fail' AND dataset IN (SELECT dataset FROM governance.datasets)
+                AND month = (SELECT max(month) FROM governance.dataset_scores m WHERE m.dataset = r.dataset)
             ORDER BY severity = 'warn', pass_rate, dataset, rule, source""")
 
     @cached_property
@@ -193,27 +202,30 @@ class Facts:
         """Dataset → its last batches, the newest first."""
         return self.by("dataset", """
             SELECT * FROM governance.batches WHERE state <> 'superseded'
-            QUALIFY row_number() OVER (PARTITION BY dataset ORDER BY batch_date DESC, batch_id, revision DESC) <= 60 ORDER BY dataset, batch_date DESC, batch_id, revision DESC""")
+            QUALIFY row_number() OVER (PARTITION BY dataset ORDER BY batch_date DESC, batch_id, revision DESC) <= 60
+            ORDER BY dataset, batch_date DESC, batch_id, revision DESC""")
 
     @cached_property
     def volumes(self) -> dict[str, list[Row]]:
         """Dataset → records and quarantined records per month."""
-        return self.by("dataset", "SELECT dataset, month, records, quarantined, batches FROM governance.dataset_scores WHERE month >= $first ORDER BY dataset, month",
-                       first=self.months[0] if self.months else "")
+        return self.by("dataset", "SELECT dataset, month, records, quarantined, batches FROM governance.dataset_scores WHERE month >= $first "
+                                  "ORDER BY dataset, month", first=self.months[0] if self.months else "")
 
     @cached_property
     def regions(self) -> dict[str, list[Row]]:
         """Month → divisions with their scores, provinces first."""
         return self.by("month", """
             SELECT r.*, h.light FROM governance.region_scores r
-            JOIN governance.health_check h ON h.scope = 'region' AND h.subject = r.region AND h.indicator = 'all' AND h.month = r.month ORDER BY r.month, r.region""")
+            JOIN governance.health_check h ON h.scope = 'region' AND h.subject = r.region AND h.indicator = 'all' AND h.month = r.month
+            ORDER BY r.month, r.region""")
 
     @cached_property
     def problems(self) -> list[Row] | None:
         """Problems 问题单, the open ones first; None where the ledger keeps none."""
         rows = self._of_ledger("problems")
-        order = ["open", "in_progress", "mended", "waived", "false_alarm", "verified"]
-        return rows and sorted(rows, key=lambda r: (order.index(r["state"]) if r["state"] in order else 9, r["severity"] == "warn", r["dataset"], r["rule"], r["department"]))
+        rows = rows and [r for r in rows if r["dataset"] in {d["dataset"] for d in self.datasets}]
+        place = {state: n for n, state in enumerate(("open", "in_progress", "mended", "waived", "false_alarm", "verified"))}
+        return rows and sorted(rows, key=lambda r: (place.get(r["state"], 9), r["severity"] == "warn", r["dataset"], r["rule"], r["department"]))
 
     @cached_property
     def signals(self) -> dict[str, list[Row]]:

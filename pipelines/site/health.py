@@ -32,7 +32,8 @@ _WORST = """
     FROM governance.scope_rules s
     LEFT JOIN governance.scope_rules b ON b.scope = s.scope AND b.subject = s.subject AND b.dataset = s.dataset AND b.rule = s.rule
         AND b.month = strftime(($month || '-01')::DATE - INTERVAL 1 MONTH, '%Y-%m')
-    JOIN (SELECT dataset, rule, arg_max(zh, month) AS zh, arg_max(en, month) AS en FROM governance.rule_scores GROUP BY ALL) n ON n.dataset = s.dataset AND n.rule = s.rule
+    JOIN (SELECT dataset, rule, arg_max(zh, month) AS zh, arg_max(en, month) AS en FROM governance.rule_scores GROUP BY ALL) n
+        ON n.dataset = s.dataset AND n.rule = s.rule
     WHERE s.month = $month AND s.scope = $scope AND s.subject = $subject AND s.failed > 0
     ORDER BY coalesce(below, false) DESC, s.severity = 'warn', pass_rate, s.failed DESC, s.dataset, s.rule LIMIT $worst"""
 
@@ -56,13 +57,13 @@ def write(desk: Desk, month: str, pdf: bool = True) -> dict[str, Any]:
     with writer(desk.lake, "reports"), connect(desk, once=True) as con:
         rendering.put_assets(reports)
         site = Site(Facts(con, desk.ledger, f"{month}-28"), desk)
-        subjects = site.facts.ask("FROM governance.health_check WHERE month = $month AND scope IN ('department', 'region') AND indicator = 'all' AND checks > 0 "
-                                  "ORDER BY scope, subject", month=month)
+        subjects = site.facts.ask("FROM governance.health_check WHERE month = $month AND scope IN ('department', 'region') AND indicator = 'all' "
+                                  "AND checks > 0 ORDER BY scope, subject", month=month)
         if not subjects:
             raise WrongUse(f"Nothing was judged for {month}. Months with results: {', '.join(site.facts.months) or 'none'}.")
         pages = [_page(site, folder, month, one) for one in subjects]
-        program = _chromium() if pdf else None
-        printed = sum(_print(program, page) for page in pages) if program else 0
+        program = chromium() if pdf else None
+        printed = sum(print_page(program, page) for page in pages) if program else 0
         _list(site, folder, month, subjects)
         site.month_list()
     return {"month": month, "pages": len(pages), "pdfs": sum(p.with_suffix(".pdf").is_file() for p in pages), "printed": printed,
@@ -99,14 +100,19 @@ def _list(site: Site, folder: Path, month: str, subjects: list[Row]) -> None:
                     departments=[r for r in rows if r["scope"] == "department"], regions=[r for r in rows if r["scope"] == "region"])
 
 
-def _chromium() -> str | None:
+def chromium() -> str | None:
+    """The program that prints: LAKE_CHROMIUM, or the first of `PROGRAMS` on the path.
+
+    Raises:
+        WrongUse: LAKE_CHROMIUM names no program.
+    """
     named = os.environ.get("LAKE_CHROMIUM")
     if named and not shutil.which(named):
         raise WrongUse(f"LAKE_CHROMIUM names {named}, which is no program.")
     return next(filter(None, map(shutil.which, [named] if named else PROGRAMS)), None)
 
 
-def _print(program: str, page: Path) -> bool:
+def print_page(program: str, page: Path) -> bool:
     """Print a page unless its PDF is younger; True when it was printed.
 
     Raises:
@@ -117,15 +123,16 @@ def _print(program: str, page: Path) -> bool:
         return False
     with tempfile.TemporaryDirectory(prefix="lake-print") as scratch:
         made = Path(scratch) / "page.pdf"
-        options = ["--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
-                   "--host-resolver-rules=MAP * ~NOTFOUND", "--no-pdf-header-footer", f"--user-data-dir={scratch}/profile", f"--print-to-pdf={made}",
+        options = ["--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                   "--disable-extensions", "--host-resolver-rules=MAP * ~NOTFOUND", "--no-pdf-header-footer", f"--user-data-dir={scratch}/profile", f"--print-to-pdf={made}",
                    *(["--no-sandbox"] if os.geteuid() == 0 else [])]
         try:
             subprocess.run([program, *options, page.resolve().as_uri()], env=os.environ | {"HOME": scratch}, capture_output=True, timeout=PRINT_SECONDS)
         except subprocess.TimeoutExpired:
             pass
         if not made.is_file() or not made.read_bytes().rstrip().endswith(b"%%EOF"):
-            raise WrongUse(f"{program} did not print {page.name}. The pages are written; mend Chromium and run the command again, or set LAKE_CHROMIUM to another one.")
+            raise WrongUse(f"{program} did not print {page.name}. The pages are written; mend Chromium, or set LAKE_CHROMIUM to another one, "
+                           "and run the command again.")
         day = page.parent.name.replace("-", "").encode() + b"01000000"
         rendering.put(target, _DATES.sub(lambda m: (b"/" + m[1] + b" (D:" + day + b"+00'00')").ljust(len(m[0])), made.read_bytes()))
     os.utime(target)

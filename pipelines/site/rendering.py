@@ -103,7 +103,8 @@ def spark(values: list[float | None], width: int = 96, height: int = 22) -> Mark
     parts = [f"{'L' if i and values[i - 1] is not None else 'M'}{3 + i * step:.0f} {3 + (height - 6) * (high - v) / span:.0f}"
              for i, v in enumerate(values) if v is not None]
     x, y = parts[-1][1:].split()
-    return Markup(f'<svg class="spark" width="{width}" height="{height}" aria-hidden="true"><path d="{"".join(parts)}"/><circle cx="{x}" cy="{y}" r="2.2"/></svg>')
+    drawing = f'<path d="{"".join(parts)}"/><circle cx="{x}" cy="{y}" r="2.2"/>'
+    return Markup(f'<svg class="spark" width="{width}" height="{height}" aria-hidden="true">{drawing}</svg>')
 
 
 def write(reports: Path, path: Path, template: str, stamped: bool = False, **content: Any) -> Path:

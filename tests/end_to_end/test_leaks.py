@@ -2,10 +2,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 import duckdb
+import pypdf
+import pytest
 
+from pipelines.site import health
+from tests import browser
 from tests.support import check_character
 
 PRIVATE = ("landing", "staging", "base", "current", "keys", "inbox", "outbox")
@@ -18,14 +23,24 @@ def _exposed_files(run) -> list[Path]:
 
 
 def _texts(path: Path) -> list[bytes]:
-    """What a reader of the file sees: its bytes, and for Parquet every cell of every text column as well."""
+    """What a reader of the file sees: its bytes, for Parquet every cell of every text column as well, and for PDF its text."""
     found = [path.read_bytes()]
+    if path.suffix == ".pdf":
+        found += [unicodedata.normalize("NFKC", page.extract_text()).encode() for page in pypdf.PdfReader(path).pages]      # fonts write radicals for characters
     if path.suffix == ".parquet":
         columns = [r[0] for r in duckdb.sql(f"DESCRIBE FROM '{path}'").fetchall()]
         for column in columns:
             rows = duckdb.sql(f"""SELECT string_agg(DISTINCT "{column}"::VARCHAR, chr(10)) FROM '{path}'""").fetchone()[0]
             found.append((rows or "").encode())
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def health_checks(run):
+    """The health checks of the sample's month, some of them printed."""
+    health.write(run.desk, "2026-11", pdf=False)
+    pages = [p for kind in ("department", "region") for p in sorted((run.desk.lake.reports / "months/2026-11").glob(f"{kind}-*.html"))[:2]]
+    assert [health.print_page(browser.program(), p) for p in pages] == [True] * 4
 
 
 def test_a_sweep_over_every_byte_that_others_can_read(run):
@@ -38,6 +53,8 @@ def test_a_sweep_over_every_byte_that_others_can_read(run):
     leaks: list[tuple[str, str]] = []
     files = _exposed_files(run)
     assert len(files) > 40
+    kinds = {(p.relative_to(run.desk.lake.home).parts[:2], p.suffix) for p in files}
+    assert {(("reports", "months"), ".pdf"), (("reports", "datasets"), ".html"), (("reports", "rules"), ".html"), (("reports", "gx"), ".html")} <= kinds
     for path in files:
         for text in _texts(path):
             for piece in _PIECE.findall(text):

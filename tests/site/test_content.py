@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
@@ -145,7 +146,7 @@ def test_health_checks_are_printed_kept_and_the_same_every_time(small):
     folder = small.lake.reports / "months/2026-11"
     assert done["pages"] == done["pdfs"] == done["printed"] == len(list(folder.glob("*.pdf"))) >= 6 and done["message"] is None
     region = folder / "region-640104.pdf"
-    text = re.sub(r"\s", "", "".join(page.extract_text() for page in pypdf.PdfReader(region).pages))
+    text = unicodedata.normalize("NFKC", re.sub(r"\s", "", "".join(page.extract_text() for page in pypdf.PdfReader(region).pages)))
     with ledger_views.connect(small) as con:
         score, name = con.execute("SELECT value, name FROM governance.health_check WHERE month = '2026-11' AND subject = '640104' AND indicator = 'all'").fetchone()
     assert rendering.rate(score).replace(" ", "") in text and name in text and "2026年11月数据体检报告" in text
@@ -160,7 +161,7 @@ def test_health_checks_are_printed_kept_and_the_same_every_time(small):
 
 
 def test_without_chromium_there_are_pages_and_a_message(small, monkeypatch):
-    monkeypatch.setattr(health, "_chromium", lambda: None)
+    monkeypatch.setattr(health, "chromium", lambda: None)
     done = health.write(small, "2026-10")
     assert done["pages"] >= 6 and done["pdfs"] == 0 and "LAKE_CHROMIUM" in done["message"]
     assert ".pdf" not in (small.lake.reports / "months/2026-10/index.html").read_text(encoding="utf-8")
@@ -173,4 +174,4 @@ def test_a_month_without_results_is_refused(small, month, says):
 
 
 def test_the_browser_of_the_tests_is_the_one_that_prints():
-    assert browsers.program() == health._chromium()
+    assert browsers.program() == health.chromium()

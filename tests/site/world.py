@@ -71,7 +71,8 @@ def world(root: Path, problems: sa.Table, count: int = DATASETS) -> Desk:
     failing = [r for r in results if r["outcome"] == "fail" and "~2026-11-01~" in r["batch_id"]]
     with at.ledger.transaction() as con:
         for table, rows in ((tables.batches, batches), (tables.rule_results, results), (tables.rule_counts, counts), (problems, list(_problems(at, failing)))):
-            con.execute(table.insert(), rows)
+            if rows:
+                con.execute(table.insert(), rows)
     held = at.plan(f"population.d{HELD % count:02}").dataset
     pages.write(at, held, [(b["batch_id"], 1) for b in batches if b["dataset"] == held.id][-2:])
     return at

@@ -33,7 +33,8 @@ volume AS (
     FROM governance.judged_batches GROUP BY ALL
 ),
 level AS (
-    SELECT p.month, p.dataset, list_filter(['0101', '0102', '0103', '0104', '0105', '0106', '0502', '0601'], lambda i: NOT list_contains(coalesce(p.good, []), i)) AS lacking,
+    SELECT p.month, p.dataset,
+        list_filter(['0101', '0102', '0103', '0104', '0105', '0106', '0502', '0601'], lambda i: NOT list_contains(coalesce(p.good, []), i)) AS lacking,
         list_has_all(coalesce(p.good, []), ['02', '03', '04']) AS sound, coalesce(w.holds, false) AS wise
     FROM part p LEFT JOIN wise w ON w.month = p.month AND w.dataset = p.dataset
 )

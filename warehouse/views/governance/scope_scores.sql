@@ -24,19 +24,19 @@ WITH indicator AS (
         count(*) FILTER (applicable - failed < at_least::DECIMAL(9, 6) * applicable AND severity = 'warn') AS warnings
     FROM governance.scope_rules GROUP BY month, scope, subject, dataset, indicator
 ),
-dimension AS (
-    SELECT month, scope, subject, dataset, left(indicator, 2) AS indicator, sum(checks) AS checks, avg(score) AS score, sum(failing) AS failing,
-        sum(warnings) AS warnings
+dimension AS (      -- means add up in a stated order: the same ledger gives the same last digit
+    SELECT month, scope, subject, dataset, left(indicator, 2) AS indicator, sum(checks) AS checks, avg(score ORDER BY indicator) AS score,
+        sum(failing) AS failing, sum(warnings) AS warnings
     FROM indicator GROUP BY month, scope, subject, dataset, left(indicator, 2)
 ),
 whole AS (
-    SELECT month, scope, subject, dataset, 'all' AS indicator, sum(checks) AS checks, avg(score) AS score, sum(failing) AS failing,
+    SELECT month, scope, subject, dataset, 'all' AS indicator, sum(checks) AS checks, avg(score ORDER BY indicator) AS score, sum(failing) AS failing,
         sum(warnings) AS warnings
     FROM dimension GROUP BY month, scope, subject, dataset
 ),
 scored AS (
     SELECT month, scope, subject, indicator, count(score) AS datasets, sum(checks)::BIGINT AS checks, sum(failing)::BIGINT AS failing,
-        sum(warnings)::BIGINT AS warnings, avg(score) AS score, left(month, 4)::INTEGER * 12 + right(month, 2)::INTEGER AS n
+        sum(warnings)::BIGINT AS warnings, avg(score ORDER BY dataset) AS score, left(month, 4)::INTEGER * 12 + right(month, 2)::INTEGER AS n
     FROM (FROM indicator UNION ALL FROM dimension UNION ALL FROM whole) GROUP BY month, scope, subject, indicator
 ),
 compared AS (
