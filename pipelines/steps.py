@@ -208,9 +208,10 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     plan = desk.plan(dataset_id)
     passed = []
     with writer(desk.lake, dataset_id):
+        before = base.state(desk.lake, plan).before
         for key in batch_keys:
             row = desk.ledger.batch(*split_key(key))
-            if row["state"] == "passed" or (row["state"] == "staged" and _judge_one(desk, plan, row)):
+            if row["state"] == "passed" or (row["state"] == "staged" and _judge_one(desk, plan, row, before)):
                 passed.append(key)
         problems.note(desk, dataset_id, _results(desk, batch_keys))
     return passed
@@ -224,11 +225,10 @@ def _results(desk: Desk, batch_keys: list[str]) -> list[dict[str, Any]]:
         t.c.batch_id == batch_id, t.c.revision == revision, t.c.outcome == "fail"))]
 
 
-def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any]) -> bool:
+def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any], before: str) -> bool:
     batch_id, revision = row["batch_id"], row["revision"]
     found = staging.read(desk.lake, batch_id, revision)
     closing = desk.ledger.closing(row["dataset"], row["batch_date"][:7])
-    before = base.state(desk.lake, plan).before
     folded = row["batch_date"] < before
     with desk.ledger.step(batch_id, "judge", revision) as detail:
         verdict = gate.judge(desk.lake, found.folder, row)

@@ -102,12 +102,27 @@ class Kept:
     def __init__(self, at: Desk):
         self.at, self._copy = at, at.lake.home.with_name("kept")
         shutil.copytree(at.lake.home, self._copy, symlinks=True)
+        keep_catalogue(at.lake, self._copy.with_suffix(".db"))
 
     def again(self) -> Desk:
         shutil.rmtree(self.at.lake.home, ignore_errors=True)
         forget_databases()
         shutil.copytree(self._copy, self.at.lake.home, symlinks=True)
-        return Desk(self.at.project, Lake(self.at.lake.home))
+        made = Desk(self.at.project, Lake(self.at.lake.home))
+        put_back_catalogue(made.lake, self._copy.with_suffix(".db"))
+        return made
+
+
+def keep_catalogue(lake: Lake, file: Path) -> None:
+    """Keep the rows of a catalogue that is not among the lake's files."""
+    if lake.catalogue == catalogue.POSTGRESQL:
+        catalogue.copy(catalogue.engine(lake), catalogue.sqlite(file))
+
+
+def put_back_catalogue(lake: Lake, file: Path) -> None:
+    """What `keep_catalogue` kept takes the place of what there is now."""
+    if lake.catalogue == catalogue.POSTGRESQL:
+        catalogue.copy(catalogue.sqlite(file), catalogue.engine(lake))
 
 
 def forget_databases() -> None:

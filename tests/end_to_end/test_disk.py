@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from pipelines import ledger as tables
 from pipelines.desk import Desk
 from pipelines.settings import Lake, Project
+from tests import support
 from tests.chaos import content, operations, world
 from tests.chaos.warm import Warm
 
@@ -71,9 +72,14 @@ class Disk:
                 "close": ["close", "2026-01", "--reason", "试验", "--anyway"], "maintain": ["maintain"], "backup": ["backup", str(self.mount / "place")]}.get(step)
         return self.warm.command(*argv) if argv else tuple(self.warm.call("tests.end_to_end.test_disk:step", step))
 
+    def keep(self, kept: Path) -> None:
+        subprocess.run(["cp", "-a", str(self.home), str(kept)], check=True)
+        self.warm.call("tests.end_to_end.test_disk:keep", str(kept.with_suffix(".db")))
+
     def restore(self, kept: Path) -> None:
         shutil.rmtree(self.home)
         subprocess.run(["cp", "-a", str(kept), str(self.home)], check=True)
+        self.warm.call("tests.end_to_end.test_disk:put_back", str(kept.with_suffix(".db")))
 
     def look(self, published: bool = False) -> dict[str, Any]:
         return self.warm.call("tests.end_to_end.test_disk:look", published)
@@ -127,6 +133,16 @@ def look(published: bool) -> dict[str, Any]:
             "content": content.of(made, published), "closed": closed}
 
 
+def keep(file: str) -> None:
+    """See `support.keep_catalogue`."""
+    support.keep_catalogue(Lake.open(), Path(file))
+
+
+def put_back(file: str) -> None:
+    """See `support.put_back_catalogue`."""
+    support.put_back_catalogue(Lake.open(), Path(file))
+
+
 def _desk() -> Desk:
     return Desk(Project.open(), Lake.open())
 
@@ -152,11 +168,11 @@ def _peak(disk: Disk, name: str) -> int:
 def prepared(request, disk, tmp_path_factory) -> Iterator[tuple[str, Path, dict, dict, int]]:
     """(step, the lake before it, what is seen before, what after, the bytes it needs)."""
     name, kept = request.param, tmp_path_factory.mktemp("kept")
-    subprocess.run(["cp", "-a", str(disk.home), str(kept / "start")], check=True)
+    disk.keep(kept / "start")
     for earlier in BEFORE[name]:
         assert disk.do(earlier)[0] == 0
     before = disk.look()
-    subprocess.run(["cp", "-a", str(disk.home), str(kept / "lake")], check=True)
+    disk.keep(kept / "lake")
     need = _peak(disk, name)
     yield name, kept / "lake", before, disk.look(name in PUBLISHING), need
     disk.release()

@@ -117,12 +117,13 @@ def test_a_record_whose_key_is_no_person_goes_by_key_or_address(at):
 def test_figures_are_of_each_record_and_withdrawing_again_looks_again(at):
     one, two = key_of(at, 1), key_of(at, 4)
     withdraw(DATASET, [one, two], **BASIS, desk=at)
-    rows = at.ledger.rows(withdrawal.tables.withdrawals.select())
+    entered = withdrawal.tables.withdrawals.select().order_by(withdrawal.tables.withdrawals.c.id)
+    rows = at.ledger.rows(entered)
     assert {r["key"]: (r["rows"], r["releases"]) for r in rows} == {one: (4, 4), two: (2, 2)}
     manifest = publication.kept(at.lake)[-1]
     shown = at.lake.releases / manifest["relations"][DATASET]["files"][0]["path"]
     assert withdraw(DATASET, [one], **BASIS, desk=at)["rows"] == 0 and verify(at)["findings"] == []
-    assert at.ledger.rows(withdrawal.tables.withdrawals.select()) == rows and shown.exists()
+    assert at.ledger.rows(entered) == rows and shown.exists()
 
 
 def test_wrong_use_enters_nothing(at):
