@@ -328,7 +328,10 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
             if state.facts["batches"]:
                 states[found.id] = state
         with desk.ledger.step("release", "checks") as detail:
-            detail |= {"failing": sum(r["outcome"] == "fail" for r in checks.judge(desk, plans, states))}
+            judged = checks.judge(desk, plans, states)
+            detail |= {"failing": sum(r["outcome"] == "fail" for r in judged)}
+            for dataset_id in plans:
+                problems.note(desk, dataset_id, [r for r in judged if r["dataset"] == dataset_id])
             checks.stop_release(desk, plans)
         with desk.ledger.step("release", "release") as detail:
             withdrawal.finish(desk.lake, desk.ledger)
