@@ -12,7 +12,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,33 +191,43 @@ def _fetch(name: str) -> Path:
     Raises:
         Missing: they cannot be downloaded.
     """
-    work = UNPACKED / f"{name}.part"
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "debs").mkdir(parents=True)
-    (work / "debs").chmod(0o777)
-
-    def download() -> None:
-        for package in _PACKAGES[name]:
-            subprocess.run(["apt-get", "download", package], cwd=work / "debs", check=package == _PACKAGES[name][0], capture_output=True)
-
+    packages = _PACKAGES[name]
     try:
         try:
-            download()
+            unpack(packages, UNPACKED / name)
         except subprocess.CalledProcessError:
-            if os.getuid() != 0:
+            if not refresh():
                 raise
-            subprocess.run(["apt-get", "update"], check=True, capture_output=True)
-            download()
+            unpack(packages, UNPACKED / name)
     except (OSError, subprocess.CalledProcessError) as error:
         raise Missing(f"{name} is not installed, and its Debian packages cannot be downloaded ({type(error).__name__})") from None
-    for file in (work / "debs").glob("*.deb"):
-        subprocess.run(["dpkg-deb", "-x", file, work], check=True)
-    shutil.rmtree(work / "debs")
-    shutil.rmtree(UNPACKED / name, ignore_errors=True)
-    work.rename(UNPACKED / name)
     found = _look(name)
     assert found, f"the packages of {name} do not hold it"
     return found
+
+
+def refresh() -> bool:
+    """Ask anew which packages there are, where this account may."""
+    return os.getuid() == 0 and subprocess.run(["apt-get", "update"], capture_output=True).returncode == 0
+
+
+def unpack(packages: Sequence[str], folder: Path) -> None:
+    """Download packages and unpack them into one folder. The first must be there; of the others what can be had.
+
+    Raises:
+        subprocess.CalledProcessError: the first one cannot be downloaded.
+    """
+    work = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "debs").mkdir(parents=True)
+    (work / "debs").chmod(0o777)
+    for package in packages:
+        subprocess.run(["apt-get", "download", package], cwd=work / "debs", check=package == packages[0], capture_output=True)
+    for file in (work / "debs").glob("*.deb"):
+        subprocess.run(["dpkg-deb", "-x", file, work], check=True)
+    shutil.rmtree(work / "debs")
+    shutil.rmtree(folder, ignore_errors=True)
+    work.rename(folder)
 
 
 def _as_other() -> dict[str, str]:
