@@ -5,9 +5,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests import packs
 from tests.support import RESIDENCE, desk, project
 
+pytestmark = pytest.mark.scale
 ROWS, MEGABYTES = 100_000, 500
 MAKE = f"""
 import json, resource
