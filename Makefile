@@ -71,11 +71,11 @@ lock:
 	{ echo "# The lock of requirements.in, made by 'make lock' (CPython 3.11, Linux x86_64)."; .venv/bin/pip freeze; } > requirements.txt
 	touch $(INSTALLED)
 
-# Byte code is compiled at once: without it every start of Airflow compiles about 1,000 modules again.
+# Byte code is compiled at once: without it every start of Airflow compiles about 1,000 modules again. (olefile2 is for Python 2.)
 $(INSTALLED): requirements.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	$(LAKE_PYTHON) -m compileall -q .venv/lib
+	$(LAKE_PYTHON) -m compileall -q -x olefile2 .venv/lib
 	$(LAKE_PYTHON) -m pipelines.site.assets || echo "installed without charts"
 	touch $@
 
