@@ -1,4 +1,4 @@
-# make run | test | test-real | test-scale | test-chaos | test-postgresql | bench-reading | bench-judging | up | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
+# make run | test | test-real | test-long | test-scale | test-chaos | test-postgresql | bench-reading | bench-judging | up | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
 PYTHON ?= python3.11
 PERSONS ?= 20000
 SEED ?= 1
@@ -9,7 +9,7 @@ LAKE_PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SAMPLE := $(LAKE)/sample-$(PERSONS)-$(SEED)
 
-.PHONY: run test test-real test-scale test-chaos test-postgresql bench-reading bench-judging lint up clean lock
+.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench-reading bench-judging lint up clean lock
 
 # Three questions an analyst asks: residents by county, pensions paid after death, what departments must mend.
 export RESIDENTS := select r.name as county, count(*) as persons from population.person p join reference.region r \
@@ -36,6 +36,10 @@ test-real: $(INSTALLED)
 # Ten million rows under 2 GB of memory, and tables of a million from real servers; about ten minutes and 6 GB of disk.
 test-scale: $(INSTALLED)
 	$(LAKE_PYTHON) -m pytest -m scale -s tests/scale tests/pipelines/sources
+
+# What takes half a minute and more a test: officers' answers in Airflow, catalogues that move, arrivals in every order.
+test-long: $(INSTALLED)
+	$(LAKE_PYTHON) -m pytest -m long tests
 
 # KILLS deaths at random instants, about five seconds each; FIGURES names a file for the figures (docs/reliability.md is made from it).
 test-chaos: $(INSTALLED)

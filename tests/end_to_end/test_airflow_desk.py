@@ -42,6 +42,7 @@ class Officer(Session):
 
 
 @pytest.mark.airflow
+@pytest.mark.long
 def test_officers_answer_on_airflows_pages_and_the_batch_goes_on(tmp_path, monkeypatch):
     at = desk(tmp_path, project(tmp_path / "project", population__residence=CONTRACT))
     monkeypatch.setattr(scheduler, "Parts", Parts)

@@ -81,6 +81,7 @@ def test_a_clock_that_jumps_by_days_changes_nothing(tmp_path, warm):
             assert found[1].get("leftovers", []) == []
 
 
+@pytest.mark.chaos
 def test_what_a_look_at_file_times_would_call_the_newest_state_may_go(tmp_path, warm):
     """`current.sweep` goes by file times: after a clock was set back it removes a state too many, which is derived again."""
     made = world.make(tmp_path / "project")
@@ -96,6 +97,7 @@ def test_what_a_look_at_file_times_would_call_the_newest_state_may_go(tmp_path, 
     assert released[f"base {world.A}"] == before[f"base {world.A}"] and released["published"][world.A][0] == released[f"current {world.A}"][0]
 
 
+@pytest.mark.chaos
 def test_two_processes_on_one_dataset_end_in_the_same_rows(tmp_path, warm):
     made = world.make(tmp_path / "project")
     lone, shared = tmp_path / "lone", tmp_path / "shared"

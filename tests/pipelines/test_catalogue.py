@@ -92,6 +92,7 @@ def ingest(at, dataset: str) -> None:
     steps.commit(dataset, steps.judge(dataset, steps.stage(dataset, steps.receive(dataset, desk=at), at), at), at)
 
 
+@pytest.mark.long
 def test_two_lakes_in_one_database_do_not_mix_and_verify_holds(tmp_path, server, monkeypatch):
     monkeypatch.setenv(catalogue.SETTING, server)
     one, two = made(tmp_path / "one", DATASET), made(tmp_path / "two", DATASET)
@@ -105,6 +106,7 @@ def test_two_lakes_in_one_database_do_not_mix_and_verify_holds(tmp_path, server,
         assert not at.lake.catalog.exists()
 
 
+@pytest.mark.long
 def test_the_catalogue_moves_to_postgresql_and_everything_goes_on(tmp_path, server, monkeypatch):
     at = made(tmp_path, DATASET)
     send(at, DATASET, "2026-10-01", range(1, 6))
@@ -185,6 +187,7 @@ def test_a_connection_that_the_server_ends_is_trouble_of_the_machine(tmp_path, s
     assert trouble.of(caught.value) == trouble.CONNECTION
 
 
+@pytest.mark.long
 def test_a_backup_of_a_lake_on_sqlite_is_restored_onto_postgresql_and_back(tmp_path, server, monkeypatch):
     at = made(tmp_path, DATASET)
     send(at, DATASET, "2026-10-01", range(1, 6))

@@ -190,6 +190,7 @@ def test_too_few_persons_are_refused(tmp_path):
         generate(tmp_path / "inbox", 20, 1, DAY, project=Project.open())
 
 
+@pytest.mark.scale
 def test_time_of_a_larger_sample(tmp_path):
     start = time.monotonic()
     made = generate(tmp_path / "inbox", 100_000, 1, DAY)

@@ -41,6 +41,7 @@ def test_who_moves_is_in_one_part(lake, tmp_path):
 
 
 @pytest.mark.parametrize("load", ["snapshot", "upsert"])
+@pytest.mark.long
 def test_the_order_of_arrival_leaves_no_trace(lake, tmp_path, load):
     sent = [("2026-01-01", [person(1), person(2)], "640100", "police"), ("2026-02-01", [person(2, status="失效")], "640200", "police"),
             ("2026-01-15", [person(1, status="待查")], "640100", "grid")]
