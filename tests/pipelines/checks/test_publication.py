@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 import sqlalchemy as sa
 
-from pipelines import checks, ledger as tables
+from pipelines import checks, folding, ledger as tables
 from pipelines.check import check
 from pipelines.contract import datasets
 from pipelines.rules import RuleError, published
@@ -90,3 +90,9 @@ def test_both_kinds_of_double_publicity_declare_it():
     project = Project(REPOSITORY)
     assert {d.id: published(d, project)["after"] for d in datasets(project) if published(d, project)} == {
         "credit.administrative_licence": "decision_date", "credit.administrative_penalty": "decision_date"}
+
+
+def test_of_folded_records_nobody_knows_when_they_were_first_sent(at):
+    results(at)
+    folding.fold(at.lake, at.plan(DATASET), "2026-03-18")
+    assert results(at) == {THIRD: (1, 1)}, "record 5 was sent before, too"
