@@ -209,3 +209,10 @@ def test_every_limit_of_the_history_has_a_default_and_reaches_the_comparison():
     assert {*history.LIMITS, "reason"} == set(rules._HISTORY) == {*rules.HISTORY, "volume_low", "volume_high", "reason"}
     sql = history.SQL.read_text(encoding="utf-8")
     assert [key for key in history.LIMITS if f"getvariable('{key}')" not in sql] == []
+
+
+def test_every_key_of_an_entry_that_is_no_rule_reaches_its_check():
+    """What each does is tested in tests/pipelines/checks/test_publication.py."""
+    read = (REPOSITORY / "pipelines/checks/publication.py").read_text(encoding="utf-8")
+    assert set(rules._OWN) == {"history", "published"}
+    assert [key for key in rules._PUBLISHED if not re.search(rf"asked(\[|\.get\()\"{key}\"", read.replace("'", '"'))] == []
