@@ -38,7 +38,7 @@ def test_every_mask_is_explained():
 
 def _commands(text: str) -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.startswith(("python -m pipelines ", "mv ", "cp ", "mkdir "))]
+    return [line for block in blocks for line in block.splitlines() if line.startswith(("python -m pipelines ", "mv ", "cp ", "mkdir ", "printf "))]
 
 
 COMMANDS = [(document.name, command) for document in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
@@ -63,7 +63,7 @@ def typed_lake(run, tmp_path_factory):
 def test_every_command_of_the_documents_runs(typed_lake, document, command):
     """In the order of the documents. A comment `# exits 1` says that a command is meant to end with that code."""
     run, folder, warm = typed_lake
-    typed = command.replace("/mnt/backup", str(folder / "backup")).replace(" 640100.csv ", f" {folder}/640100.csv ")
+    typed = re.sub(r" ((?:640100|december)\.csv)\b", rf" {folder}/\1", command.replace("/mnt/backup", str(folder / "backup")))
     if command.startswith("python -m pipelines "):
         code, said = warm.command(*shlex.split(typed, comments=True)[3:])
         assert said.strip()

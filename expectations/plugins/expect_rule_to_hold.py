@@ -6,18 +6,22 @@ the applicable rows. Only counts are ever asked of the database: no value can re
 """
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from great_expectations.compatibility.pydantic import Field
+from great_expectations.core.id_dict import IDDict
 from great_expectations.data_context.store import ExpectationsStore
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
-from great_expectations.expectations.expectation import ColumnMapExpectation
+from great_expectations.expectations.expectation import ColumnMapExpectation, parse_result_format
 from great_expectations.expectations.metrics import ColumnMapMetricProvider, column_condition_partial
+from great_expectations.expectations.registry import get_metric_kwargs
 from great_expectations.render import LegacyDiagnosticRendererType, LegacyRendererType, RenderedStringTemplateContent
 from great_expectations.render.renderer.renderer import renderer
+from great_expectations.validator.metric_configuration import MetricConfiguration
+from great_expectations.validator.validator import ValidationDependencies
 
 SEVERITIES = {"block": "阻断 block", "reject": "拒收 reject", "warn": "提示 warn"}
-_VALUES = ("unexpected_values", "unexpected_index_list", "unexpected_index_query")
 _WORDS = ("$zh\n$en\n适用行中至少 $at_least 必须成立 at least $at_least of applicable rows must hold"
           " · 指标 indicator $indicator · $consequence · 责任 owner $owner")
 
@@ -47,11 +51,17 @@ class ExpectRuleToHold(ColumnMapExpectation):
     field: str = Field(default="", description="The field it judges, Chinese and own name; empty: the row")
 
     def get_validation_dependencies(self, execution_engine=None, runtime_configuration=None, **kwargs):
-        """The counts only: the queries for offending values, one per rule, are never made."""
-        needed = super().get_validation_dependencies(execution_engine, runtime_configuration, **kwargs)
-        for name in _VALUES:
-            needed.metric_configurations.pop(f"{self.map_metric}.{name}", None)
-        return needed
+        """The three counts only: the queries for offending values, one per rule, are never made.
+
+        Asked anew for every metric, Great Expectations rebuilds the whole expectation each time, twelve times a rule (a third of a
+        batch's judging); its own fields hold the same.
+        """
+        wanted = ValidationDependencies({}, parse_result_format((runtime_configuration or {}).get("result_format", "BASIC")))
+        for name in (f"{self.map_metric}.unexpected_count", "column_values.nonnull.unexpected_count", "table.row_count"):
+            domain, value = _metric_keys(name)
+            wanted.set_metric_configuration(name, MetricConfiguration(
+                name, IDDict({key: getattr(self, key, None) for key in domain}), IDDict({key: getattr(self, key, None) for key in value})))
+        return wanted
 
     @classmethod
     @renderer(renderer_type=LegacyRendererType.PRESCRIPTIVE)
@@ -92,6 +102,13 @@ class ExpectRuleToHold(ColumnMapExpectation):
         else:
             word, look = ("达标 pass", "pass") if result.success else ("不达标 fail", "fail")
         return _text("$word", {"word": word}, {"params": {"word": {"classes": ["outcome", look]}}})
+
+
+@lru_cache
+def _metric_keys(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The fields that tell one metric from another: those of its domain and those of its value."""
+    found = get_metric_kwargs(name)
+    return tuple(found["metric_domain_keys"]), tuple(found["metric_value_keys"])
 
 
 class RuleSuites(ExpectationsStore):

@@ -16,7 +16,8 @@ from pipelines.sql import texts
 from pipelines.verify import verify
 from tests.chaos.world import DATASETS
 
-_TIMES = {"received_at", "decided_at", "seconds", "seen_at", "created_at", "started_at", "manifest_hash", "version"}
+_TIMES = {"received_at", "decided_at", "seconds", "seen_at", "created_at", "started_at", "manifest_hash", "version", "quarantined_at", "returned_at",
+          "corrected_at", "readmitted_at", "opened_at", "changed_at", "due_on", "id"}
 _GOVERNANCE = ("datasets", "columns", "rules", "quarantine", "batches", "files", "rule_results", "rule_counts", "releases", "release_datasets", "inbox")
 
 
@@ -48,7 +49,7 @@ def of(desk: Desk, published: bool) -> dict[str, Any]:
                 pinned = publication.pinned(lake, dataset) | {held.snapshot}
                 named = {Path(f).parent.name for f in base.data_files(base.table(lake, plan), pinned)}
                 found[f"orphans {dataset}"] = sorted({p.name for p in (lake.base / dataset / "data").glob("*")} - named)
-    for name in ("batches", "files", "rule_results", "rule_counts", "releases", "inbox"):
+    for name in ("batches", "files", "rule_results", "rule_counts", "releases", "inbox", "problems"):
         table = tables.TABLES[name]
         rows = desk.ledger.rows(sa.select(*(c for c in table.c if c.name not in _TIMES)))
         found[f"ledger {name}"] = sorted(repr(sorted(r.items(), key=str)) for r in rows)

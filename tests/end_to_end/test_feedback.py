@@ -8,7 +8,7 @@ import stat
 import pytest
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, steps
+from pipelines import ledger as tables, problems, steps
 from pipelines.rebuild import rebuild
 from pipelines.status import query, why
 from pipelines.verify import verify
@@ -16,7 +16,8 @@ from tests import packs
 from tests.support import RESIDENCE, desk, project
 
 ROWS, BAD = 20_000, 500
-CONTRACT = RESIDENCE.replace("LOAD", "snapshot").replace("loss_budget, value: 0.5", "loss_budget, value: 0.01")
+CONTRACT = RESIDENCE.replace("LOAD", "snapshot").replace("loss_budget, value: 0.5", "loss_budget, value: 0.01").replace(
+    "primaryKey: true, customProperties: [{property: at_least, value: 0.2}]", "primaryKey: true, customProperties: [{property: at_least, value: 0.999}]")
 
 
 def spoiled(sound: list[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], list[str]]:
@@ -48,6 +49,7 @@ def way(tmp_path_factory):
         seen["first"] = steps.ingest(packs.DATASET)
         seen["why"] = why(packs.BATCH, at)["remedy"]
         seen["held"] = at.ledger.batch(packs.BATCH, 1)
+        seen["problems"] = problems.listing(at, None, packs.DATASET)
         [made] = seen["first"]["packs"]
         packs.edit_book(next(packs.folder(at, made).glob("*.xlsx")), packs.returned(at) / "改好了.xlsx",
                         lambda row: packs.filled(row, sound[packs.ordinal(row) - 1]))
@@ -76,6 +78,14 @@ def test_the_corrected_rows_are_in_base_and_base_is_as_if_they_had_been_right(wa
     assert packs.closes(row) and packs.accepted(at) == packs.as_base(sound)
     assert row["score"] > seen["held"]["score"] and row["score"] == 1
     assert at.ledger.batch(packs.BATCH, 1)["state"] == "superseded", "what was held is nobody's work any more"
+
+
+def test_the_problems_that_the_bad_rows_opened_are_verified_by_the_corrected_ones(way):
+    at, *_, seen = way
+    opened = {p["rule"]: p["state"] for p in seen["problems"]}
+    assert {"batch.held", "id_number.checksum"} <= set(opened) and set(opened.values()) == {"open"}
+    now = {p["rule"]: p["state"] for p in problems.listing(at, None, packs.DATASET, state="all")}
+    assert {rule: now[rule] for rule in opened} == dict.fromkeys(opened, "verified")
 
 
 def test_analysts_see_what_became_of_every_row(way):

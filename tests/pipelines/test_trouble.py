@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import sqlalchemy.exc
 
-from pipelines import base, gate, ledger as tables, sql, staging, steps, trouble
+from pipelines import base, committing, gate, ledger as tables, sql, staging, steps, trouble
 from pipelines.copying import NotTaken
 from pipelines.failures import may_pass, tell
 from pipelines.gate import suite
@@ -148,7 +148,7 @@ def test_a_parquet_file_is_not_broken_because_the_disk_is(tmp_path, monkeypatch)
 
 def test_a_commit_that_met_a_full_disk_is_done_again(at, monkeypatch):
     keys = steps.judge(DATASET, steps.stage(DATASET, steps.receive(DATASET, desk=at), at), at)
-    for where, what in ((base, "accept"), (steps.durable, "replace")):
+    for where, what in ((base, "accept"), (committing.durable, "replace")):
         with monkeypatch.context() as patch, pytest.raises(OSError):
             patch.setattr(where, what, _raiser(FULL))
             steps.commit(DATASET, keys, at)
