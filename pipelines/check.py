@@ -11,12 +11,12 @@ from typing import Any
 import duckdb
 import yaml
 
-from pipelines import channels, compiler, keys, masks, themes
+from pipelines import channels, compiler, deadlines, keys, masks, themes
 from pipelines.compiler import Plan
 from pipelines.contract import ContractError, Dataset, dataset as read_dataset
 from pipelines.declared import nearest
 from pipelines.proof import prove, prove_across
-from pipelines.rules import history, rules
+from pipelines.rules import history, published, rules
 from pipelines.semantics import reference
 from pipelines.settings import Project, WrongUse
 from pipelines.sql import connect, name
@@ -68,6 +68,9 @@ def _plan(dataset_id: str, project: Project, errors: list[str]) -> Plan | None:
     try:
         made = compiler.plan(found, rules(found, project))
         history(found, project)
+        asked = published(found, project)
+        if asked:
+            deadlines.limit(project, asked["deadline"])
     except WrongUse as error:
         errors += str(error).splitlines()
         return None

@@ -25,6 +25,7 @@ from pipelines.sql import name, text
 BITS = 62
 CONFLICT = "key.conflict"
 SEGMENT = "_segment"      # what base replaces as one: a batch, or the baseline it was folded into
+UNLISTED = "_unlisted"    # the codes of a row that their lists do not hold
 # A label for a code or a slash in a date is another accepted spelling: not standard form, but nothing was repaired.
 SPELLED = ("code", "currency", "date", "end_date", "long_term", "money", "month", "timestamp")
 DELETE_WORDS = ("D", "DELETE", "删除", "3")
@@ -50,6 +51,7 @@ class PlannedRule:
     mask: int = 0
     bit: int = 0
     field: str = ""
+    new_values: str = ""      # of `<column>.code`, where codes outside the list are listed by themselves: hold or report
     definition: str = ""      # fingerprint of what the rule says: a false alarm stands until it changes
 
     def public(self) -> dict[str, Any]:
@@ -156,6 +158,7 @@ def _column_rules(column: Column, kind: SemanticType, owner: str) -> list[Planne
     breach = "report" if column.severity == "warn" else "hold"
     common = {"column": c, "severity": column.severity, "at_least": threshold, "on_breach": breach, "owner": owner, "field": f"{column.zh} {c}"}
     cleaned, reason, fixed = name(c + "__c"), name(c + "__x"), name(c + "__p")
+    watched = column.new_values if kind.name == "code" and column.strictest != "sensitive" else ""
     found = []
     if column.required:
         found.append(PlannedRule(rule=f"{c}.required", reason="required", zh=f"{column.zh}已填写",
@@ -167,7 +170,7 @@ def _column_rules(column: Column, kind: SemanticType, owner: str) -> list[Planne
             rule=f"{c}.{check.reason}", reason=check.reason, zh=check.zh.format(column=column.zh),
             en=check.en.format(column=column.name), indicator=check.indicator,
             applied=f"{sent} AND {cleaned} IS NOT NULL", failed=f"{hit} AND {fixed} IS NULL",
-            repaired=f"{hit} AND {fixed} IS NOT NULL", **common))
+            repaired=f"{hit} AND {fixed} IS NOT NULL", new_values=watched if check.reason == "code" else "", **common))
     if kind.form("x", "y") is not None:
         off = f"NOT coalesce({kind.form(name(c + '__r'), name(c))}, true)"
         found.append(PlannedRule(
@@ -293,7 +296,7 @@ def judge(plan: Plan, from_sql: str, keyed: bool = True, waived: Waived = Mappin
     content = ", ".join(name(c.name) for c in dataset.columns)
     identity = ", ".join(name(i) for i in dataset.identity) or "NULL"
     columns = [*kept, "_op", "_line", f"{region} AS _region", f"hash({content}, _op) AS _content", f"hash({identity}) AS _same",
-               *(_masks(plan, i, waived) for i in range(plan.masks))]
+               *(_masks(plan, i, waived) for i in range(plan.masks)), *([f"{_unlisted(plan, waived)} AS {UNLISTED}"] if keyed else [])]
     return f"SELECT {', '.join(columns)} FROM (SELECT *, {digests} FROM ({from_sql}))"
 
 
@@ -304,6 +307,18 @@ def _masks(plan: Plan, index: int, waived: Waived) -> str:
         terms = [f"({_holds(plan, r, kind, waived)})::BIGINT * {1 << r.bit}" for r in rules if getattr(r, kind, "true") != "false" and (kind != "waived" or r.rule in waived)]
         found.append(f"({' + '.join(terms) or '0'})::BIGINT AS _{kind}_{index}")
     return ", ".join(found)
+
+
+def _unlisted(plan: Plan, waived: Waived) -> str:
+    """SQL of the codes of a row that their lists do not hold, `column=code` separated by spaces; NULL for nearly every row.
+
+    One text for all columns: on rows that are right it costs a test of bits that are computed anyway, and no memory for each column.
+    """
+    watched = [(r, f"({_holds(plan, r, 'failed', waived)} AND _looks_like_code({name(f'{r.column}__c')}))") for r in plan.rules if r.new_values]
+    if not watched:
+        return "NULL::VARCHAR"
+    each = ", ".join(f"CASE WHEN {hit} THEN {text(f'{r.column}=')} || {name(f'{r.column}__c')} END" for r, hit in watched)
+    return f"CASE WHEN {' OR '.join(hit for _, hit in watched)} THEN concat_ws(' ', {each}) END"
 
 
 def _holds(plan: Plan, rule: PlannedRule, kind: str, waived: Waived) -> str:

@@ -22,6 +22,7 @@ from pipelines.sources.declaration import Database
 CLASSIFICATIONS = ("public", "internal", "personal", "sensitive")
 LOADS = ("snapshot", "upsert", "append")
 SEVERITIES = ("block", "reject", "warn")
+NEW_VALUES = ("hold", "report")
 FORMATS = ("auto", "csv", "txt", "fixed", "xlsx", "xls", "ods", "json", "jsonl", "xml", "dbf", "parquet")
 ENCODINGS = ("auto", "utf-8", "gb18030", "utf-16", "big5")
 FREQUENCY_UNITS = ("day", "week", "month", "quarter", "half-year", "year")
@@ -35,7 +36,7 @@ _CUSTOM = {
                "not_sent": [str], "ignore": [str], "feedback": {"encrypt": bool}, "constants": {str: object}, "aliases": {str: [str]}, **declaration.KEYS},
     "schema": {"load": str, "latest_by": str, "identity": [str], "region": str, "op": [str], "loss_budget": float,
                "on_reject": str, "publish_when": str},
-    "property": {"severity": str, "at_least": float, "mask": str, "pseudonym": str, "keep_words": [str],
+    "property": {"severity": str, "at_least": float, "mask": str, "pseudonym": str, "keep_words": [str], "new_values": str,
                  "classified": {"when": str, "then": str}},
 }
 _PROPERTY = {"name": str, "businessName": str, "description": str, "semanticType": str, "classification": str,
@@ -69,6 +70,7 @@ class Column:
     mask: str | None = None
     pseudonym: str | None = None
     keep_words: tuple[str, ...] = ()
+    new_values: str = "report"       # of code(list) columns: what a code outside its list does to the batch
     classified_when: str | None = None
     classified_then: str | None = None
 
@@ -308,6 +310,11 @@ def _column(raw: dict, problems: Problems, where: str) -> Column:
     for key, allowed in (("classification", CLASSIFICATIONS), ("severity", SEVERITIES)):
         value = raw.get(key, custom.get(key))
         problems.unless(value is None or value in allowed, f"{where}.{key}", f"is {value!r}, must be one of {allowed}")
+    watched = custom.get("new_values")
+    problems.unless(watched is None or watched in NEW_VALUES, f"{where}.new_values", f"is {watched!r}, must be one of {NEW_VALUES}")
+    problems.unless(watched is None or (raw.get("semanticType") or "").startswith("code("), f"{where}.new_values", "belongs to a column of a type code(list); no other has a list")
+    problems.unless(watched is None or "sensitive" not in (raw.get("classification"), classified.get("then")), f"{where}.new_values",
+                    "is not for a sensitive column: its values are never listed")
     if classified:
         complete = set(classified) == {"when", "then"} and classified["then"] in CLASSIFICATIONS
         problems.unless(complete, f"{where}.classified", f"needs when: and then: (one of {CLASSIFICATIONS})")
@@ -318,6 +325,7 @@ def _column(raw: dict, problems: Problems, where: str) -> Column:
         aliases=tuple(raw.get("transformSourceObjects") or ()),
         severity=custom.get("severity", "reject" if strict else "warn"), at_least=custom.get("at_least"),
         mask=custom.get("mask"), pseudonym=custom.get("pseudonym"), keep_words=tuple(custom.get("keep_words") or ()),
+        new_values=custom.get("new_values") or "report",
         classified_when=classified.get("when"), classified_then=classified.get("then"),
     )
 

@@ -95,7 +95,7 @@ COMMENTS = {
     "opened": ("新增问题数", "Problems opened"), "verified": ("核验问题数", "Problems verified"), "overdue": ("逾期问题数", "Problems past their last day"),
     "ended": ("豁免终止数", "Waivers that ended"), "digest": ("消息指纹", "Digest of the message"),
     "version": ("数据版本", "Version of the data"), "view": ("发布视图", "Published view"),
-    "kind": ("检查类别", "Kind of check: across, agreement, history, timeliness or values"), "checked_at": ("检查时间", "Time of the check"),
+    "kind": ("检查类别", "Kind of check: across, agreement, history, timeliness, publication or values"), "checked_at": ("检查时间", "Time of the check"),
     "filled": ("已填写数", "Cells filled in"), "distinct_values": ("不同取值数", "Distinct values, about"), "value": ("取值或统计量", "Code, or value of the statistic"),
     "signal": ("线索类别", "Kind of lead"), "peers": ("同类中位数", "Median of its peers"), "n": ("统计行数", "Rows of the statistic"),
     "p": ("偶然概率", "Probability that chance does it"), "explanation": ("说明和其他可能", "What was seen, and another explanation"),
@@ -135,7 +135,8 @@ LEDGER = {"batches": tables.batches, "files": tables.files, "steps": tables.step
           "releases": tables.releases, "release_datasets": tables.release_datasets, "closings": tables.closings, "inbox": tables.inbox,
           "withdrawals": tables.withdrawals, "checks": tables.checks, "check_counts": tables.check_counts, "profiles": tables.profiles,
           "profile_values": tables.profile_values, "signals": tables.signals, "accepted_values": tables.accepted_values, "problems": tables.problems,
-          "problem_events": tables.problem_events, "waivers": tables.waivers, "approvals": tables.approvals, "alerts": tables.alerts, "feedback": tables.feedback}
+          "problem_events": tables.problem_events, "waivers": tables.waivers, "approvals": tables.approvals, "alerts": tables.alerts, "feedback": tables.feedback,
+          "new_values": tables.new_values}
 TABLES = {
     "datasets": Table("数据资源目录：政务数据共享条例第十三条九要素和现状", "Catalogue of datasets: the nine statutory elements and the present state", _columns(
         "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
@@ -164,6 +165,7 @@ TABLES = {
     "profiles": Table("每批每字段的填报数和取值数", "Filled cells and distinct values per batch and column", _of_ledger(tables.profiles)),
     "profile_values": Table("每批代码字段的取值计数", "Counts of codes per batch and column", _of_ledger(tables.profile_values)),
     "accepted_values": Table("新值认定：代码表之外认定的代码和文号", "Codes accepted for this lake beyond the published lists, and the documents", _of_ledger(tables.accepted_values, ("id",))),
+    "new_values": Table("新值：代码表之外、尚待认定的代码", "Codes that their list does not hold, per batch and column", _of_ledger(tables.new_values)),
     "signals": Table("疑似编造数据的线索，非结论", "Leads of made-up data, never a verdict", _of_ledger(tables.signals)),
     # Officers' names stay in the ledger.
     "problems": Table("问题单：每条规则、数据资源和部门一张，自何时、谁负责、到何时", "Problems: one per rule, dataset and department", _of_ledger(tables.problems, ("changed_by",))),

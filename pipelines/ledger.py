@@ -197,6 +197,11 @@ accepted_values = sa.Table(
     sa.Column("document", _text, nullable=False), sa.Column("accepted_by", _text, nullable=False), sa.Column("accepted_at", _text, nullable=False),
     sa.Column("revoked_at", _text),
 )
+new_values = sa.Table(
+    "ledger_new_values", meta,
+    sa.Column("batch_id", _text, primary_key=True), sa.Column("revision", sa.Integer, primary_key=True), sa.Column("column", _text, primary_key=True),
+    sa.Column("value", _text, primary_key=True), sa.Column("rows", _int, nullable=False),
+)
 TABLES = {t.name.removeprefix("ledger_"): t for t in meta.sorted_tables}
 
 
@@ -316,10 +321,10 @@ class Ledger:
             if rows:
                 con.execute(inbox.insert(), rows)
 
-    def replace_results(self, batch_id: str, revision: int, results: list[dict], counts: list[dict]) -> None:
-        """Store the rule results and the counts by region of one batch, in place of earlier ones."""
+    def replace_results(self, batch_id: str, revision: int, results: list[dict], counts: list[dict], unlisted: list[dict] = ()) -> None:
+        """Store the rule results, the counts by region and the codes outside their lists of one batch, in place of earlier ones."""
         with self.engine.begin() as con:
-            for table, rows in ((rule_results, results), (rule_counts, counts)):
+            for table, rows in ((rule_results, results), (rule_counts, counts), (new_values, unlisted)):
                 con.execute(table.delete().where(table.c.batch_id == batch_id, table.c.revision == revision))
                 if rows:
                     con.execute(table.insert(), [{"batch_id": batch_id, "revision": revision, **r} for r in rows])

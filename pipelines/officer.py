@@ -1,4 +1,4 @@
-"""Commands of the quality officer: problems, waivers, approvals and alerts. What they print holds counts, rule names and batches."""
+"""Commands of the quality officer: problems, waivers, approvals, new codes and alerts. What they print holds counts, rule names and batches."""
 from __future__ import annotations
 
 import argparse
@@ -44,6 +44,8 @@ def register(command: Command) -> None:
     approve.add_argument("--hold", action="store_true", help="维持扣留: it stays out")
     approve.add_argument("--by", default="", help="who decides")
     approve.add_argument("--reason", default="", help="why; analysts can read it")
+    fresh = command("new-values", _new_values, "新值: codes that no list holds yet, and the command that accepts each")
+    fresh.add_argument("dataset", nargs="?", help="default: all")
     alert = command("alert", _alert, "通知: tell departments what changed about their problems, once")
     alert.add_argument("--dry-run", action="store_true", help="print the messages; send and record nothing")
 
@@ -110,6 +112,14 @@ def approved_text(row: dict[str, Any]) -> str:
     if row["state"] == "held":
         return f"{name} stays held. A corrected file replaces it."
     return f"{name} is released. Commit it: python -m pipelines ingest {row['dataset']}, then python -m pipelines release"
+
+
+def _new_values(options: argparse.Namespace) -> int:
+    from pipelines import new_values
+    from pipelines.desk import Desk
+
+    _print(options, new_values.listing(Desk.open(), options.dataset), new_values.text)
+    return DONE
 
 
 def _alert(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, reports
+from pipelines import ledger as tables, new_values, reports
 from pipelines.contract import Dataset, datasets
 from pipelines.desk import Desk
 from pipelines.locks import writer
@@ -19,7 +19,8 @@ def write(desk: Desk, found: Dataset, batches: Iterable[tuple[str, int]]) -> Non
         results, counts, files = (desk.ledger.rows(sa.select(t).where(t.c.batch_id == batch_id, t.c.revision == revision))
                                   for t in (tables.rule_results, tables.rule_counts, tables.files))
         sender = found.source(row["source"])
-        reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": sender.department}, results, counts, files)
+        reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": sender.department}, results, counts, files,
+                                   new_values.of_batch(desk, batch_id, revision))
     with writer(desk.lake, "reports"):
         rendering.put_assets(desk.lake.reports)
 

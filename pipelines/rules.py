@@ -2,7 +2,8 @@
 
 A rule is named by what must hold. It carries the two rows that prove it: one that must fail and one that must
 pass; `check` and every run push both through the compiled SQL. The threshold's history is declared with it. A rule with `reads` looks into datasets of the release
-candidate (`pipelines.checks.across`): it never rejects a row. An entry `history` sets limits of `pipelines.checks.history`.
+candidate (`pipelines.checks.across`): it never rejects a row. An entry `history` sets limits of `pipelines.checks.history`,
+`published` what `pipelines.checks.publication` measures.
 """
 from __future__ import annotations
 
@@ -23,6 +24,9 @@ _RULE = {"rule": str, "zh": str, "en": str, "holds": str, "when": str, "indicato
 _ACROSS = {"reads": [str], "with": {str: [{str: object}]}}
 # What a batch may differ from the batches before it; see docs/checks.md. Defaults: `HISTORY`, `VOLUME`.
 _HISTORY = {"batches": int, "volume_low": float, "volume_high": float, "filled_drop": float, "shift": float, "repaired_rise": float, "reason": str}
+# Records that must be sent within so many working days of a date: column, code in legal_deadlines.csv; see checks.publication.
+_PUBLISHED = {"after": str, "deadline": str, "at_least": float, "reason": str}
+_OWN = {"history": _HISTORY, "published": _PUBLISHED}      # entries that are no rules
 HISTORY = {"batches": 3, "filled_drop": 0.05, "shift": 0.25, "repaired_rise": 0.05}
 VOLUME = {"snapshot": (0.8, 1.25), "upsert": (0.1, 10.0), "append": (0.5, 2.0)}
 _REQUIRED = ("rule", "zh", "en", "holds", "indicator", "severity", "owner", "reason", "must_fail", "must_pass")
@@ -71,7 +75,7 @@ def rules(dataset: Dataset, project: Project | None = None) -> tuple[Rule, ...]:
         RuleError: the file has unknown keys, missing keys or unknown columns; all of them are listed.
     """
     raw, problems = _entries(dataset, project or Project.open())
-    found = [_rule(r, dataset, problems) for r in raw if "history" not in r]
+    found = [_rule(r, dataset, problems) for r in raw if not _OWN.keys() & r.keys()]
     names = [r.rule for r in found]
     for name in {n for n in names if names.count(n) > 1}:
         problems.add(name, "is declared twice")
@@ -98,6 +102,19 @@ def history(dataset: Dataset, project: Project) -> dict[str, Any]:
     return HISTORY | {"volume_low": low, "volume_high": high, "reason": None} | (given[0] if given else {})
 
 
+def published(dataset: Dataset, project: Project) -> dict[str, Any] | None:
+    """Within which deadline of the law the records of `dataset` must be sent, as its file declares: after (a date column), deadline (its code in
+    legal_deadlines.csv), reason, at_least (where given); None where it declares none.
+
+    Raises:
+        RuleError: as for `rules`.
+    """
+    raw, problems = _entries(dataset, project)
+    if problems.lines:
+        raise RuleError("\n".join(problems.lines))
+    return next((r["published"] for r in raw if "published" in r), None)
+
+
 def _entries(dataset: Dataset, project: Project) -> tuple[list[dict[str, Any]], Problems]:
     """The entries of the dataset's file that have the right shape, and everything wrong so far."""
     file = path(dataset, project)
@@ -105,13 +122,18 @@ def _entries(dataset: Dataset, project: Project) -> tuple[list[dict[str, Any]], 
     raw = load_yaml(file.read_bytes(), problems) if file.exists() else []
     if raw is None:
         return [], problems
-    limits = [r for r in raw if isinstance(r, dict) and "history" in r] if isinstance(raw, list) else []
-    problems.unless(len(limits) < 2, "history", "is given twice")
-    shaped = Declared([{"history": _HISTORY}]).walk(limits, "", problems)
-    for one in limits if shaped else ():
-        problems.unless(bool(one["history"].get("reason")), "history", "lacks 'reason'")
-        problems.unless(one["history"].get("batches", 1) > 0, "history", "has batches below 1")
-    others = [r for r in raw if r not in limits] if isinstance(raw, list) else raw
+    own = [r for r in raw if isinstance(r, dict) and _OWN.keys() & r.keys()] if isinstance(raw, list) else []
+    shaped = Declared([_OWN]).walk(own, "", problems)
+    for key in _OWN:
+        given = [r[key] for r in own if key in r]
+        problems.unless(len(given) < 2, key, "is given twice")
+        for one in given if shaped else ():
+            problems.unless(bool(one.get("reason")), key, "lacks 'reason'")
+            problems.unless(one.get("batches", 1) > 0, key, "has batches below 1")
+            if key == "published":
+                problems.unless(bool(one.get("deadline")), key, "lacks 'deadline'")
+                problems.known(one.get("after"), [c.name for c in dataset.columns if c.type.startswith("date")], f"{key}.after")
+    others = [r for r in raw if r not in own] if isinstance(raw, list) else raw
     shaped &= Declared([_RULE | _ACROSS]).walk(others, "", problems)
     return (raw if shaped else []), problems
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import compiler, durable, keys, readers
+from pipelines import compiler, durable, keys, new_values, readers
 from pipelines.compiler import CONFLICT, SEGMENT, Plan, Waived
 from pipelines.contract import Source
 from pipelines.feedback.corrections import Corrections
@@ -106,6 +106,7 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
     counts = _load(con, plan, source, manifest, work, cover)
     counts |= _split(con, plan, manifest, field_ids, work, cover)
     counts["rules"], counts["regions"] = _rule_counts(con, plan, work, cover)
+    counts["new_values"] = new_values.count(con, plan, counts["rules"])
     con.execute("USE memory.main; DROP SCHEMA batch CASCADE")
     shutil.rmtree(work / "scratch")
     (work / "plan.json").write_text(json.dumps(

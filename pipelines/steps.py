@@ -24,6 +24,7 @@ from pipelines import (
     inbox,
     landing,
     ledger as tables,
+    new_values,
     objects,
     pages,
     problems,
@@ -271,7 +272,7 @@ def _folded(row: dict[str, Any], before: str) -> str:
 def record_results(desk: Desk, batch_id: str, revision: int, verdict: gate.Verdict, found: staging.Staged) -> float | None:
     """Enter what the gate found of one batch in the ledger; returns the batch's score."""
     results = [{k: v for k, v in vars(r).items() if k in tables.rule_results.c} for r in verdict.results]
-    desk.ledger.replace_results(batch_id, revision, results, found.counts["regions"])
+    desk.ledger.replace_results(batch_id, revision, results, found.counts["regions"], new_values.entries(found.counts))
     return scores.dataset(results, found.counts)
 
 

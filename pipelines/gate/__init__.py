@@ -61,6 +61,7 @@ def _judge(lake: Lake, folder: Path, batch: verdict.Batch, suite_name: str) -> V
     docs.publish(lake.reports / "gx" / batch.dataset, made, validation, evidence)
     reasons = verdict.breaches(results, {r["rule"]: r["on_breach"] for r in evidence.rules}, batch)
     reasons += verdict.loss(evidence.counts, batch)
+    reasons += verdict.unlisted(evidence.rules, evidence.counts["new_values"], batch)
     return Verdict("hold" if reasons else "accept", reasons, results)
 
 

@@ -24,6 +24,7 @@ KINDS = ("applicable", "failed", "repaired")
 _RULE = {"rule": str, "zh": str, "en": str, "severity": str, "indicator": str, "owner": str, "on_breach": str,
          "at_least": (int, float), "mask": int, "bit": int}
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
+CODE = re.compile(r"[0-9A-Z]{1,8}")
 _MASK = re.compile(r"_(failed|applied|repaired)_(\d+)")
 
 
@@ -56,6 +57,7 @@ def load(folder: Path) -> tuple[Evidence | None, list[str]]:
     if not (folder / "masks.parquet").is_file():
         return None, ["masks.parquet is missing: staging did not finish"]
     found["counts.json"].setdefault("cancelled", 0)
+    found["counts.json"].setdefault("new_values", [])
     rules = found["plan.json"].get("rules")
     if not isinstance(rules, list) or not all(isinstance(r, dict) for r in rules):
         return None, ["plan.json holds no list of rules"]
@@ -68,6 +70,8 @@ def faults(evidence: Evidence, con: duckdb.DuckDBPyConnection) -> list[str]:
     if found:
         return found
     found = list(_conservation_faults(evidence.counts)) + list(_rule_count_faults(evidence))
+    if not found:
+        found = list(_new_value_faults(evidence))
     return found + list(_mask_faults(evidence, con))
 
 
@@ -105,11 +109,28 @@ def _count_faults(counts: dict[str, Any]) -> Iterator[str]:
     budget = counts.get("loss_budget")
     if isinstance(budget, bool) or not isinstance(budget, (int, float)) or not 0 <= budget <= 1:
         yield "counts.json has no loss budget between 0 and 1"
+    if not isinstance(counts["new_values"], list):
+        yield "counts.json has no list of new values"
     per_rule = counts.get("rules")
     if not isinstance(per_rule, dict):
         yield "counts.json has no counts by rule"
     elif not all(isinstance(c, dict) and all(_is_count(c.get(k)) for k in KINDS) for c in per_rule.values()):
         yield "counts.json has rules without usable applicable, failed and repaired counts"
+
+
+def _new_value_faults(evidence: Evidence) -> Iterator[str]:
+    """What is listed as a code outside its list is one, of a column that may be listed, and not more often than the rule fails."""
+    columns = {r["column"]: evidence.counts["rules"][r["rule"]]["failed"] for r in evidence.rules if r.get("new_values")}
+    listed: dict[str, int] = {}
+    for one in evidence.counts["new_values"]:
+        if not isinstance(one, dict) or one.get("column") not in columns or not _is_count(one.get("rows")) \
+                or not (one.get("value") is None or (isinstance(one["value"], str) and CODE.fullmatch(one["value"]))):
+            yield "counts.json lists new values that are no codes of a column with a code list"
+            return
+        listed[one["column"]] = listed.get(one["column"], 0) + one["rows"]
+    more = {column for column, rows in listed.items() if rows > columns[column]}
+    if more:
+        yield f"counts.json lists more new values than rows that fail, in {_some(more)}"
 
 
 def _is_count(value: Any) -> bool:

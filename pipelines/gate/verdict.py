@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from pipelines import new_values
+
 GX_SEVERITY = {"block": "critical", "reject": "critical", "warn": "warning"}
 
 
@@ -112,6 +114,27 @@ def loss(counts: dict[str, Any], batch: Batch) -> list[str]:
         return []
     return [batch.fails(f"{share(lost, total)} are lost ({counts['quarantined']:,} quarantined, "
                         f"{counts['unparseable']:,} unparseable), loss budget {percent(counts['loss_budget'])}")]
+
+
+def unlisted(rules: list[dict[str, Any]], found: list[dict[str, Any]], batch: Batch) -> list[str]:
+    """A reason for every column whose contract holds batches with codes that its list does not hold.
+
+    Args:
+        found: `new_values` of counts.json.
+    """
+    reasons = []
+    for rule in (r for r in rules if r.get("new_values") == "hold"):
+        mine = [one for one in found if one["column"] == rule["column"]]
+        listed = ", ".join(f"{one['value']} ({one['rows']:,} rows)" for one in mine if one["value"] is not None)
+        many = sum(one["rows"] for one in mine if one["value"] is None)
+        if listed:
+            values = "; ".join(new_values.command(batch.dataset, rule["column"], one["value"]) for one in mine)
+            reasons.append(batch.says(f"{rule['column']} holds codes that its list does not have (新值): {listed}", (
+                f"If a document introduces them, accept them: {values}; then python -m pipelines ingest {batch.dataset}. If not, the department sends a correction.")))
+        elif many:
+            reasons.append(batch.says(f"{many:,} rows of {rule['column']} hold so many different codes that its list does not have (新值) that it may be another "
+                                      "column", f"See what the department sent: python -m pipelines feedback '{batch.batch_id}'"))
+    return reasons
 
 
 def share(part: int, whole: int) -> str:

@@ -10,13 +10,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from pipelines import new_values
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.reports import STATES, batch_page
 from pipelines.site import charts, rendering
-from pipelines.site.facts import Facts, Row
+from pipelines.site.facts import Facts, Row, grouped
 from pipelines.site.ledger_views import connect
 
 PROBLEM_STATES = {"open": ("fail", "待整改", "To be mended"), "in_progress": ("warn", "整改中", "Being mended"), "mended": ("warn", "已整改", "Mended"),
@@ -57,6 +58,7 @@ class Site:
 
     def __init__(self, facts: Facts, desk: Desk):
         self.facts, self.desk, self.reports = facts, desk, desk.lake.reports
+        self.new_values = grouped("dataset", new_values.listing(desk))
         self.names = {d["dataset"]: d["name"] for d in facts.datasets}
         self.titles = {(r["dataset"], r["rule"]): (r["zh"], r["en"]) for rows in facts.rules.values() for r in rows}
 
@@ -100,7 +102,7 @@ class Site:
         return self.page(
             f"datasets/{d['dataset']}.html", "dataset.html.j2", d=d, whole=scores["all"].get(d["month"]), dimensions=dimensions, by_month=by_month,
             rules=rules, failing=[r for r in rules if r["outcome"] == "fail"][:20], streams=self._streams(dataset=d["dataset"]), volumes=volumes,
-            signals=facts.signals.get(d["dataset"]), docs=docs if (self.reports / docs).is_file() else None,
+            signals=facts.signals.get(d["dataset"]), new_values=self.new_values.get(d["dataset"]), docs=docs if (self.reports / docs).is_file() else None,
             problems=[p for p in self._problems(UNSETTLED) or [] if p["dataset"] == d["dataset"]],
             batches=[b | {"link": self._link(b), "department": self._department(b)} for b in facts.batches.get(d["dataset"], [])],
             radar=charts.radar(d["month"], dimensions), bars=charts.bars(volumes),

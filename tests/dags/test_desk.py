@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from pipelines import alerts, ledger, waivers
+from pipelines import alerts, approvals, ledger, waivers
 from pipelines.assets import HELD, arrivals
+from tests.pipelines import test_new_values as new_codes
 from tests.pipelines.test_problems import CONTRACT, DATASET, RULE, enter, send
 from tests.support import REPOSITORY, desk, project, resident_id
 
@@ -71,6 +72,28 @@ def test_a_proposed_waiver_is_tried_and_entered_when_an_officer_agrees(at, tmp_p
         module.grant.function(_answer(module.REFUSE), params=FORM)
     assert module.grant.function(_answer(module.GRANT), params=FORM) == 1
     assert [(w["granted_by"], w["part"], w["expires_on"]) for w in waivers.listing(at)] == [("王质控", None, "2999-12-31")]
+
+
+def test_a_proposed_code_is_accepted_by_another_and_the_held_batch_is_judged_again(at, tmp_path):
+    module, lake = _module(tmp_path, "desk"), _module(tmp_path, "lake")
+    at.project.contracts.joinpath("population", "residence.yaml").write_text(new_codes.contract(), encoding="utf-8")
+    assert new_codes.send(at, tmp_path, new_codes.PLANTED) == []
+    form = {"dataset_id": DATASET, "column": "status", "value": "8x", "label": "暂停（试点）", "document": "人社发〔2026〕1号"}
+    asked = module.examine.function(params=form)
+    assert "status 8X" in asked["subject"] and "4 行 rows" in asked["body"] and resident_id(1) not in str(asked) and at.ledger.added_codes() == ()
+    assert "status 8X: 4" in approvals.ask(f"{new_codes.BATCH}~r1", at)["body"], "who is asked to release it sees the code"
+    with pytest.raises(Exception, match="at most eight"):
+        module.examine.function(params=form | {"value": "张三丰"})
+    events, task = OutletEventAccessors(), SimpleNamespace(outlets=[])
+    with pytest.raises(Exception, match="not accepted"):
+        module.accept.function(_answer(module.REFUSE), form, events, task)
+    assert module.accept.function(_answer(module.GRANT), form, events, task) == 1
+    assert {key.name: found.partition_keys for key, found in events._dict.items()} == {f"inbox/{DATASET}": {"2026-01-01"}} and task.outlets == [arrivals(DATASET)]
+    assert module.accept.function(_answer(module.GRANT), form, events, task) == 1, "tried again after a death: entered once, fired again"
+    assert [(r["accepted_by"], r["value"]) for r in at.ledger.rows(sa.select(ledger.accepted_values))] == [("王质控", "8X")]
+    keys = lake.receive.function(DATASET, partition_key="2026-01-01")["keys"]
+    events, judge = OutletEventAccessors(), SimpleNamespace(outlets=[HELD])
+    assert lake.judge.function(DATASET, lake.stage.function(DATASET, keys), outlet_events=events, task=judge) == [f"{new_codes.BATCH}~r1"]
 
 
 def test_messages_that_fail_are_tried_again(at, tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ from pipelines.settings import Later, Project, WrongUse
 from tests.extraction import contract
 from tests.support import REPOSITORY, RESIDENCE, project
 
-DESK = ["approvals", "desk", "desk.daily", "waive"]
+DESK = ["accept_value", "approvals", "desk", "desk.daily", "waive"]
 HEAVY = {"pandas", "duckdb", "pyarrow", "pyiceberg", "great_expectations", "pipelines.steps"}
 
 
@@ -71,6 +71,13 @@ def test_steps_follow_each_other_and_only_commit_announces(parsed):
     assert tasks["verdict"]["trigger"] == "none_failed", "the verdict is given also when nothing was committed"
 
 
+def test_an_accepted_code_is_asked_about_and_can_fire_every_dataset(parsed):
+    tasks = parsed["tasks"]["accept_value"]
+    assert {name: t["downstream"] for name, t in tasks.items()} == {"examine": ["decide"], "decide": ["accept"], "accept": []}
+    assert sorted(tasks["accept"]["outlets"]) == sorted(f"lake://inbox/{d.id}" for d in datasets(Project(REPOSITORY)))
+    assert parsed["runs"]["accept_value"] == 256 and not parsed["schedules"].get("accept_value")
+
+
 def test_the_inbox_is_watched_and_fires_every_dataset_by_an_asset_of_its_own(parsed):
     announce = parsed["tasks"]["inbox"]["announce"]
     assert announce["pool"] == "default_pool" and announce["downstream"] == ["left"]
@@ -84,13 +91,13 @@ def test_only_steps_that_a_retry_can_help_are_retried(parsed):
     retries = {(name, t["retries"]) for tasks in parsed["tasks"].values() for name, t in tasks.items()}
     assert retries == {("announce", 2), ("left", 0), ("receive", 2), ("stage", 2), ("judge", 2), ("commit", 2), ("verdict", 0), ("feedback", 2), ("publish", 2),
                        ("backup", 2), ("maintain", 2), ("verify", 0), ("write", 2), ("alert", 3), ("ask", 2), ("decide", 0), ("settle", 2),
-                       ("propose", 2), ("grant", 2)}
+                       ("propose", 2), ("grant", 2), ("examine", 2), ("accept", 2)}
 
 
 def test_one_run_per_dataset_and_one_publisher_that_waits_for_the_engines(parsed):
     slots = json.loads((REPOSITORY / "dags" / "pools.json").read_text())["engine"]["slots"]
     publish = parsed["tasks"]["release"]["publish"]
-    assert {i: n for i, n in parsed["runs"].items() if n != 1} == {"approvals": 256, "waive": 256}, "a batch that waits for an answer blocks no other"
+    assert {i: n for i, n in parsed["runs"].items() if n != 1} == {"accept_value": 256, "approvals": 256, "waive": 256}, "a batch that waits for an answer blocks no other"
     assert (publish["pool"], publish["slots"]) == ("engine", slots)
     assert all(t["priority"] > publish["priority"] for t in parsed["tasks"]["ingest.population.person"].values())
 
@@ -117,6 +124,7 @@ def test_a_task_builds_its_own_dag_only(home):
     assert list(_parse(home, REPOSITORY, "inbox")["tasks"]) == ["inbox"]
     assert list(_parse(home, REPOSITORY, "maintenance")["tasks"]) == ["maintenance"]
     assert list(_parse(home, REPOSITORY, "approvals")["tasks"]) == ["approvals"]
+    assert list(_parse(home, REPOSITORY, "accept_value")["tasks"]) == ["accept_value"]
 
 
 def test_the_lake_is_looked_after_every_week(parsed):

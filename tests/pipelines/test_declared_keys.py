@@ -41,7 +41,9 @@ BASE = {
                      "customProperties": [{"property": "severity", "value": "warn"}, {"property": "at_least", "value": 0.9}, {"property": "mask", "value": "keep"},
                                           {"property": "keep_words", "value": ["无"]}, {"property": "classified", "value": {"when": "county = '1'", "then": "personal"}}]},
                     {"name": "seen", "businessName": "日期", "description": "Day", "semanticType": "date", "classification": "internal"},
-                    {"name": "county", "businessName": "县", "description": "County", "semanticType": "region_code", "classification": "internal"}]}],
+                    {"name": "county", "businessName": "县", "description": "County", "semanticType": "region_code", "classification": "internal"},
+                    {"name": "state", "businessName": "状态", "description": "State", "semanticType": "code(yes_no)", "classification": "internal",
+                     "customProperties": [{"property": "new_values", "value": "report"}]}]}],
 }
 HEADER = ("sfzh", "note", "county", "op", "extra", "op2")
 OFFICE = {"server": "office", "type": "postgresql", "description": "己", "customProperties": [
@@ -82,6 +84,7 @@ CASES = {
     "property.transformSourceObjects": (("schema", 0, "properties", 0), "transformSourceObjects", ["extra"]),
     "property.severity": ((*P, *C, 0), "value", "reject"), "property.at_least": ((*P, *C, 1), "value", 0.8), "property.mask": ((*P, *C, 2), "value", "omit"),
     "property.keep_words": ((*P, *C, 3), "value", ["不详"]), "property.classified": ((*P, *C, 4), "value", {"when": "county = '2'", "then": "personal"}),
+    "property.new_values": (("schema", 0, "properties", 4, *C, 0), "value", "hold"),
     "property.pseudonym": (("schema", 0, "properties", 0, *C, 0), "value", "owner_id"),
 }
 # Keys whose one allowed value the reader enforces (test_contract.py), and those read through another key's name.
@@ -206,3 +209,10 @@ def test_every_limit_of_the_history_has_a_default_and_reaches_the_comparison():
     assert {*history.LIMITS, "reason"} == set(rules._HISTORY) == {*rules.HISTORY, "volume_low", "volume_high", "reason"}
     sql = history.SQL.read_text(encoding="utf-8")
     assert [key for key in history.LIMITS if f"getvariable('{key}')" not in sql] == []
+
+
+def test_every_key_of_an_entry_that_is_no_rule_reaches_its_check():
+    """What each does is tested in tests/pipelines/checks/test_publication.py."""
+    read = (REPOSITORY / "pipelines/checks/publication.py").read_text(encoding="utf-8")
+    assert set(rules._OWN) == {"history", "published"}
+    assert [key for key in rules._PUBLISHED if not re.search(rf"asked(\[|\.get\()\"{key}\"", read.replace("'", '"'))] == []

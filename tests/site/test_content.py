@@ -15,7 +15,7 @@ from pipelines import ledger as tables, pages, site
 from pipelines.settings import WrongUse
 from pipelines.site import health, ledger_views, rendering
 from tests import browser as browsers
-from tests.site.world import BAD, DEPARTMENTS, HELD, LATE, TODAY, months, problems_table, world
+from tests.site.world import BAD, DEPARTMENTS, HELD, LATE, NEW_VALUES, TODAY, months, problems_table, world
 
 
 class Links(HTMLParser):
@@ -77,6 +77,14 @@ def test_what_waits_for_somebody_is_named(at):
     assert f"datasets/population.d{LATE:02}.html#freshness" in waiting and "迟报 80 天" in waiting, "2026-08-01 and a month, and eighty days"
     rule = (at.lake.reports / f"rules/population.d{BAD:02}/name.masked.html").read_text(encoding="utf-8")
     assert "不达标" in rule and "银川市兴庆区" in rule and "姓名未被遮盖" in rule
+
+
+def test_new_codes_stand_on_the_pages_of_their_dataset_and_batch_and_nowhere_else(at):
+    dataset, pages = f"population.d{HELD:02}", at.lake.reports
+    shown = {p.relative_to(pages).parts[0] for p in pages.rglob("*.html") if "accept-value" in p.read_text("utf-8")}
+    whole = (pages / "datasets" / f"{dataset}.html").read_text("utf-8")
+    assert shown == {"datasets", dataset} and [p.stem for p in (pages / "datasets").glob("*.html") if 'id="new-values"' in p.read_text("utf-8")] == [dataset]
+    assert all(f"accept-value {dataset} status {value}" in whole for value, _ in NEW_VALUES) and ">62<" in whole, "of both batches"
 
 
 def test_a_departments_page_has_its_own_problems_and_record(at):

@@ -6,7 +6,7 @@ import pytest
 from pipelines.site import rendering
 
 PAGES = ("index.html", "problems.html", "datasets/population.d03.html", "departments/", "rules/population.d03/name.masked.html", "months/index.html",
-         "months/2026-11/index.html", "months/2026-11/region-640104.html", "population.d32/")
+         "months/2026-11/index.html", "months/2026-11/region-640104.html", "population.d32/", "datasets/population.d32.html")
 ROWS = "#list tbody tr:not([hidden])"
 
 

@@ -1,6 +1,6 @@
 """A ledger of fifty datasets and twenty-four months without any data behind it: what pages are made from, made in a second.
 
-Thirty-second dataset: held in the newest month. Third: a rule far below its limit. The tenth is late. No value of a person exists here.
+Thirty-second dataset: held in the newest month, with two codes that its list does not hold. Third: a rule far below its limit. The tenth is late. No value of a person exists here.
 """
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ DATASETS, MONTHS = 50, 24
 DEPARTMENTS = ("公安局", "民政局", "人力资源和社会保障局", "市场监督管理局", "自然资源局", "卫生健康委员会")
 COUNTIES = ("640104", "640105", "640106", "640181")
 NAMES = ("出租房屋", "流动人口", "低保对象", "从业人员", "不动产权", "医疗机构", "学校学生", "养老机构", "车辆登记", "残疾人证")
+NEW_VALUES = (("8X", 31), ("9Y", 2))
 HELD, BAD, LATE, TODAY = 32, 3, 10, "2026-11-20"
 PROBLEM_COLUMNS = {"id": sa.Integer, "dataset": sa.String, "rule": sa.String, "department": sa.String, "source": sa.String, "state": sa.String, "opened_at": sa.String,
                    "opened_batch": sa.String, "batch_id": sa.String, "batch_date": sa.String, "severity": sa.String, "failed": sa.BigInteger, "applicable": sa.BigInteger,
@@ -50,7 +51,7 @@ def contracts(count: int) -> dict[str, str]:
     for n in range(count):
         text = RESIDENCE.replace("LOAD", "upsert").replace("population.residence", f"population.d{n:02}").replace("name: residence", f"name: d{n:02}")
         text = text.replace("name: 流动人口居住登记", f"name: {NAMES[n % 10]}信息{n + 1}").replace("网格中心", DEPARTMENTS[n % 6]).replace("公安局", DEPARTMENTS[(n + 1) % 6])
-        found[f"population__d{n:02}"] = text
+        found[f"population__d{n:02}"] = text.replace("State, semanticType: text", "State, semanticType: code(insurance_status)") if n == HELD else text
     return found
 
 
@@ -74,6 +75,10 @@ def world(root: Path, problems: sa.Table, count: int = DATASETS) -> Desk:
             if rows:
                 con.execute(table.insert(), rows)
     held = at.plan(f"population.d{HELD % count:02}").dataset
+    fresh = [{"batch_id": one["batch_id"], "revision": 1, "column": "status", "value": value, "rows": rows}
+             for one in [b for b in batches if b["dataset"] == held.id][-2:] for value, rows in NEW_VALUES]
+    with at.ledger.transaction() as con:
+        con.execute(tables.new_values.insert(), fresh)
     pages.write(at, held, [(b["batch_id"], 1) for b in batches if b["dataset"] == held.id][-2:])
     return at
 

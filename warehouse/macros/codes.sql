@@ -31,6 +31,10 @@ CREATE OR REPLACE MACRO _code_repair(list_name, c) AS
        THEN lpad(c, _code_length(list_name)::integer, '0') END;
 CREATE OR REPLACE MACRO _code_reason(c, value) AS CASE WHEN c IS NOT NULL AND value IS NULL THEN 'code' END;
 
+-- What may be a code that no list holds yet: letters alone are a code up to three, and eight digits that are a day are a date.
+CREATE OR REPLACE MACRO _looks_like_code(c) AS
+  regexp_full_match(c, '[0-9A-Z]{1,8}') AND NOT regexp_full_match(c, '[A-Z]{4,}') AND NOT (length(c) = 8 AND try_strptime(c, '%Y%m%d') IS NOT NULL);
+
 -- 代码的名称。The label of a code of a list: code_name('sex', '1') → 男.
 CREATE OR REPLACE MACRO code_name(list_name, x) AS
   (SELECT any_value(__label) FROM (SELECT "list" AS __list, "code" AS __code, "label" AS __label FROM reference.code) WHERE __list = list_name AND __code = x);

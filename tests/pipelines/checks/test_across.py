@@ -1,7 +1,7 @@
 """Rules that read other datasets, over hand-made states: counts per source and region, the stop of a release, what is refused.
 
 Planted: a payment after death, one person with two numbers, a penalty that only a former name explains and one that nothing does,
-sources of deaths that disagree, shares that do not add up.
+sources of deaths that disagree, shares that do not add up, an insurance that starts after its employer's end, an investor and an agency nobody registered.
 """
 from __future__ import annotations
 
@@ -33,12 +33,20 @@ ROWS = {
         {"payment_id": f"F{n}", "id_number": who, "name": f"人{P.index(who)}", "benefit_item": "110", "fee_period": month, "amount": 100, "region_code": "640104"}
         for n, (who, month) in enumerate([(P[1], "2026-03"), (P[1], "2026-04"), (P[3], "2026-04"), (P[10], "2026-04")])],
     "legal_entity.enterprise": [{"uscc": FIRM[0], "name": "宁夏甲有限公司", "former_names": "宁夏旧甲有限公司；宁夏更旧甲有限公司", "reg_capital": 50, "region_code": "640104"},
-                                {"uscc": FIRM[1], "name": "宁夏乙有限公司", "reg_capital": 50, "region_code": "640104"}],
-    "legal_entity.shareholder": [{"investment_id": "1", "uscc": FIRM[0], "ratio": 60, "subscribed": 30}, {"investment_id": "2", "uscc": FIRM[0], "ratio": 40, "subscribed": 20},
-                                 {"investment_id": "3", "uscc": FIRM[1], "ratio": 60, "subscribed": 30}],
+                                {"uscc": FIRM[1], "name": "宁夏乙有限公司", "reg_capital": 50, "region_code": "640104"},
+                                {"uscc": FIRM[2], "status_code": "4", "status_date": "2026-05-20"}, {"uscc": FIRM[3], "status_code": "2", "status_date": "2026-05-20"},
+                                {"uscc": "11640000MB1Y00011H", "name": "宁夏甲厅"}],
+    "legal_entity.shareholder": [      # investors: registered, not registered, of a division that the register does not have, a person
+        {"investment_id": "1", "uscc": FIRM[0], "ratio": 60, "subscribed": 30, "investor_uscc": FIRM[1]},
+        {"investment_id": "2", "uscc": FIRM[0], "ratio": 40, "subscribed": 20, "investor_uscc": FIRM[5]},
+        {"investment_id": "3", "uscc": FIRM[1], "ratio": 60, "subscribed": 30, "investor_uscc": "91350100M000100Y43"}, {"investment_id": "4", "uscc": FIRM[2]}],
+    "population.social_insurance": [      # employers: deregistered before, in the month, after; licence revoked only; nobody knows it
+        {"id_number": P[n], "insurance_type": "110", "start_ym": month, "employer_uscc": firm, "region_code": "640104"}
+        for n, (firm, month) in enumerate([(FIRM[2], "2026-06"), (FIRM[2], "2026-05"), (FIRM[2], "2026-04"), (FIRM[3], "2026-06"), (FIRM[4], "2026-06")])],
     "credit.administrative_penalty": [
-        {"decision_no": "1", "subject_kind": "1", "uscc": FIRM[0], "subject_name": "宁夏甲有限公司"}, {"decision_no": "2", "subject_kind": "1", "subject_name": "宁夏更旧甲有限公司"},
-        {"decision_no": "3", "subject_kind": "1", "uscc": FIRM[4], "subject_name": "查无此户"}, {"decision_no": "4", "subject_kind": "2", "subject_name": "张三"},
+        {"decision_no": "1", "subject_kind": "1", "uscc": FIRM[0], "subject_name": "宁夏甲有限公司", "agency_uscc": "11640000MB1Y00011H"},
+        {"decision_no": "2", "subject_kind": "1", "subject_name": "宁夏更旧甲有限公司", "agency_uscc": "11640000MB1Y00054Y"},
+        {"decision_no": "3", "subject_kind": "1", "uscc": FIRM[4], "subject_name": "查无此户", "agency_uscc": "11640100MB1Y00062Y"}, {"decision_no": "4", "subject_kind": "2", "subject_name": "张三"},
         {"decision_no": "5", "subject_kind": "1", "uscc": FIRM[1], "subject_name": "宁夏甲有限公司"}],
 }
 EXPECTED = {      # rule → (applicable, failed), counted by hand
@@ -47,7 +55,8 @@ EXPECTED = {      # rule → (applicable, failed), counted by hand
     ("population.benefit_payment", "not_paid_after_death"): (4, 1), ("population.benefit_payment", "payee_is_registered"): (4, 1),
     ("population.benefit_payment", "name_agrees_with_register"): (3, 0), ("population.benefit_payment", "paid_once_in_all_batches"): (4, 0),
     ("legal_entity.shareholder", "ratios_sum_to_100"): (3, 1), ("legal_entity.shareholder", "subscribed_sums_to_capital"): (3, 1),
-    ("legal_entity.shareholder", "enterprise_is_registered"): (3, 0),
+    ("legal_entity.shareholder", "enterprise_is_registered"): (4, 0), ("legal_entity.shareholder", "corporate_investor_is_registered"): (2, 1),
+    ("population.social_insurance", "employer_open_at_start"): (4, 1), ("credit.administrative_penalty", "agency_is_registered"): (2, 1),
     ("credit.administrative_penalty", "subject_is_registered"): (4, 1), ("credit.administrative_penalty", "name_agrees_with_register"): (2, 1)}
 
 

@@ -5,7 +5,7 @@
 --   batch is 1 − copies / records; a check run several times in a month counts once, as it was last
 -- columns:
 --   month: 月份 — Month of the batch date, or of the state of the data for a check
---   kind: 类别 — row (rule of a batch), copies, or the kind of a check: across, history, timeliness, values, agreement
+--   kind: 类别 — row (rule of a batch), copies, or the kind of a check: across, history, timeliness, publication, values, agreement
 --   batch_id: 报送批次（检查为空） — Batch, NULL for checks
 --   revision: 修订号 — Revision of the batch
 --   as_of: 报送日期或数据截至日期 — Batch date, or state of the data for a check
