@@ -10,8 +10,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, new_values, problems, staging
+from pipelines import ledger as tables, new_values, pages, problems, staging
 from pipelines.batch import split_key
+from pipelines.contract import dataset as read_dataset
 from pipelines.desk import Desk
 from pipelines.ledger import Ledger, now
 from pipelines.locks import writer
@@ -50,6 +51,7 @@ def decide(desk: Desk, batch_id: str, decision: str, by: str, reason: str, revis
             if decision == RELEASE:
                 con.execute(b.update().where(b.c.batch_id == batch_id, b.c.revision == row["revision"]).values(state="passed", decided_by=APPROVAL, decided_at=now()))
         problems.note(desk, row["dataset"], [])
+        pages.write(desk, read_dataset(row["dataset"], desk.project), [(batch_id, row["revision"])])
         return desk.ledger.batch(batch_id)
 
 

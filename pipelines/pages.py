@@ -18,9 +18,11 @@ def write(desk: Desk, found: Dataset, batches: Iterable[tuple[str, int]]) -> Non
         row = desk.ledger.batch(batch_id, revision)
         results, counts, files = (desk.ledger.rows(sa.select(t).where(t.c.batch_id == batch_id, t.c.revision == revision))
                                   for t in (tables.rule_results, tables.rule_counts, tables.files))
-        sender = found.source(row["source"])
+        sender, a = found.source(row["source"]), tables.approvals
+        decisions = desk.ledger.rows(sa.select(a.c.decision, a.c.reason, a.c.decided_at).where(
+            a.c.batch_id == batch_id, a.c.revision == revision).order_by(a.c.id))
         reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": sender.department}, results, counts, files,
-                                   new_values.of_batch(desk, batch_id, revision))
+                                   new_values.of_batch(desk, batch_id, revision), decisions)
     with writer(desk.lake, "reports"):
         rendering.put_assets(desk.lake.reports)
 

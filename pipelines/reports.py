@@ -33,7 +33,8 @@ _RANK = {"fail": 0, "pass": 1, "not_measured": 2}
 
 
 def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[RuleResult | dict[str, Any]],
-                       regions: Iterable[dict[str, Any]] = (), files: Sequence[dict[str, Any]] = (), unlisted: Sequence[dict[str, Any]] = ()) -> Path:
+                       regions: Iterable[dict[str, Any]] = (), files: Sequence[dict[str, Any]] = (), unlisted: Sequence[dict[str, Any]] = (),
+                       decisions: Sequence[dict[str, Any]] = ()) -> Path:
     """Write the page of one batch.
 
     Args:
@@ -46,6 +47,7 @@ def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[Rule
         regions: {region, rule, applicable, failed} per county and rule, as in counts.json; region '' = unknown.
         files: rows of the ledger's `files`.
         unlisted: its codes that no list holds, as `new_values.of_batch` gives them.
+        decisions: what officers decided about it (decision, reason, decided_at), the oldest first.
 
     Returns:
         The page's path.
@@ -59,7 +61,7 @@ def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[Rule
         lines=equation("lines", LINE_PARTS, batch), records=equation("records", _record_parts(batch), batch),
         dimensions=dimensions(found, batch), regions=worst_regions(regions), names={r.rule: r.zh for r in found},
         files=files[:TOP_FILES], more_files=max(0, len(files) - TOP_FILES), tally={outcome: sum(r.outcome == outcome for r in found) for outcome in rendering.OUTCOMES},
-        docs=_docs(lake, batch["dataset"]), unlisted=unlisted)
+        docs=_docs(lake, batch["dataset"]), unlisted=unlisted, decisions=decisions)
 
 
 def _record_parts(batch: _Row) -> tuple[tuple[str, str, str], ...]:

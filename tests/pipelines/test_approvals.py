@@ -52,6 +52,8 @@ def test_a_confirmed_hold_stays_out_and_can_be_released_later(at, tmp_path):
     run(at)
     assert (at.ledger.batch(held)["state"], of(at, "batch.held")["state"]) == ("held", "open")
     approvals.decide(at, held, approvals.RELEASE, **WORDS)
+    page = (at.lake.reports / DATASET / f"{held}-r1.html").read_text(encoding="utf-8")
+    assert page.index("等更正") < page.index(WORDS["reason"]) and "王质控" not in page, "the page tells the decisions and why, not who"
     run(at)
     assert at.ledger.batch(held)["state"] == "accepted"
 
