@@ -66,7 +66,7 @@ def random_batches(seed: int) -> list[tuple[str, list[tuple], str, str]]:
     return found
 
 
-@pytest.mark.parametrize("load", ["upsert", "snapshot"])
+@pytest.mark.parametrize("load", [pytest.param("upsert", marks=pytest.mark.long), "snapshot"])
 def test_folding_at_any_time_changes_neither_today_s_rows_nor_tomorrow_s(tmp_path, load):
     seed = 20261101
     batches, pick = random_batches(seed), random.Random(seed)
