@@ -95,7 +95,7 @@ COMMENTS = {
     "opened": ("新增问题数", "Problems opened"), "verified": ("核验问题数", "Problems verified"), "overdue": ("逾期问题数", "Problems past their last day"),
     "ended": ("豁免终止数", "Waivers that ended"), "digest": ("消息指纹", "Digest of the message"),
     "version": ("数据版本", "Version of the data"), "view": ("发布视图", "Published view"),
-    "kind": ("检查类别", "Kind of check: across, agreement, history, timeliness, publication or values"), "checked_at": ("检查时间", "Time of the check"),
+    "kind": ("检查类别", "Kind of check: across, agreement, history, values, publication, conformity or timeliness"), "checked_at": ("检查时间", "Time of the check"),
     "filled": ("已填写数", "Cells filled in"), "distinct_values": ("不同取值数", "Distinct values, about"), "value": ("取值或统计量", "Code, or value of the statistic"),
     "signal": ("线索类别", "Kind of lead"), "peers": ("同类中位数", "Median of its peers"), "n": ("统计行数", "Rows of the statistic"),
     "p": ("偶然概率", "Probability that chance does it"), "explanation": ("说明和其他可能", "What was seen, and another explanation"),

@@ -1,7 +1,7 @@
 """质检（批次之外）: what can only be seen beyond one batch. Checks report; they accept, hold and reject nothing.
 
 across: other datasets of the release candidate · agreement: sources and parts of one dataset · history: a batch and those
-dated before it · timeliness: delivered in time · publication: decisions sent in time · values: codes never seen before · signals: leads of made-up data.
+dated before it · timeliness: delivered in time · publication: decisions sent in time · conformity: as the contract says · values: codes never seen before · signals: leads of made-up data.
 They run in the release step, over the states about to be published, and by `python -m pipelines checks`. Results depend on
 what is accepted, never on the order in which it came. Only a rule of severity `block` has a consequence: the release stops.
 """
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from pipelines import failures, ledger as tables, trouble
 from pipelines.batch import batch_date as resolve_date
-from pipelines.checks import across, agreement, history, profiles, publication, results, signals, timeliness
+from pipelines.checks import across, agreement, conformity, history, profiles, publication, results, signals, timeliness
 from pipelines.checks.across import ReleaseStopped
 from pipelines.checks.candidate import Candidate, candidate
 from pipelines.committing import derive
@@ -74,7 +74,7 @@ def judge(desk: Desk, plans: dict[str, Plan], states: dict[str, Current], datase
             plan = plans[dataset]
             _attempt(found, plan, "profiles", lambda plan: _profile(found, plan))
             for kind, judged in ((across.KIND, across.judge), (agreement.KIND, agreement.judge), (history.KIND, history.judge),
-                                 (publication.KIND, publication.judge)):
+                                 (publication.KIND, publication.judge), (conformity.KIND, conformity.judge)):
                 _attempt(found, plan, kind, lambda plan, judged=judged: _enter(found, judged(found, plan)))
             _attempt(found, plan, timeliness.KIND, lambda plan: _enter(found, timeliness.judge(desk, plan, today)))
     return newest(desk, wanted)
@@ -103,7 +103,7 @@ def _profile(found: Candidate, plan: Plan) -> None:
 
 def _enter(found: Candidate, made: list[results.Findings] | results.Findings | None) -> None:
     for one in [made] if isinstance(made, results.Findings) else made or []:
-        results.record(found.desk.ledger, one, one.rows[0]["as_of"] if one.rows and one.kind in (across.KIND, agreement.KIND) else None)
+        results.record(found.desk.ledger, one, one.rows[0]["as_of"] if one.rows and one.kind in (across.KIND, agreement.KIND, conformity.KIND) else None)
 
 
 def newest(desk: Desk, dataset_ids: list[str]) -> list[dict[str, Any]]:
