@@ -27,7 +27,7 @@ _ANSWERS = results.Check("view_answers", KIND, "发布视图可以查询", "the 
 
 
 def judge(found: Candidate, plan: Plan) -> results.Findings | None:
-    """The four measurements of one dataset; None while it holds nothing."""
+    """The four measurements of one dataset; None while it holds nothing, or when they are what they were."""
     d, as_of = plan.dataset, found.as_of(plan.dataset.id)
     if as_of is None:
         return None
@@ -48,7 +48,8 @@ def judge(found: Candidate, plan: Plan) -> results.Findings | None:
     answer = _answers(found, d.id)
     if answer is not None:
         made.add(_ANSWERS, first.source, first.department, as_of, {"": (1, int(not answer))})
-    return made
+    before = {(r["rule"], r["source"]): r | {"checked_at": None} for r in results.known(found.desk.ledger, d.id, KIND, as_of)}
+    return None if before == {(r["rule"], r["source"]): r | {"checked_at": None} for r in made.rows} else made
 
 
 def _newest_files(found: Candidate, dataset: str, source: str) -> list[dict[str, Any]]:
