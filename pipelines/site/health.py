@@ -1,6 +1,6 @@
 """月度体检报告: one page per division and department for a month, as HTML and PDF, kept under reports/months/<YYYY-MM>/.
 
-The same ledger gives the same bytes. PDFs are printed by Chromium (`LAKE_CHROMIUM`, or one on the path) without any network; without it the pages stand alone.
+The same ledger gives the same pages, byte for byte. PDFs are printed by Chromium (`LAKE_CHROMIUM`, or one on the path) without any network; without it the pages stand alone.
 A page that did not change keeps its PDF.
 """
 from __future__ import annotations

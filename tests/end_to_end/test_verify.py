@@ -80,6 +80,7 @@ def test_one_flipped_byte_in_any_file_is_seen_and_the_remedy_mends_it(at, tmp_pa
     one_of_each = list({p.relative_to(at.lake.home).parts[0] + p.suffix: p for p in pick.sample(files, len(files))}.values())
     rest = pick.sample(files, len(files))
     for group in [[file] for file in one_of_each] + [rest[n::5] for n in range(5)]:
+        group = [f for f in group if f.name == "manifest.json" or f.with_name("manifest.json") not in group]      # a damaged manifest hides its files until it is mended
         before = {file: file.read_bytes() for file in group}
         for file in group:
             flip(file, pick)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -238,6 +240,18 @@ def _statistics(server) -> dict[str, int]:
         return {"reads": int(rows.pop("Com_select"))} | {k: int(v) for k, v in rows.items()}
 
 
+def _watch(pid: int) -> tuple[int, int]:
+    """How a process ended, and its peak in MB. What the system tells at its end counts the process it was forked from too."""
+    peak = 0
+    while True:
+        with suppress(OSError, TypeError):
+            peak = max(peak, int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) // 1024)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return status, peak
+        time.sleep(0.02)
+
+
 @pytest.mark.parametrize("rows", [100_000, pytest.param(1_000_000, marks=pytest.mark.scale)])
 def test_memory_is_bounded(server, tmp_path, monkeypatch, rows):
     """The peak of the whole process, changes compared included, stays under LAKE_MEMORY."""
@@ -247,9 +261,9 @@ def test_memory_is_bounded(server, tmp_path, monkeypatch, rows):
     for more in ((), ("--again",)):
         began = time.monotonic()
         process = _start(bench, server, *more, LAKE_MEMORY="1GB")
-        _, status, usage = os.wait4(process.pid, 0)
+        status, peak = _watch(process.pid)
         told.append(process.stdout.read() + process.stderr.read())
-        peaks.append(usage.ru_maxrss // 1024)
+        peaks.append(peak)
         assert os.waitstatus_to_exitcode(status) == 0, told
         print(f"{server.dialect} {rows:,} rows {more}: {time.monotonic() - began:.1f} s, {peaks[-1]} MB")
     assert f"{rows:,} new or changed and 0 deletions" in told[0] and "nothing changed" in told[1]
