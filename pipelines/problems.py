@@ -160,9 +160,7 @@ def _of_batches(desk: Desk, found: Dataset, rules: set[str] | None) -> Iterable[
 
 def _of_checks(desk: Desk, found: Dataset, rules: set[str] | None) -> Iterable[tuple[Result, dict[str, Any]]]:
     """Checks that read a whole dataset or several belong to a source and a day, and to no batch."""
-    c = tables.TABLES.get("checks")
-    if c is None:
-        return
+    c = tables.checks
     failing = sa.select(c.c.rule).where(c.c.dataset == found.id, c.c.outcome == "fail")
     for row in desk.ledger.rows(sa.select(c).where(c.c.dataset == found.id, c.c.rule.in_(failing) if rules is None else c.c.rule.in_(rules))):
         yield Result((row["as_of"], 0, "", 0), (row["source"], ""), row["outcome"], row["applicable"] or 0, row["failed"] or 0, 0,

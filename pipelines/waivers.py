@@ -181,9 +181,9 @@ def listing(desk: Any, number: int | None = None) -> list[dict[str, Any]]:
 def _known_rule(desk: Any, dataset_id: str, rule: str) -> None:
     from pipelines.compiler import CONFLICT
 
-    checks = tables.TABLES.get("checks")
+    checks = tables.checks
     known = [r.rule for r in desk.plan(dataset_id).rules if r.rule != CONFLICT]
-    known += [r["rule"] for r in desk.ledger.rows(sa.select(checks.c.rule).where(checks.c.dataset == dataset_id).distinct())] if checks is not None else []
+    known += [r["rule"] for r in desk.ledger.rows(sa.select(checks.c.rule).where(checks.c.dataset == dataset_id).distinct())]
     if rule == CONFLICT:
         raise WrongUse(f"{CONFLICT} cannot be waived: of rows that have one key and differ only one can be true.")
     if rule not in known:
@@ -212,7 +212,7 @@ def _digests(desk: Any, dataset_id: str, keys: Path, as_of: str) -> list[str]:
     cleaned = ", ".join(f"{kinds[c].clean(name(c), plan.dataset.column(c).keep_words)} AS {name(c)}" for c in columns)
     meant = {c: f"try_cast({kinds[c].value(name(c), '_day')} AS {kinds[c].physical})" for c in columns}
     with connect(temp=desk.lake.staging) as con:
-        reference.ready(con, desk.project, desk.lake.staging)
+        reference.ready(con, desk.project, desk.lake.staging, desk.ledger.added_codes())
         pseudonyms.install(con, pseudonyms.pseudonym_key(desk.lake))
         typed = "{" + ", ".join(f"{text(c)}: 'VARCHAR'" for c in columns) + "}"
         lines = f"read_csv({text(keys)}, header = false, columns = {typed}, delim = ',', quote = '\"', escape = '\"', auto_detect = false, strict_mode = false, null_padding = true)"

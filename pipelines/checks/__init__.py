@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
@@ -67,7 +65,7 @@ def judge(desk: Desk, plans: dict[str, Plan], states: dict[str, Current], datase
 
     A check that raises is logged and leaves its earlier results; only one that can stop the release stops it.
     """
-    today = resolve_date(as_of) if as_of else datetime.now(ZoneInfo("Asia/Shanghai")).date().isoformat()
+    today = resolve_date(as_of) if as_of else tables.today()
     wanted = dataset_ids or list(plans)
     with candidate(desk, plans, states) as found:
         for dataset in wanted:

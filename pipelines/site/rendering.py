@@ -143,5 +143,3 @@ def put_assets(reports: Path) -> None:
     """Put what every page uses under `assets/`: our style and script, and the charts where they were built."""
     for file in [ASSETS / "site.css", ASSETS / "site.js", *sorted(BUILT.glob("echarts*"))]:
         put(reports / "assets" / file.name, file.read_bytes())
-
-
