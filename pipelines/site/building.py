@@ -13,7 +13,8 @@ from typing import Any
 from pipelines import new_values
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
-from pipelines.ledger import now
+from pipelines.ledger import today as today_by_the_clock
+from pipelines.lifecycle import ACTIVE
 from pipelines.locks import writer
 from pipelines.reports import STATES, batch_page
 from pipelines.site import charts, rendering
@@ -22,7 +23,6 @@ from pipelines.site.ledger_views import connect
 
 PROBLEM_STATES = {"open": ("fail", "待整改", "To be mended"), "in_progress": ("warn", "整改中", "Being mended"), "mended": ("warn", "已整改", "Mended"),
                   "verified": ("pass", "已核验", "Verified"), "false_alarm": ("none", "误报", "False alarm"), "waived": ("none", "豁免", "Waived")}
-UNSETTLED = ("open", "in_progress", "mended")
 TOP_COUNTIES = 30
 FOLDERS = ("datasets", "departments", "rules")
 
@@ -32,7 +32,7 @@ def build(desk: Desk, plans: dict[str, Plan] | None = None, today: str | None = 
 
     Args:
         plans: the plan of every dataset; read from the contracts when it is not given.
-        today: ISO date by which a source is late; the ledger's clock when it is not given.
+        today: ISO date by which a source is late; the day in Beijing when it is not given.
 
     Returns:
         pages (how many there are), seconds, index (its path).
@@ -40,7 +40,7 @@ def build(desk: Desk, plans: dict[str, Plan] | None = None, today: str | None = 
     clock, reports = time.monotonic(), desk.lake.reports
     with writer(desk.lake, "reports"), connect(desk, plans, once=True) as con:
         rendering.put_assets(reports)
-        site = Site(Facts(con, desk.ledger, today or now()[:10]), desk)
+        site = Site(Facts(con, desk.ledger, today or today_by_the_clock()), desk)
         written = {site.overview(), site.problem_list(), *site.dataset_pages(), *site.department_pages(), *site.rule_pages(), site.month_list()}
         _sweep(reports, written)
     return {"pages": len(written), "seconds": round(time.monotonic() - clock, 2), "index": str(reports / "index.html")}
@@ -72,7 +72,7 @@ class Site:
         facts, held = self.facts, Counter(b["department"] for b in self.facts.waiting)
         late = [s for s in facts.streams if s["late_days"]]
         lights = Counter(d["light"] for d in facts.datasets)
-        unsettled = Counter(p["department"] for p in self._problems(UNSETTLED) or [])
+        unsettled = Counter(p["department"] for p in self._problems(ACTIVE))
         datasets = [d | {"trend": self._trend("dataset", d["dataset"])} for d in facts.datasets]
         departments = [d | {"trend": self._trend("department", d["department"]), "held": held[d["department"]], "open": unsettled[d["department"]],
                             "late": sum(s["department"] == d["department"] for s in late)} for d in facts.departments]
@@ -80,13 +80,12 @@ class Site:
             "index.html", "overview.html.j2", datasets=datasets, departments=departments, worse=facts.worse, late=sorted(late, key=lambda s: -s["late_days"]),
             waiting=[b | {"link": self._link(b)} for b in facts.waiting], heat=charts.heat(facts.months, datasets),
             tally={"red": lights["red"], "amber": lights["amber"], "green": lights["green"], "none": lights[None]},
-            open_problems=None if facts.problems is None else len(self._problems(("open",)) or []))
+            open_problems=len(self._problems(("open",))))
 
     def problem_list(self) -> Path:
-        kept = self.facts.problems is not None
-        rows = [p | {"name": self.names.get(p["dataset"])} for p in (self.facts.problems if kept else map(_as_problem, self.facts.failing))]
+        rows = self._problems()
         used = {key: sorted({r[key] for r in rows if r[key]}) for key in ("state", "department", "dataset", "severity")}
-        return self.page("problems.html", "problems.html.j2", rows=rows, used=used, kept=kept)
+        return self.page("problems.html", "problems.html.j2", rows=rows, used=used)
 
     def dataset_pages(self) -> list[Path]:
         return [self._dataset(d) for d in self.facts.datasets]
@@ -103,7 +102,7 @@ class Site:
             f"datasets/{d['dataset']}.html", "dataset.html.j2", d=d, whole=scores["all"].get(d["month"]), dimensions=dimensions, by_month=by_month,
             rules=rules, failing=[r for r in rules if r["outcome"] == "fail"][:20], streams=self._streams(dataset=d["dataset"]), volumes=volumes,
             signals=facts.signals.get(d["dataset"]), new_values=self.new_values.get(d["dataset"]), docs=docs if (self.reports / docs).is_file() else None,
-            problems=[p for p in self._problems(UNSETTLED) or [] if p["dataset"] == d["dataset"]],
+            problems=[p for p in self._problems(ACTIVE) if p["dataset"] == d["dataset"]],
             batches=[b | {"link": self._link(b), "department": self._department(b)} for b in facts.batches.get(d["dataset"], [])],
             radar=charts.radar(d["month"], dimensions), bars=charts.bars(volumes),
             lines=self._lines([(rendering.DIMENSIONS[c], scores[c]) for c in codes]))
@@ -114,15 +113,15 @@ class Site:
     def _department_page(self, d: Row) -> Path:
         facts, name = self.facts, d["department"]
         scores = facts.scores["department", name]
-        mine = None if facts.problems is None else [p for p in self._problems() or [] if p["department"] == name]
+        mine = [p for p in self._problems() if p["department"] == name]
         failing = [r | {"trend": self._rule_trend(r)} for r in facts.failing if r["department"] == name]
         return self.page(
             f"departments/{d['slug']}.html", "department.html.j2", d=d, whole=scores["all"].get(d["month"]),
             dimensions=[(c, scores[c].get(d["month"])) for c in sorted(c for c in scores if len(c) == 2)], failing=failing,
             datasets=[s for s in facts.datasets if s["dataset"] in d["datasets"]], streams=self._streams(department=name),
-            lines=self._lines([(("得分", "Score"), scores["all"])]), problems=mine and [p for p in mine if p["state"] in UNSETTLED],
-            settled=[p for p in mine or [] if p["state"] not in UNSETTLED], counted=Counter(p["state"] for p in mine or []),
-            reopened=sum(p["reopened"] or 0 for p in mine or []),
+            lines=self._lines([(("得分", "Score"), scores["all"])]), problems=[p for p in mine if p["state"] in ACTIVE],
+            settled=[p for p in mine if p["state"] not in ACTIVE], counted=Counter(p["state"] for p in mine),
+            reopened=sum(p["reopened"] or 0 for p in mine),
             waiting=[b | {"link": self._link(b), "name": self.names.get(b["dataset"], b["dataset"])} for b in facts.waiting if b["department"] == name])
 
     def rule_pages(self) -> list[Path]:
@@ -165,9 +164,8 @@ class Site:
         return [s | {"name": self.names.get(s["dataset"], s["dataset"]), "slug": self.facts.slugs[s["department"]]} for s in self.facts.streams
                 if all(s[k] == v for k, v in wanted.items())]
 
-    def _problems(self, states: tuple[str, ...] | None = None) -> list[Row] | None:
-        found = self.facts.problems
-        return found and [p | {"name": self.names.get(p["dataset"])} for p in found if states is None or p["state"] in states]
+    def _problems(self, states: tuple[str, ...] | None = None) -> list[Row]:
+        return [p | {"name": self.names.get(p["dataset"])} for p in self.facts.problems if states is None or p["state"] in states]
 
     def _department(self, batch: Row) -> str:
         return next((s["department"] for s in self.facts.streams if (s["dataset"], s["source"]) == (batch["dataset"], batch["source"])), batch["source"])
@@ -182,8 +180,3 @@ class _Names(dict):
 
     def __missing__(self, key: str) -> str:
         return key
-
-
-def _as_problem(failing: Row) -> Row:
-    """A rule below its limit, where the ledger keeps no problems."""
-    return failing | {"id": None, "state": "open", "opened_at": failing["month"], "reopened": 0}

@@ -1,6 +1,6 @@
 """What the pages say, asked of the governance views of this moment (`ledger_views`): one query per kind of fact, rows as dictionaries.
 
-Months are those of batch dates, at most `MONTHS` of them; `today` decides only what is late. Problems and signals are shown where the ledger has them.
+Months are those of batch dates, at most `MONTHS` of them; `today` decides only what is late.
 """
 from __future__ import annotations
 
@@ -220,21 +220,16 @@ class Facts:
             ORDER BY r.month, r.region""")
 
     @cached_property
-    def problems(self) -> list[Row] | None:
-        """Problems 问题单, the open ones first; None where the ledger keeps none."""
-        rows = self._of_ledger("problems")
-        rows = rows and [r for r in rows if r["dataset"] in {d["dataset"] for d in self.datasets}]
+    def problems(self) -> list[Row]:
+        """Problems 问题单, the open ones first."""
+        rows = [r for r in self.ledger.rows(sa.select(tables.problems)) if r["dataset"] in {d["dataset"] for d in self.datasets}]
         place = {state: n for n, state in enumerate(("open", "in_progress", "mended", "waived", "false_alarm", "verified"))}
-        return rows and sorted(rows, key=lambda r: (place.get(r["state"], 9), r["severity"] == "warn", r["dataset"], r["rule"], r["department"]))
+        return sorted(rows, key=lambda r: (place.get(r["state"], 9), r["severity"] == "warn", r["dataset"], r["rule"], r["department"]))
 
     @cached_property
     def signals(self) -> dict[str, list[Row]]:
         """Dataset → signals of fabricated data: leads, never verdicts."""
-        return grouped("dataset", sorted(self._of_ledger("signals") or [], key=lambda r: (r["as_of"], r["signal"]), reverse=True))
-
-    def _of_ledger(self, table: str) -> list[Row] | None:
-        found = tables.TABLES.get(table)
-        return None if found is None else self.ledger.rows(sa.select(found))
+        return grouped("dataset", sorted(self.ledger.rows(sa.select(tables.signals)), key=lambda r: (r["as_of"], r["signal"]), reverse=True))
 
 
 def grouped(key: str, rows: list[Row]) -> dict[Any, list[Row]]:

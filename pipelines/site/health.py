@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.desk import Desk
+from pipelines.lifecycle import ACTIVE
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
 from pipelines.site import rendering
-from pipelines.site.building import UNSETTLED, Site
+from pipelines.site.building import Site
 from pipelines.site.facts import Facts, Row
 from pipelines.site.ledger_views import connect
 
@@ -85,8 +86,8 @@ def _page(site: Site, folder: Path, month: str, one: Row) -> Path:
     months = [m for m in facts.months if m <= month]
     parts = [(code, scores[code][month]) for code in sorted(scores) if code != "all" and month in scores[code]]
     problems = None
-    if one["scope"] == "department" and facts.problems is not None:
-        problems = [p for p in facts.problems if p["department"] == subject and p["state"] in UNSETTLED and p["opened_at"][:7] <= month]
+    if one["scope"] == "department":
+        problems = [p for p in facts.problems if p["department"] == subject and p["state"] in ACTIVE and p["opened_at"][:7] <= month]
     return rendering.write(
         site.reports, folder / f"{_slug(site, one)}.html", "health.html.j2", one=one, month=month, names=site.names, problems=problems,
         dimensions=[(c, r) for c, r in parts if len(c) == 2], measures=[(c, r) for c, r in parts if len(c) == 4],

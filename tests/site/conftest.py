@@ -10,18 +10,17 @@ import pytest
 from pipelines import site
 from pipelines.site import health, rendering
 from tests import browser as browsers
-from tests.site.world import TODAY, problems_table, world
+from tests.site.world import TODAY, world
 
 
 @pytest.fixture(scope="session")
 def at(tmp_path_factory):
     """A lake with the site of the world and the health checks of its newest month, as pages."""
     assert (rendering.BUILT / rendering.CHARTS).is_file(), "run: python -m pipelines.site.assets"
-    with problems_table() as problems:
-        made = world(tmp_path_factory.mktemp("site"), problems)
-        site.build(made, today=TODAY)
-        health.write(made, "2026-11", pdf=False)
-        yield made
+    made = world(tmp_path_factory.mktemp("site"))
+    site.build(made, today=TODAY)
+    health.write(made, "2026-11", pdf=False)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from pipelines import ledger as tables, pages, site
 from pipelines.settings import WrongUse
 from pipelines.site import health, ledger_views, rendering
 from tests import browser as browsers
-from tests.site.world import BAD, DEPARTMENTS, HELD, LATE, NEW_VALUES, TODAY, months, problems_table, world
+from tests.site.world import BAD, DEPARTMENTS, HELD, LATE, NEW_VALUES, TODAY, months, world
 
 
 class Links(HTMLParser):
@@ -88,7 +88,7 @@ def test_new_codes_stand_on_the_pages_of_their_dataset_and_batch_and_nowhere_els
 
 
 def test_a_departments_page_has_its_own_problems_and_record(at):
-    rows = at.ledger.rows(sa.select(tables.TABLES["problems"]))
+    rows = at.ledger.rows(sa.select(tables.problems))
     for name in DEPARTMENTS:
         page = next(p for p in (at.lake.reports / "departments").glob("*.html") if f"<h1>{name}</h1>" in p.read_text(encoding="utf-8"))
         text = page.read_text(encoding="utf-8")
@@ -105,8 +105,7 @@ def test_a_page_that_says_the_same_is_not_written_again(at):
 
 @pytest.fixture
 def small(tmp_path):
-    with problems_table() as problems:
-        yield world(tmp_path, problems, 3)
+    return world(tmp_path, 3)
 
 
 def test_a_held_batch_a_changed_count_and_a_dropped_dataset_are_followed(small):
@@ -133,7 +132,7 @@ def test_hostile_text_is_shown_as_text(small):
     hostile = '</script><script>alert(1)</script><img src=x onerror=alert(1)>'
     with small.ledger.transaction() as con:
         con.execute(tables.rule_results.update().values(zh=hostile, en=hostile, owner=hostile))
-        con.execute(tables.TABLES["problems"].update().values(note=hostile, department=hostile))
+        con.execute(tables.problems.update().values(note=hostile, department=hostile))
     site.build(small, today=TODAY)
     pages.write_all(small)
     for page in small.lake.reports.rglob("*.html"):

@@ -5,10 +5,7 @@ Thirty-second dataset: held in the newest month, with two codes that its list do
 from __future__ import annotations
 
 import random
-from contextlib import contextmanager
 from pathlib import Path
-
-import sqlalchemy as sa
 
 from pipelines import ledger as tables, pages
 from pipelines.desk import Desk
@@ -20,29 +17,11 @@ COUNTIES = ("640104", "640105", "640106", "640181")
 NAMES = ("出租房屋", "流动人口", "低保对象", "从业人员", "不动产权", "医疗机构", "学校学生", "养老机构", "车辆登记", "残疾人证")
 NEW_VALUES = (("8X", 31), ("9Y", 2))
 HELD, BAD, LATE, TODAY = 32, 3, 10, "2026-11-20"
-PROBLEM_COLUMNS = {"id": sa.Integer, "dataset": sa.String, "rule": sa.String, "department": sa.String, "source": sa.String, "state": sa.String, "opened_at": sa.String,
-                   "opened_batch": sa.String, "batch_id": sa.String, "batch_date": sa.String, "severity": sa.String, "failed": sa.BigInteger, "applicable": sa.BigInteger,
-                   "pass_rate": sa.Float, "at_least": sa.Float, "reopened": sa.BigInteger, "changed_at": sa.String, "changed_by": sa.String, "note": sa.String}
 
 
 def months(count: int = MONTHS) -> list[str]:
     """The months, ending with 2026-11."""
     return [f"{(2026 * 12 + 10 - n) // 12}-{(2026 * 12 + 10 - n) % 12 + 1:02d}" for n in range(count - 1, -1, -1)]
-
-
-@contextmanager
-def problems_table():
-    """The ledger's table of problems; made for the tests where the ledger has none."""
-    if "problems" in tables.TABLES:
-        yield tables.TABLES["problems"]
-        return
-    made = sa.Table("ledger_problems", tables.meta, *(sa.Column(n, kind, primary_key=n == "id") for n, kind in PROBLEM_COLUMNS.items()))
-    tables.TABLES["problems"] = made
-    try:
-        yield made
-    finally:
-        tables.meta.remove(made)
-        del tables.TABLES["problems"]
 
 
 def contracts(count: int) -> dict[str, str]:
@@ -55,7 +34,7 @@ def contracts(count: int) -> dict[str, str]:
     return found
 
 
-def world(root: Path, problems: sa.Table, count: int = DATASETS) -> Desk:
+def world(root: Path, count: int = DATASETS) -> Desk:
     """A lake whose ledger holds `count` datasets of twenty-four months, and the pages of two batches."""
     at, chance = desk(root, project(root / "project", **contracts(count))), random.Random(7)
     batches, results, counts = [], [], []
@@ -71,7 +50,7 @@ def world(root: Path, problems: sa.Table, count: int = DATASETS) -> Desk:
                     counts += [key | {"region": c, "rule": r.rule, "applicable": one["applicable"] // 4, "failed": one["failed"] // 4, "repaired": 0} for c in COUNTIES]
     failing = [r for r in results if r["outcome"] == "fail" and "~2026-11-01~" in r["batch_id"]]
     with at.ledger.transaction() as con:
-        for table, rows in ((tables.batches, batches), (tables.rule_results, results), (tables.rule_counts, counts), (problems, list(_problems(at, failing)))):
+        for table, rows in ((tables.batches, batches), (tables.rule_results, results), (tables.rule_counts, counts), (tables.problems, list(_problems(at, failing)))):
             if rows:
                 con.execute(table.insert(), rows)
     held = at.plan(f"population.d{HELD % count:02}").dataset
