@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, new_values
+from pipelines import ledger_tables as tables, new_values
 from pipelines.contract import dataset as read_dataset
 from pipelines.desk import Desk
 from pipelines.ledger import now

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from pipelines import channels, ledger as tables, problems, waivers
+from pipelines import channels, ledger_tables as tables, problems, waivers
 from pipelines.channels import Message, NotSent, Office
 from pipelines.contract import datasets
 from pipelines.desk import Desk

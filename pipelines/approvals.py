@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, new_values, pages, problems, staging
+from pipelines import ledger_tables as tables, new_values, pages, problems, staging
 from pipelines.batch import split_key
 from pipelines.contract import dataset as read_dataset
 from pipelines.desk import Desk

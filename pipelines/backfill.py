@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, steps, waivers
+from pipelines import ledger_tables as tables, steps, waivers
 from pipelines.batch import batch_date
 from pipelines.compiler import Plan
 from pipelines.desk import Desk

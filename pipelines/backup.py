@@ -18,7 +18,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import catalogue, durable, keys, ledger as tables
+from pipelines import catalogue, durable, keys, ledger_tables as tables
 from pipelines.contract import datasets
 from pipelines.copying import CHUNK
 from pipelines.desk import Desk

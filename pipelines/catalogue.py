@@ -171,16 +171,16 @@ def copy(source: sa.Engine, target: sa.Engine) -> dict[str, int]:
 
     One transaction on either side: the copy shows one moment, and is whole or absent.
     """
-    from pipelines import ledger
+    from pipelines import ledger_tables
 
     counts = {}
-    for tables in (ledger.meta, SqlCatalogBaseTable.metadata):
+    for tables in (ledger_tables.meta, SqlCatalogBaseTable.metadata):
         create(source, tables)
         create(target, tables)
     reading = source.connect().execution_options(isolation_level="REPEATABLE READ") if source.dialect.name == POSTGRESQL else source.connect()
     with reading as read, target.begin() as write:
         read.begin()
-        for table in (*ledger.meta.sorted_tables, *SqlCatalogBaseTable.metadata.sorted_tables):
+        for table in (*ledger_tables.meta.sorted_tables, *SqlCatalogBaseTable.metadata.sorted_tables):
             write.execute(table.delete())
             rows = [dict(r) for r in read.execute(sa.select(table)).mappings()]
             if rows:

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import inbox, ledger as tables, release as publication, steps
+from pipelines import inbox, ledger_tables as tables, release as publication, steps
 from pipelines.batch import month as resolve_month
 from pipelines.contract import dataset as read_dataset, datasets
 from pipelines.desk import Desk

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from pipelines import base, current, durable, ledger as tables, objects, release as publication, staging
+from pipelines import base, current, durable, ledger_tables as tables, objects, release as publication, staging
 from pipelines.batch import BatchId, key_of
 from pipelines.compiler import Plan
 from pipelines.desk import Desk

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, masks
+from pipelines import ledger_tables as tables, masks
 from pipelines.compiler import Plan
 from pipelines.feedback import states
 from pipelines.ledger import Ledger

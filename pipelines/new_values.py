@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import ledger as tables
+from pipelines import ledger_tables as tables
 from pipelines.compiler import UNLISTED, Plan
 
 LEAST, MOST = 2, 20      # rows of a value; different values of a column in one batch

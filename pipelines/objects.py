@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from pipelines import ledger as tables
+from pipelines import ledger_tables as tables
 from pipelines.copying import digest
 from pipelines.ledger import Ledger, now
 from pipelines.settings import Lake

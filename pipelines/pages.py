@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, new_values, reports
+from pipelines import ledger_tables as tables, new_values, reports
 from pipelines.contract import Dataset, datasets
 from pipelines.desk import Desk
 from pipelines.locks import writer

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import deadlines, ledger as tables
+from pipelines import deadlines, ledger_tables as tables
 from pipelines.batch import BatchId
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
 from pipelines.desk import Desk

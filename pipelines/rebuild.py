@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import approvals, base, durable, gate, landing, ledger as tables, objects, pages, problems, staging, waivers
+from pipelines import approvals, base, durable, gate, landing, ledger_tables as tables, objects, pages, problems, staging, waivers
 from pipelines.committing import derive, quarantine_file, tidy
 from pipelines.compiler import Plan
 from pipelines.desk import Desk

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import inbox, incoming, landing, ledger as tables, objects
+from pipelines import inbox, incoming, landing, ledger_tables as tables, objects
 from pipelines.batch import BatchId
 from pipelines.contract import Dataset, Source
 from pipelines.copying import NotTaken

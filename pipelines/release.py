@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import database, durable, governance, keys, ledger as tables, masks, objects, published, themes
+from pipelines import database, durable, governance, keys, ledger_tables as tables, masks, objects, published, themes
 from pipelines.compiler import Plan
 from pipelines.current import Current
 from pipelines.ledger import Ledger, now

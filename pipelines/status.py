@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, problems
+from pipelines import ledger_tables as tables, problems
 from pipelines.batch import BatchId
 from pipelines.contract import dataset as read_dataset, datasets
 from pipelines.desk import Desk

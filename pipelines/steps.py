@@ -23,7 +23,7 @@ from pipelines import (
     gate,
     inbox,
     landing,
-    ledger as tables,
+    ledger_tables as tables,
     new_values,
     objects,
     pages,

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from pipelines import backup, base, catalogue, committing, keys, landing, ledger as tables, objects, release as publication, withdrawal
+from pipelines import backup, base, catalogue, committing, keys, landing, ledger_tables as tables, objects, release as publication, withdrawal
 from pipelines.batch import split_key
 from pipelines.contract import datasets
 from pipelines.copying import digest

@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import ledger as tables
+from pipelines import ledger_tables as tables
 from pipelines.ledger import Ledger, now, today
 from pipelines.settings import WrongUse
 

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, durable, ledger as tables, objects, release as publication
+from pipelines import base, durable, ledger_tables as tables, objects, release as publication
 from pipelines.contract import dataset as read_dataset
 from pipelines.copying import digest
 from pipelines.desk import Desk

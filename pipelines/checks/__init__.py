@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import failures, ledger as tables, trouble
+from pipelines import failures, ledger_tables as tables, trouble
 from pipelines.batch import batch_date as resolve_date
 from pipelines.checks import across, agreement, conformity, history, profiles, publication, results, signals, timeliness
 from pipelines.checks.across import ReleaseStopped
@@ -23,6 +23,7 @@ from pipelines.compiler import Plan
 from pipelines.contract import datasets
 from pipelines.current import Current
 from pipelines.desk import Desk
+from pipelines.ledger import today as today_by_the_clock
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
 
@@ -65,7 +66,7 @@ def judge(desk: Desk, plans: dict[str, Plan], states: dict[str, Current], datase
 
     A check that raises is logged and leaves its earlier results; only one that can stop the release stops it.
     """
-    today = resolve_date(as_of) if as_of else tables.today()
+    today = resolve_date(as_of) if as_of else today_by_the_clock()
     wanted = dataset_ids or list(plans)
     with candidate(desk, plans, states) as found:
         for dataset in wanted:

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import compiler, ledger as tables, masks
+from pipelines import compiler, ledger_tables as tables, masks
 from pipelines.checks import results
 from pipelines.checks.candidate import Candidate
 from pipelines.compiler import Plan

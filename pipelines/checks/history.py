@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import ledger as tables
+from pipelines import ledger_tables as tables
 from pipelines.checks import results
 from pipelines.checks.candidate import Candidate
 from pipelines.compiler import Plan

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, ledger as tables
+from pipelines import base, ledger_tables as tables
 from pipelines.batch import BatchId
 from pipelines.checks.candidate import Candidate
 from pipelines.compiler import Plan

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import ledger as tables
+from pipelines import ledger_tables as tables
 from pipelines.checks.candidate import Candidate
 from pipelines.checks.profiles import Accepted
 from pipelines.compiler import Plan

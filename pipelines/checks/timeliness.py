@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import ledger as tables
+from pipelines import ledger_tables as tables
 from pipelines.checks import results
 from pipelines.compiler import Plan
 from pipelines.desk import Desk

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import committing, ledger as tables, staging
+from pipelines import committing, ledger_tables as tables, staging
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
 from pipelines.feedback import lists, outbox, tickets, workbook

@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import durable, ledger as tables, objects
+from pipelines import durable, ledger_tables as tables, objects
 from pipelines.batch import BatchId, key_of
 from pipelines.desk import Desk
 from pipelines.settings import Lake

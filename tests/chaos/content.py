@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, landing, ledger as tables, release as publication
+from pipelines import base, landing, ledger_tables as tables, release as publication
 from pipelines.batch import key_of
 from pipelines.committing import derive, quarantine_file
 from pipelines.compiler import SEGMENT

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, ledger as tables, release as publication, steps
+from pipelines import base, ledger_tables as tables, release as publication, steps
 from pipelines.desk import Desk
 from pipelines.maintenance import maintain
 from pipelines.published import sha256

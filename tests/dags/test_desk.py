@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
-from pipelines import alerts, approvals, ledger, waivers
+from pipelines import alerts, approvals, ledger_tables, waivers
 from pipelines.assets import HELD, arrivals
 from tests.pipelines import test_new_values as new_codes
 from tests.pipelines.test_problems import CONTRACT, DATASET, RULE, enter, send
@@ -51,7 +51,7 @@ def test_a_held_batch_is_asked_about_and_a_release_goes_on_its_way(at, tmp_path)
     assert module.settle.function(_answer(module.HOLD), f"{BATCH}~r1", events, task) == "held" and task.outlets == []
     assert module.settle.function(_answer(module.RELEASE, " "), f"{BATCH}~r1", events, task) == "passed"
     assert {key.name: found.partition_keys for key, found in events._dict.items()} == {f"inbox/{DATASET}": {"2026-11-01"}} and task.outlets == [arrivals(DATASET)]
-    a = ledger.approvals
+    a = ledger_tables.approvals
     assert [(r["decision"], r["decided_by"], r["reason"]) for r in at.ledger.rows(sa.select(a).order_by(a.c.id))] == [
         ("hold", "王质控", "部门已说明"), ("release", "王质控", "在 Airflow 中裁定，未写理由 decided in Airflow, no reason given")]
     with pytest.raises(Exception, match="nothing to decide") as skipped:
@@ -90,7 +90,7 @@ def test_a_proposed_code_is_accepted_by_another_and_the_held_batch_is_judged_aga
     assert module.accept.function(_answer(module.GRANT), form, events, task) == 1
     assert {key.name: found.partition_keys for key, found in events._dict.items()} == {f"inbox/{DATASET}": {"2026-01-01"}} and task.outlets == [arrivals(DATASET)]
     assert module.accept.function(_answer(module.GRANT), form, events, task) == 1, "tried again after a death: entered once, fired again"
-    assert [(r["accepted_by"], r["value"]) for r in at.ledger.rows(sa.select(ledger.accepted_values))] == [("王质控", "8X")]
+    assert [(r["accepted_by"], r["value"]) for r in at.ledger.rows(sa.select(ledger_tables.accepted_values))] == [("王质控", "8X")]
     keys = lake.receive.function(DATASET, partition_key="2026-01-01")["keys"]
     events, judge = OutletEventAccessors(), SimpleNamespace(outlets=[HELD])
     assert lake.judge.function(DATASET, lake.stage.function(DATASET, keys), outlet_events=events, task=judge) == [f"{new_codes.BATCH}~r1"]

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, scheduler, steps
+from pipelines import ledger_tables as tables, scheduler, steps
 from pipelines.airflow_session import Session
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
 

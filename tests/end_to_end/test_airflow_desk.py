@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
-from pipelines import ledger, problems, scheduler, steps
+from pipelines import ledger_tables, problems, scheduler, steps
 from pipelines.airflow_parts import Parts
 from pipelines.airflow_session import Session
 from tests.pipelines.test_problems import CONTRACT, DATASET, DEPARTMENT, RULE, rows
@@ -51,7 +51,7 @@ def test_officers_answer_on_airflows_pages_and_the_batch_goes_on(tmp_path, monke
     for day in DAYS:
         steps.submit(DATASET, [write_csv(tmp_path / day / "640100.csv", HEADER, rows(10, 10))], "police", day, desk=at)
     scheduler.run(scheduler.waiting(at), at.lake, at.project, say=lambda _: None)
-    a = ledger.approvals
+    a = ledger_tables.approvals
     assert sorted((r["batch_id"].split("~")[3], r["decision"], r["reason"]) for r in at.ledger.rows(sa.select(a))) == [
         (DAYS[0], "release", "部门已书面说明"), (DAYS[1], "hold", "部门已书面说明")]
     assert all(r["decided_by"] for r in at.ledger.rows(sa.select(a)))

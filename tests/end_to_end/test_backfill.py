@@ -7,7 +7,7 @@ import json
 import duckdb
 import pytest
 
-from pipelines import base, gate, ledger as tables, rebuild, steps
+from pipelines import base, gate, ledger_tables as tables, rebuild, steps
 from pipelines.backfill import backfill
 from pipelines.cli import main
 from pipelines.settings import WrongUse

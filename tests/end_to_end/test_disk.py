@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipelines import ledger as tables
+from pipelines import ledger_tables as tables
 from pipelines.desk import Desk
 from pipelines.settings import Lake, Project
 from tests import support

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from pipelines import ledger, show, status, steps
+from pipelines import ledger_tables, show, status, steps
 from pipelines.compiler import HeaderMismatch, map_header
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
 
@@ -59,7 +59,7 @@ def test_header_cells_that_may_be_personal_are_named_by_position_only(at, tmp_pa
 def test_new_and_missing_columns_are_reported_and_stay_in_landing(at, tmp_path):
     batch = send(at, tmp_path, ("公民身份号码", "姓名", "新增一", "居住地区划", "新增二"), (*ROW[:2], "甲", "640104", "乙"))
     assert (batch["state"], batch["unmapped_columns"]) == ("accepted", 2)
-    [file] = at.ledger.rows(sa.select(ledger.files))
+    [file] = at.ledger.rows(sa.select(ledger_tables.files))
     assert (file["unread"], file["absent"], file["form"], file["header_row"], file["width"]) == ("3, 5", "birth_date, status", "delimited", 1, 5)
     assert "names 3 columns" in file["evidence"]
     told = show.why(status.why(BATCH, at))
@@ -83,7 +83,7 @@ def test_columns_that_look_alike_are_never_taken_for_each_other(at):
 def test_a_re_typed_column_is_caught_by_its_type(at, tmp_path):
     """Excel turned the birth date into a serial and the division into words; the serial loses nothing, so it is read."""
     batch = send(at, tmp_path, HEADER, (ROW[0], ROW[1], "32874", "某某街道", "有效", ""))
-    results = {r["rule"]: r for r in at.ledger.rows(sa.select(ledger.rule_results))}
+    results = {r["rule"]: r for r in at.ledger.rows(sa.select(ledger_tables.rule_results))}
     assert batch["state"] == "accepted"
     assert (results["birth_date.date"]["failed"], results["birth_date.form"]["failed"]) == (0, 1)
     assert sum(r["failed"] for rule, r in results.items() if rule.startswith("region_code.")) == 1

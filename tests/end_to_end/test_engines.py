@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from pipelines import base, ledger as tables
+from pipelines import base, ledger_tables as tables
 from pipelines.contract import datasets
 
 

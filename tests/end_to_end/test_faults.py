@@ -7,7 +7,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import base, landing, ledger as tables, readers, steps
+from pipelines import base, landing, ledger_tables as tables, readers, steps
 from pipelines.readers import lines
 from pipelines.sample import generate
 from pipelines.settings import Project

@@ -8,7 +8,7 @@ import stat
 import pytest
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, problems, steps
+from pipelines import ledger_tables as tables, problems, steps
 from pipelines.rebuild import rebuild
 from pipelines.status import query, why
 from pipelines.verify import verify

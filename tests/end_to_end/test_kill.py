@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import base, current, ledger as tables, published, release as publication, staging, steps
+from pipelines import base, current, ledger_tables as tables, published, release as publication, staging, steps
 from pipelines.ledger import Ledger
 from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
 

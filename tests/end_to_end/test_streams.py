@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from pyiceberg.exceptions import NoSuchTableError
 
-from pipelines import base, catalogue, ledger as tables, pages, published, steps
+from pipelines import base, catalogue, ledger_tables as tables, pages, published, steps
 from pipelines.current import Current
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
 

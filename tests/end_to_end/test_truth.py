@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from pipelines import base, landing, ledger as tables
+from pipelines import base, landing, ledger_tables as tables
 from pipelines.contract import datasets
 from pipelines.sample.breaches import BREACHES
 from pipelines.sample.extras import BY_DATASET

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import backup, base, ledger as tables, objects, release as publication, steps
+from pipelines import backup, base, ledger_tables as tables, objects, release as publication, steps
 from pipelines.backup import restore, restore_files
 from pipelines.desk import Desk
 from pipelines.maintenance import maintain

@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from pipelines import accepting, ledger as tables, steps
+from pipelines import accepting, ledger_tables as tables, steps
 from pipelines.settings import WrongUse
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
 

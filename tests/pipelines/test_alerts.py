@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from aiosmtpd.controller import Controller
 
-from pipelines import alerts, channels, ledger, problems, waivers
+from pipelines import alerts, channels, ledger_tables, problems, waivers
 from pipelines.airflow_parts import free_port
 from pipelines.check import check
 from pipelines.cli import main
@@ -128,7 +128,7 @@ def test_one_message_holds_everything_of_one_department_and_no_value(at, box):
     text = next(m for to, m in box.mails if to == ("police@lake.example",)).get_content()
     assert "batch.held" in text and RULE in text and "20/50 不合格" in text and f"reports/{DATASET}/{batch}-r1.html" in text and "反馈包" in text
     assert resident_id(1) not in text and "赵一" not in text
-    rows = at.ledger.rows(sa.select(ledger.alerts))
+    rows = at.ledger.rows(sa.select(ledger_tables.alerts))
     assert {r["outcome"] for r in rows} == {"sent"} and len({r["digest"] for r in rows}) == 2
 
 
@@ -185,10 +185,10 @@ def test_a_run_that_dies_while_it_sends_sends_the_same_message_again(at, box, mo
         dying.setattr(channels, "send_mail", lambda *given: (sending(*given), 1 / 0))
         with pytest.raises(ZeroDivisionError):
             alerts.send(at, day(0))
-    assert [r["outcome"] for r in at.ledger.rows(sa.select(ledger.alerts))] == ["sending"]
+    assert [r["outcome"] for r in at.ledger.rows(sa.select(ledger_tables.alerts))] == ["sending"]
     alerts.send(at, day(0))
     assert len(box.mails) == 2 and len({m["Message-ID"] for _, m in box.mails}) == 1, "the receiver's mail program shows it once"
-    assert [r["outcome"] for r in at.ledger.rows(sa.select(ledger.alerts).order_by(ledger.alerts.c.id))] == ["unknown", "sent"]
+    assert [r["outcome"] for r in at.ledger.rows(sa.select(ledger_tables.alerts).order_by(ledger_tables.alerts.c.id))] == ["unknown", "sent"]
     assert alerts.send(at, day(0)) == []
 
 
@@ -205,7 +205,7 @@ def test_a_webhook_is_told_in_its_own_form_and_its_refusal_is_a_failure(at, box,
     assert [d["outcome"] for d in alerts.send(at, day(0))] == ["sent"]
     assert told[-1]["msgtype"] == "markdown" and told[-1]["markdown"]["title"] == "【数据体检】公安局：新增 1"
     assert alerts.send(at, day(0)) == []
-    assert "SECRET-TOKEN" not in str(at.ledger.rows(sa.select(ledger.alerts)))
+    assert "SECRET-TOKEN" not in str(at.ledger.rows(sa.select(ledger_tables.alerts)))
 
 
 @pytest.mark.parametrize("form, place", [("wecom", ("markdown", "content")), ("dingtalk", ("markdown", "text")), ("feishu", ("content", "text"))])
@@ -231,7 +231,7 @@ def test_the_command_line_shows_and_sends(at, box, monkeypatch, capsys):
     monkeypatch.setenv("LAKE_PROJECT", str(at.project.root))
     enter(at, day(0), 20, 10)
     assert main(["alert", "--dry-run"]) == 0
-    assert RULE in capsys.readouterr().out and box.mails == [] and at.ledger.rows(sa.select(ledger.alerts)) == []
+    assert RULE in capsys.readouterr().out and box.mails == [] and at.ledger.rows(sa.select(ledger_tables.alerts)) == []
     box.closed = True
     assert main(["alert"]) == 1 and "next run" in capsys.readouterr().out
     monkeypatch.delenv("LAKE_SMTP")

@@ -6,7 +6,7 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from pipelines import approvals, gate, ledger, steps
+from pipelines import approvals, gate, ledger_tables, steps
 from pipelines.backfill import backfill
 from pipelines.cli import main
 from pipelines.closing import close
@@ -35,7 +35,7 @@ def test_a_released_batch_is_committed_by_the_next_run_and_survives_a_rebuild(at
     row = at.ledger.batch(held)
     assert (row["state"], row["decided_by"], of(at, "batch.held")["state"], of(at)["state"]) == ("passed", "approval", "verified", "open")
     assert main(["approve", held, "--by", "王质控", "--reason", "部门书面说明"]) == 0, "a command that died after the decision is run again"
-    assert len(at.ledger.rows(sa.select(ledger.approvals))) == 1
+    assert len(at.ledger.rows(sa.select(ledger_tables.approvals))) == 1
     run(at)
     assert (at.ledger.batch(held)["state"], at.ledger.batch(held)["accepted"], at.ledger.batch(held)["quarantined"]) == ("accepted", 10, 10)
     assert why(held, at)["approvals"][0]["decided_by"] == "王质控"
@@ -88,7 +88,7 @@ def test_what_cannot_be_released_says_why(at, tmp_path, monkeypatch):
     at.ledger.update_batch(held, 1, batch_date="2026-10-01", decided_by="folding")
     with pytest.raises(WrongUse, match="rebuild"):
         approvals.decide(at, held, approvals.RELEASE, **WORDS)
-    assert at.ledger.rows(sa.select(ledger.approvals)) == []
+    assert at.ledger.rows(sa.select(ledger_tables.approvals)) == []
 
 
 def test_nobody_releases_what_the_gate_could_not_judge(at, tmp_path, monkeypatch):

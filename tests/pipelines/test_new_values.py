@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 import sqlalchemy as sa
 
-from pipelines import accepting, gate, ledger as tables, new_values, pages, site, staging, steps, waivers
+from pipelines import accepting, gate, ledger_tables as tables, new_values, pages, site, staging, steps, waivers
 from pipelines.cli import main
 from pipelines.contract import ContractError, datasets
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv

@@ -7,7 +7,7 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from pipelines import deadlines, ledger, problems, steps
+from pipelines import deadlines, ledger, ledger_tables, problems, steps
 from pipelines.cli import main
 from pipelines.lifecycle import FALSE_ALARM, IN_PROGRESS, MENDED, OPEN
 from pipelines.settings import Project, WrongUse
@@ -48,14 +48,14 @@ def run(at) -> None:
 
 
 def of(at, rule: str = RULE, department: str = DEPARTMENT) -> dict | None:
-    t = ledger.problems
+    t = ledger_tables.problems
     found = at.ledger.rows(sa.select(t).where(t.c.rule == rule, t.c.department == department))
     assert len(found) < 2
     return found[0] if found else None
 
 
 def states(at, rule: str = RULE) -> list[str]:
-    e = ledger.problem_events
+    e = ledger_tables.problem_events
     return [r["state"] for r in at.ledger.rows(sa.select(e).where(e.c.problem == of(at, rule)["id"]).order_by(e.c.id))]
 
 

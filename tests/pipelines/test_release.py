@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import yaml
 
-from pipelines import compiler, database, ledger as tables, masks, release
+from pipelines import compiler, database, ledger_tables as tables, masks, release
 from pipelines.contract import dataset
 from pipelines.database import BrokenView
 from pipelines.settings import WrongUse

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import sqlalchemy.exc
 
-from pipelines import base, committing, gate, ledger as tables, sql, staging, steps, trouble
+from pipelines import base, committing, gate, ledger_tables as tables, sql, staging, steps, trouble
 from pipelines.copying import NotTaken
 from pipelines.failures import may_pass, tell
 from pipelines.gate import suite

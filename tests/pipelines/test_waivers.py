@@ -7,7 +7,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import gate, ledger, problems, steps, waivers
+from pipelines import gate, ledger_tables, problems, steps, waivers
 from pipelines.backfill import backfill
 from pipelines.cli import main
 from pipelines.lifecycle import OPEN, WAIVED
@@ -27,7 +27,7 @@ def at(tmp_path, monkeypatch):
 
 
 def result(at, batch_id: str, rule: str = RULE) -> dict:
-    r = ledger.rule_results
+    r = ledger_tables.rule_results
     return at.ledger.rows(sa.select(r).where(r.c.batch_id == batch_id, r.c.rule == rule))[0]
 
 
@@ -46,7 +46,7 @@ def test_a_waived_row_is_kept_counted_and_judged_for_all_else(at, tmp_path):
     assert (found["applicable"], found["failed"], found["waived"], found["outcome"]) == (10, 0, 10, "pass")
     assert current(at) == {resident_id(n) for n in range(1, 11)} | {wrong(n) for n in range(500, 510)}
     assert (of(at)["state"], of(at)["waived"], of(at, "batch.held")["state"]) == (WAIVED, 10, "verified")
-    c = ledger.rule_counts
+    c = ledger_tables.rule_counts
     assert sum(r["waived"] for r in at.ledger.rows(sa.select(c).where(c.c.rule == RULE))) == 10
     late = send(at, tmp_path, "2026-12-01", 10, 10)
     assert (at.ledger.batch(late)["state"], result(at, late)["waived"], of(at)["state"]) == ("held", 0, OPEN), "dated after the waiver"
@@ -61,7 +61,7 @@ def test_a_waiver_for_single_keys_keeps_these_alone(at, tmp_path):
     spelled = wrong(500).translate(str.maketrans("0123456789", "０１２３４５６７８９"))
     keys.write_text(f"{spelled}\n{resident_id(77)}\n", encoding="utf-8")
     made = waivers.grant(at, DATASET, RULE, "police", until=UNTIL, keys=keys, **PAPERS)
-    stored = at.ledger.rows(sa.select(ledger.waiver_keys))
+    stored = at.ledger.rows(sa.select(ledger_tables.waiver_keys))
     assert made["keys"] == len(stored) == 2 and all(len(r["key"]) == 22 for r in stored)
     assert [b["outcome"] for b in backfill(DATASET, "2026-11-01", "2026-11-01", at)["batches"]] == ["replayed"]
     row, found = at.ledger.batch(batch), result(at, batch)

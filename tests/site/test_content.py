@@ -11,7 +11,7 @@ import pypdf
 import pytest
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, pages, site
+from pipelines import ledger_tables as tables, pages, site
 from pipelines.settings import WrongUse
 from pipelines.site import health, ledger_views, rendering
 from tests import browser as browsers

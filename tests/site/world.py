@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from pipelines import ledger as tables, pages
+from pipelines import ledger_tables as tables, pages
 from pipelines.desk import Desk
 from tests.support import RESIDENCE, desk, project
 

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, steps
+from pipelines import ledger_tables as tables, steps
 from pipelines.sample import generate
 from pipelines.site import ledger_views
 from tests.support import desk

@@ -10,7 +10,7 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from pipelines import check, checks, compiler, ledger as tables, steps
+from pipelines import check, checks, compiler, ledger_tables as tables, steps
 from pipelines.checks import across
 from pipelines.contract import datasets
 from pipelines.rules import rules

@@ -12,7 +12,7 @@ import random
 import pytest
 import sqlalchemy as sa
 
-from pipelines import checks, ledger as tables, rules, steps
+from pipelines import checks, ledger_tables as tables, rules, steps
 from pipelines.checks import history
 from pipelines.settings import WrongUse
 from tests.pipelines.checks.conftest import DATASET, person, send

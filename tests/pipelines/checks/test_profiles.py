@@ -4,7 +4,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from pipelines import checks, ledger as tables
+from pipelines import checks, ledger_tables as tables
 from pipelines.checks import profiles
 from tests.pipelines.checks.conftest import DATASET, person, send
 from tests.support import RESIDENCE

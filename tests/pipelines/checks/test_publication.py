@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pytest
 import sqlalchemy as sa
 
-from pipelines import checks, folding, ledger as tables
+from pipelines import checks, folding, ledger_tables as tables
 from pipelines.check import check
 from pipelines.contract import datasets
 from pipelines.rules import RuleError, published

@@ -13,7 +13,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import checks, compiler, ledger as tables
+from pipelines import checks, compiler, ledger_tables as tables
 from pipelines.batch import BatchId
 from pipelines.checks import signals
 from pipelines.checks.profiles import Accepted

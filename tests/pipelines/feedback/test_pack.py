@@ -12,7 +12,7 @@ import openpyxl
 import pytest
 import sqlalchemy as sa
 
-from pipelines import ledger as tables, steps
+from pipelines import ledger_tables as tables, steps
 from pipelines.cli import main
 from pipelines.feedback import outbox, pack, words
 from pipelines.feedback.columns import PACK, shown, union

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from pipelines import landing, ledger as tables, receiving, steps
+from pipelines import landing, ledger_tables as tables, receiving, steps
 from pipelines.contract import dataset
 from pipelines.ledger import Ledger
 from pipelines.settings import WrongUse
