@@ -79,22 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     ingest.add_argument("dataset")
     ingest.add_argument("--batch-date", help="only this date")
     command("release", _release, "publish the last accepted state of every dataset")
-    look = command("checks", _checks, "what can only be seen beyond one batch: other datasets, earlier batches, delivery times, leads")
-    look.add_argument("datasets", nargs="*", metavar="DATASET", help="default: all")
-    look.add_argument("--as-of", metavar="DATE", help="day at which deliveries count as late (default: today)")
-    taken = command("accept-value", _accept_value, "take a code into the list of a column, for this lake; held batches are judged again by ingest")
-    taken.add_argument("dataset", nargs="?")
-    taken.add_argument("column", nargs="?")
-    taken.add_argument("value", nargs="?")
-    taken.add_argument("--label", default="", help="what the code means")
-    taken.add_argument("--document", default="", help="number of the document that introduces it")
-    taken.add_argument("--by", default="", help="who decides")
-    taken.add_argument("--revoke", type=int, metavar="ID", help="instead: take this acceptance back")
     command("status", _status, "what came of every dataset's latest batches, and what is published")
     why = command("why", _why, "what happened to a batch and what to do")
     why.add_argument("batch_id")
-    feedback = command("feedback", _feedback, "make the pack of a batch's failing rows for its department, in outbox/")
-    feedback.add_argument("batch_id")
     query = command("query", _query, "run one SQL query on the published lake.duckdb")
     query.add_argument("sql")
     rollback = command("rollback", _rollback, "point lake.duckdb back to an earlier kept release")
@@ -121,11 +108,6 @@ def _parser() -> argparse.ArgumentParser:
     withdraw.add_argument("--document", default="", help="number of the decision")
     withdraw.add_argument("--lift", type=int, metavar="ID", help="instead: take this withdrawal back, for releases from now on")
     withdraw.add_argument("--reason", default="", help="with --lift: why")
-    pages = command("site", _site, "bring the quality officer's pages up to date, those of all batches included")
-    pages.add_argument("--today", metavar="DATE", help="by which day a source is late, YYYY-MM-DD (default: today)")
-    health = command("health-check", _health_check, "write the monthly health checks 体检报告 of departments and divisions, as pages and PDF")
-    health.add_argument("month", help="of batch dates, YYYY-MM")
-    health.add_argument("--no-pdf", action="store_true", help="pages only")
     maintain = command("maintain", _maintain, "fold old batches, expire snapshots, remove what nothing names")
     maintain.add_argument("datasets", nargs="*", metavar="DATASET", help="default: all")
     maintain.add_argument("--fold-before", metavar="DATE", help="fold the batches dated before this day (default: LAKE_FOLD_DAYS before the newest)")
@@ -199,28 +181,6 @@ def _release(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _checks(options: argparse.Namespace) -> int:
-    from pipelines import checks
-
-    _print(options, checks.run(None, options.datasets, options.as_of), show.checks)
-    return DONE
-
-
-def _accept_value(options: argparse.Namespace) -> int:
-    from pipelines import accepting
-
-    if options.revoke is not None:
-        _print(options, accepting.revoke(options.revoke), lambda r: f"{r['value']} is out of the list {r['list']} again. Rows accepted with it stay until: "
-                                                                    f"python -m pipelines rebuild {r['dataset']}")
-    elif not (options.dataset and options.column and options.value):
-        raise WrongUse("Name the dataset, the column and the value: python -m pipelines accept-value DATASET COLUMN VALUE --label … --document … --by …")
-    else:
-        found = accepting.accept(options.dataset, options.column, options.value, options.label, options.document, options.by)
-        _print(options, found, lambda r: f"{r['value']} ({r['label']}) is in the list {r['list']} as acceptance {r['id']}. Batches held because of it: "
-                                         f"python -m pipelines ingest {r['dataset']}")
-    return DONE
-
-
 def _status(options: argparse.Namespace) -> int:
     from pipelines.status import status
 
@@ -232,13 +192,6 @@ def _why(options: argparse.Namespace) -> int:
     from pipelines.status import why
 
     _print(options, why(options.batch_id), show.why)
-    return DONE
-
-
-def _feedback(options: argparse.Namespace) -> int:
-    from pipelines.feedback.pack import make
-
-    _print(options, make(options.batch_id), show.fed_back)
     return DONE
 
 
@@ -292,25 +245,6 @@ def _withdraw(options: argparse.Namespace) -> int:
         _print(options, lift(options.lift, options.reason), lambda r: f"{r['dataset']}: withdrawal {r['lifted']} is lifted; the next release shows the record.")
     else:
         _print(options, withdraw(options.dataset, options.records, options.basis, options.document), show.withdrawn)
-    return DONE
-
-
-def _site(options: argparse.Namespace) -> int:
-    from pipelines import pages, site
-    from pipelines.batch import batch_date
-    from pipelines.desk import Desk
-
-    desk = Desk.open()
-    pages.write_all(desk)
-    _print(options, site.build(desk, today=batch_date(options.today) if options.today else None), lambda r: f"{r['pages']:,} pages. Open: {r['index']}")
-    return DONE
-
-
-def _health_check(options: argparse.Namespace) -> int:
-    from pipelines.desk import Desk
-    from pipelines.site import health
-
-    _print(options, health.write(Desk.open(), options.month, not options.no_pdf), show.health_check)
     return DONE
 
 

@@ -1,4 +1,4 @@
-"""Commands of the quality officer: problems, waivers, approvals, new codes and alerts. What they print holds counts, rule names and batches."""
+"""Commands of the quality officer: problems, waivers, approvals, checks, new codes, packs, pages and alerts. What they print holds counts, rule names and batches."""
 from __future__ import annotations
 
 import argparse
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import show
+from pipelines.settings import WrongUse
 
 DONE, HELD = 0, 1
 ACTS = {"take": "in_progress", "mended": "mended", "false_alarm": "false_alarm", "reopen": "open"}
@@ -48,6 +49,24 @@ def register(command: Command) -> None:
     fresh.add_argument("dataset", nargs="?", help="default: all")
     alert = command("alert", _alert, "通知: tell departments what changed about their problems, once")
     alert.add_argument("--dry-run", action="store_true", help="print the messages; send and record nothing")
+    look = command("checks", _checks, "what can only be seen beyond one batch: other datasets, earlier batches, delivery times, leads")
+    look.add_argument("datasets", nargs="*", metavar="DATASET", help="default: all")
+    look.add_argument("--as-of", metavar="DATE", help="day at which deliveries count as late (default: today)")
+    taken = command("accept-value", _accept_value, "take a code into the list of a column, for this lake; held batches are judged again by ingest")
+    taken.add_argument("dataset", nargs="?")
+    taken.add_argument("column", nargs="?")
+    taken.add_argument("value", nargs="?")
+    taken.add_argument("--label", default="", help="what the code means")
+    taken.add_argument("--document", default="", help="number of the document that introduces it")
+    taken.add_argument("--by", default="", help="who decides")
+    taken.add_argument("--revoke", type=int, metavar="ID", help="instead: take this acceptance back")
+    feedback = command("feedback", _feedback, "make the pack of a batch's failing rows for its department, in outbox/")
+    feedback.add_argument("batch_id")
+    pages = command("site", _site, "bring the quality officer's pages up to date, those of all batches included")
+    pages.add_argument("--today", metavar="DATE", help="by which day a source is late, YYYY-MM-DD (default: today)")
+    health = command("health-check", _health_check, "write the monthly health checks 体检报告 of departments and divisions, as pages and PDF")
+    health.add_argument("month", help="of batch dates, YYYY-MM")
+    health.add_argument("--no-pdf", action="store_true", help="pages only")
 
 
 def _print(options: argparse.Namespace, result: Any, as_text: Callable[[Any], str]) -> None:
@@ -76,8 +95,6 @@ def _problem(options: argparse.Namespace) -> int:
 def _waive(options: argparse.Namespace) -> int:
     from pipelines import waivers
     from pipelines.desk import Desk
-    from pipelines.settings import WrongUse
-
     desk = Desk.open()
     if options.end is not None:
         _print(options, waivers.end(desk, options.end, options.reason), lambda w: f"Waiver {w['id']} of {w['rule']} has ended. {_again(w)}")
@@ -194,3 +211,51 @@ def _remedy(p: dict[str, Any]) -> str:
     free = f" To release it as it is: python -m pipelines approve '{p['batch_id']}' --by NAME --reason TEXT." if p["rule"] == "batch.held" else ""
     return (f"{p['department']} sends a corrected or a later batch, which verifies it.{why}{free} Say how it goes: {change} --take, --mended or --false-alarm; "
             f"lawful exceptions: python -m pipelines waive {p['dataset']} {p['rule']} --help")
+
+
+def _checks(options: argparse.Namespace) -> int:
+    from pipelines import checks
+
+    _print(options, checks.run(None, options.datasets, options.as_of), show.checks)
+    return DONE
+
+
+def _accept_value(options: argparse.Namespace) -> int:
+    from pipelines import accepting
+
+    if options.revoke is not None:
+        _print(options, accepting.revoke(options.revoke), lambda r: f"{r['value']} is out of the list {r['list']} again. Rows accepted with it stay until: "
+                                                                    f"python -m pipelines rebuild {r['dataset']}")
+    elif not (options.dataset and options.column and options.value):
+        raise WrongUse("Name the dataset, the column and the value: python -m pipelines accept-value DATASET COLUMN VALUE --label … --document … --by …")
+    else:
+        found = accepting.accept(options.dataset, options.column, options.value, options.label, options.document, options.by)
+        _print(options, found, lambda r: f"{r['value']} ({r['label']}) is in the list {r['list']} as acceptance {r['id']}. Batches held because of it: "
+                                         f"python -m pipelines ingest {r['dataset']}")
+    return DONE
+
+
+def _feedback(options: argparse.Namespace) -> int:
+    from pipelines.feedback.pack import make
+
+    _print(options, make(options.batch_id), show.fed_back)
+    return DONE
+
+
+def _site(options: argparse.Namespace) -> int:
+    from pipelines import pages, site
+    from pipelines.batch import batch_date
+    from pipelines.desk import Desk
+
+    desk = Desk.open()
+    pages.write_all(desk)
+    _print(options, site.build(desk, today=batch_date(options.today) if options.today else None), lambda r: f"{r['pages']:,} pages. Open: {r['index']}")
+    return DONE
+
+
+def _health_check(options: argparse.Namespace) -> int:
+    from pipelines.desk import Desk
+    from pipelines.site import health
+
+    _print(options, health.write(Desk.open(), options.month, not options.no_pdf), show.health_check)
+    return DONE

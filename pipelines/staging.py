@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import compiler, durable, keys, new_values, readers
+from pipelines import compiler, durable, keys, mapping, new_values, readers
 from pipelines.compiler import CONFLICT, SEGMENT, Plan, Waived
 from pipelines.contract import Source
 from pipelines.feedback.corrections import Corrections
@@ -93,7 +93,7 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
 
     Raises:
         readers.ReadRefused: a file cannot be read so that its lines are accounted for, or its manifest counts other records.
-        compiler.HeaderMismatch: a header does not hold the required columns.
+        mapping.HeaderMismatch: a header does not hold the required columns.
     """
     final = folder(lake, manifest.batch_id, manifest.revision)
     work = final.with_name(final.name + ".part")
@@ -149,9 +149,9 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
     parts, units, corrections = [], [], Corrections(con, manifest, work / "scratch")
     as_of = f"DATE {text(date.fromisoformat(manifest.batch_date).isoformat())}"
-    spelled = [[heading.key(s) for s in words] for words in compiler.spellings(plan.dataset, source).values()]
+    spelled = [[heading.key(s) for s in words] for words in mapping.spellings(plan.dataset, source).values()]
     for unit in readers.units(manifest, source, work / "scratch", spelled):
-        header = compiler.map_header(plan.dataset, source, unit.header, unit.name.capitalize())
+        header = mapping.map_header(plan.dataset, source, unit.header, unit.name.capitalize())
         table = f"unit_{unit.number}"
         reading = corrections.read(con, unit, partial(_select, plan, header.cells, header.op, as_of, cover.waived), table)
         if reading.rejects:
@@ -181,7 +181,7 @@ def _keep(con: duckdb.DuckDBPyConnection, number: int, table: str, records: int)
     return ["FROM pile"]
 
 
-def _unit_facts(unit: readers.Unit, reading: readers.Reading, header: compiler.HeaderMap) -> dict[str, Any]:
+def _unit_facts(unit: readers.Unit, reading: readers.Reading, header: mapping.HeaderMap) -> dict[str, Any]:
     """What the ledger keeps of one file, member or sheet: numbers, column names of the contract, no submitted text."""
     balance = {k: getattr(reading, k) for k in ("lines", "header", "trailer", "blank", "inner_line_ends", "unparseable", "records")}
     return balance | {

@@ -18,12 +18,12 @@ import sqlalchemy as sa
 from pipelines import (
     base,
     checks,
-    compiler,
     current,
     gate,
     inbox,
     landing,
     ledger_tables as tables,
+    mapping,
     new_values,
     objects,
     pages,
@@ -197,7 +197,7 @@ def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str,
             counts = {k: v for k, v in found.counts.items() if k in tables.batches.c}
             detail |= counts
     except WrongUse as error:
-        state = "held" if isinstance(error, compiler.HeaderMismatch) else "refused"
+        state = "held" if isinstance(error, mapping.HeaderMismatch) else "refused"
         desk.ledger.replace_files(batch_id, revision, [])
         desk.ledger.update_batch(batch_id, revision, state=state, reason=str(error), code=getattr(error, "code", None), decided_at=now(),
                                  decided_by="stage", **stamp)

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import compiler, ledger_tables as tables, masks
+from pipelines import ledger_tables as tables, mapping, masks
 from pipelines.checks import results
 from pipelines.checks.candidate import Candidate
 from pipelines.compiler import Plan
@@ -35,7 +35,7 @@ def judge(found: Candidate, plan: Plan) -> results.Findings | None:
     for source in d.sources:
         sent = _newest_files(found, d.id, source.source)
         if sent:
-            agreed = len(compiler.spellings(d, source))
+            agreed = len(mapping.spellings(d, source))
             absent, unread = ({part for f in sent for part in (f[key] or "").split(", ") if part} for key in ("absent", "unread"))
             made.add(_MODEL, source.source, source.department, as_of, {"": (agreed + len(unread), len(absent) + len(unread))},
                      {"absent": sorted(absent), "unread": len(unread)} if absent or unread else None)

@@ -11,11 +11,12 @@ import duckdb
 
 from pipelines import landing, readers
 from pipelines.batch import key_of
-from pipelines.compiler import Plan, spellings
+from pipelines.compiler import Plan
 from pipelines.desk import Desk
 from pipelines.feedback import tickets, words, workbook
 from pipelines.feedback.columns import ACTION, FIELDS, FILE, ORIGINAL, PLACE, REMEDY, RULES, TICKET, shown, union
 from pipelines.feedback.corrections import Corrections
+from pipelines.mapping import spellings
 from pipelines.readers import heading
 from pipelines.settings import Project
 from pipelines.sql import name, text, texts

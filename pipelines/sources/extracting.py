@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import compiler, receiving
+from pipelines import mapping, receiving
 from pipelines.batch import BatchId
 from pipelines.contract import Dataset, Source
 from pipelines.copying import Stated
@@ -142,8 +142,8 @@ def _task(desk: Desk, dataset: Dataset, source: Source, extracted: list[state.Ba
     columns, primary = session.describe()
     table, names = statements.table(database.table, columns), [c["name"] for c in columns]
     mapped = state.shape(dataset, source, names)
-    spelled = {heading.key(word) for words in compiler.spellings(dataset, source).values() for word in words}
-    compiler.map_header(dataset, source, tuple(n for n in names if heading.key(n) in spelled), f"Table {database.table}")
+    spelled = {heading.key(word) for words in mapping.spellings(dataset, source).values() for word in words}
+    mapping.map_header(dataset, source, tuple(n for n in names if heading.key(n) in spelled), f"Table {database.table}")
     operation = next((n for n in names if heading.key(n) in {heading.key(o) for o in dataset.op}), None)
     if not database.delta and operation:
         mapped = state.Shape(mapped.columns | {"": operation}, mapped.keys)

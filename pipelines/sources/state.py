@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from pipelines import compiler, landing
+from pipelines import landing, mapping
 from pipelines.compiler import DELETE_WORDS
 from pipelines.contract import Dataset, Source
 from pipelines.desk import Desk
@@ -78,7 +78,7 @@ def low_mark(extracted: Sequence[Batch], column: str) -> Any:
 def shape(dataset: Dataset, source: Source, header: Sequence[str]) -> Shape:
     """Which columns of a table or landed file the contract knows."""
     by_key = {heading.key(cell): cell for cell in reversed(header)}
-    found = {column: cell for column, words in compiler.spellings(dataset, source).items()
+    found = {column: cell for column, words in mapping.spellings(dataset, source).items()
              if (cell := next((by_key[k] for w in words if (k := heading.key(w)) in by_key), None)) is not None}
     return Shape(found, tuple(k for k in dataset.key if k in found))
 

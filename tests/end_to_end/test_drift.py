@@ -5,7 +5,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines import ledger_tables, show, status, steps
-from pipelines.compiler import HeaderMismatch, map_header
+from pipelines.mapping import HeaderMismatch, map_header
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
 
 ROW = (resident_id(1), "赵一", "1990-01-01", "640104", "有效", "")

@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from pipelines import compiler, contract, current, governance, masks, rules
+from pipelines import compiler, contract, current, governance, mapping, masks, rules
 from pipelines.base import State
 from pipelines.contract import datasets
 from pipelines.declared import Declared
@@ -155,7 +155,7 @@ def _effects(tmp_path, declared: dict) -> str:
     path.write_text(yaml.safe_dump(declared, allow_unicode=True), encoding="utf-8")
     found = datasets(Project(tmp_path))[0]
     plan = compiler.plan(found, rules.rules(found, Project(tmp_path)))
-    header = compiler.map_header(found, found.sources[0], HEADER, "File 1")
+    header = mapping.map_header(found, found.sources[0], HEADER, "File 1")
     sql = compiler.judge(plan, compiler.standardise(plan, header.cells, header.op, "file", "DATE '2026-11-01'", "NULL"))
     relation = dict.fromkeys(("contract_hash", "version", "as_of", "rows", "withheld_rows", "stale_rows", "disagreements"))
     engines = [sql, header.unread, [r.public() for r in plan.rules], plan.physical(), masks.published(plan), governance._dataset(plan, relation),

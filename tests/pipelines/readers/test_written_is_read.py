@@ -325,7 +325,7 @@ def test_one_changed_byte_costs_no_other_row(bench, file, kind, at, byte):
         [got] = read_back(bench, content, **file.options)
     except readers.ReadRefused:
         return
-    if NAMES[0] in map(heading.key, got.unit.header):      # h0 is required: without it the batch is held, see compiler.map_header
+    if NAMES[0] in map(heading.key, got.unit.header):      # h0 is required: without it the batch is held, see mapping.map_header
         check(file, content, hurt, got)
 
 
