@@ -23,7 +23,7 @@ from pipelines.ledger import Ledger
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
-from pipelines.sql import connect, name, names, text, texts
+from pipelines.sql import connect, name, text, texts
 from pipelines.version import code_version
 
 FORMAT = 3

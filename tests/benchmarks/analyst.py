@@ -191,7 +191,7 @@ def _binds(at: Desk) -> dict[str, float]:
     with duckdb.connect(str(at.lake.database), read_only=True) as con:
         con.execute(f"SET threads = {THREADS}; SET memory_limit = '{MEMORY}'")
         views = [f"{name(s)}.{name(v)}" for s, v in con.execute("SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal AND schema_name <> 'reference'").fetchall()]
-        return {view.replace('"', ""): statistics.median(_seconds(lambda: con.sql(f"FROM {view}").columns) for _ in range(3))
+        return {view.replace('"', ""): statistics.median(_seconds(lambda v=view: con.sql(f"FROM {v}").columns) for _ in range(3))
                 for view in views}
 
 
