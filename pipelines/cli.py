@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         found.set_defaults(run=run)
         return found
 
-    command("check", _check, "read every contract, rule, code list and view; list every error at once")
+    checked = command("check", _check, "read every contract, rule, code list and view; list every error at once")
+    checked.add_argument("--again", action="store_true", help="also prove what was proved before and has not changed since")
     sample = command("sample", _sample, "write synthetic submissions with planted defects into the inbox")
     sample.add_argument("--persons", type=int, default=20_000, help="size of the population (default 20,000)")
     sample.add_argument("--seed", type=int, default=1, help="the same seed gives the same bytes")
@@ -129,9 +130,14 @@ def _print(options: argparse.Namespace, result: Any, as_text: Callable[[Any], st
 
 
 def _check(options: argparse.Namespace) -> int:
+    from pipelines import proofs
     from pipelines.check import check
+    from pipelines.settings import Project
 
-    found = check()
+    project, file = Project.open(), proofs.place(Project.open())
+    if options.again:
+        file.unlink(missing_ok=True)
+    found = check(project, proofs.Proofs(project, file))
     _print(options, found, show.check)
     return WRONG if found["errors"] else DONE
 

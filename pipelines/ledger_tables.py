@@ -61,6 +61,7 @@ releases = sa.Table(
     "ledger_releases", meta,
     sa.Column("release_id", sa.Integer, primary_key=True), sa.Column("created_at", _text, nullable=False),
     sa.Column("state", _text, nullable=False), sa.Column("reason", _text), sa.Column("manifest_hash", _text),
+    sa.Column("left_at", _text),      # when another release took its place in lake.duckdb; empty for the one shown
 )
 release_datasets = sa.Table(
     "ledger_release_datasets", meta,

@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import database, durable, keys, masks
+from pipelines import database, durable, keys, layout, masks
 from pipelines.compiler import Plan
 from pipelines.copying import digest
 from pipelines.current import Current
@@ -23,10 +23,10 @@ from pipelines.ledger import Ledger
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
-from pipelines.sql import connect, name, names, text, texts
+from pipelines.sql import connect, name, text, texts
 from pipelines.version import code_version
 
-FORMAT = 2
+FORMAT = 3
 _OWN_WORDS = {"_key": "主键摘要 — Digest of the key", "_file": "文件序号 — Number of the file in the batch",
               "_ordinal": "记录序号 — Ordinal of the record in its file"} | {n: f"{zh} — {en}" for n, _, zh, en in masks.LINEAGE}
 
@@ -75,11 +75,12 @@ def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]
     Raises:
         WrongUse: the file holds other columns than the masks allow.
     """
-    d, columns = plan.dataset, masks.published(plan)
+    d, columns, expected = plan.dataset, masks.published(plan), state.facts["rows"] if state else 0
     select = _masked_select(plan, columns, state, engine.withdrawn.get(d.id, []))
-    made_by = [FORMAT, select.replace(str(engine.lake.current), ""), keys.key_id(engine.lake), (engine.project.macros / "redact.sql").read_text("utf-8")]
+    made_by = [FORMAT, select.replace(str(engine.lake.current), ""), layout.options(expected), keys.key_id(engine.lake),
+               (engine.project.macros / "redact.sql").read_text("utf-8")]
     version = f"{state.facts['version'] if state else 'empty'}-{fingerprint(made_by)[:12]}"
-    file, shown = _materialise(engine, f"{d.id}/{version}", select)
+    file, shown = _materialise(engine, f"{d.id}/{version}", select, expected)
     exposed = masks.exposed(plan, {n for n, _ in shown})
     if exposed or [n for n, _ in shown] != [c.name for c in columns]:
         raise WrongUse(f"{d.id}: the published file holds other columns than its masks allow: {', '.join(exposed) or 'order differs'}.")
@@ -92,22 +93,31 @@ def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]
 
 
 def _masked_select(plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Current | None, withdrawn: list[str]) -> str:
-    """The masked rows in the order of `current`; sorted anew where the key is only now made a pseudonym."""
+    """The masked rows in the order in which they are to lie."""
     d = plan.dataset
     physical = [(n, t) for n, t in plan.physical() if n != "_op"] + [("_source", "VARCHAR"), ("_stale_since", "DATE")]
-    rows = f"read_parquet({text(state.rows)})" if state else f"(SELECT {', '.join(f'NULL::{t} AS {name(n)}' for n, t in physical)} WHERE false)"
+    rows = (f"read_parquet({text(state.rows)}, file_row_number = true)" if state
+            else f"(SELECT {', '.join(f'NULL::{t} AS {name(n)}' for n, t in physical)} WHERE false)")
     listed = ", ".join(f"({c.sql})::{c.type} AS {name(c.name)}" for c in columns)
     conditions = [f"coalesce(({d.publish_when}), false)"] if d.publish_when else []
     conditions += [f"_key NOT IN (SELECT unnest({texts(withdrawn)}))"] if withdrawn else []
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"SELECT {listed} FROM {rows}{where}{_order(plan, columns, state.facts['rows'] if state else 0)}"
+
+
+def _order(plan: Plan, columns: tuple[masks.PublishedColumn, ...], rows: int) -> str:
+    d, given = plan.dataset, {c.source_column: c.name for c in columns}
     made_here = {c.source_column: c.name for c in columns if c.mask == "pseudonym" and "keyed_digest" in c.sql}
-    given = {c.source_column: c.name for c in columns}
-    order = f" ORDER BY {names(given[k] for k in d.key if k in given)}" if set(made_here) & set(d.key) else ""
-    return f"SELECT {listed} FROM {rows}{where}{order}"
+    key = [given[k] for k in d.key if k in given]
+    return layout.order(rows, given.get(d.region), key, next((made_here[k] for k in d.key if k in made_here), None))
 
 
-def _materialise(engine: Engine, place: str, select: str) -> tuple[dict[str, Any], list[list[str]]]:
-    """Write releases/data/<place>/rows.parquet unless it is there; returns its manifest entry and its (column, type)s."""
+def _materialise(engine: Engine, place: str, select: str, expected: int = 0) -> tuple[dict[str, Any], list[list[str]]]:
+    """Write releases/data/<place>/rows.parquet unless it is there; returns its manifest entry and its (column, type)s.
+
+    Args:
+        expected: about how many rows, by which the layout is chosen.
+    """
     final = engine.lake.releases / "data" / place
     if not (final / "facts.json").exists():
         work = final.with_name(f"{final.name}.part")
@@ -115,7 +125,7 @@ def _materialise(engine: Engine, place: str, select: str) -> tuple[dict[str, Any
         shutil.rmtree(final, ignore_errors=True)
         _folders(work, engine.lake.releases)
         rows = work / "rows.parquet"
-        engine.con.execute(f"COPY ({select}) TO {text(rows)} (FORMAT parquet, COMPRESSION zstd)")
+        engine.con.execute(f"COPY ({select}) TO {text(rows)} ({layout.options(expected)})")
         columns = [c[:2] for c in engine.con.execute(f"DESCRIBE FROM read_parquet({text(rows)})").fetchall()]
         (work / "facts.json").write_text(json.dumps({"entry": entry(engine.con, rows), "columns": columns}))
         for file in work.iterdir():

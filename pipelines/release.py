@@ -8,6 +8,7 @@ at any instant leaves the old release or the new one. The rows analysts may not 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from pipelines.settings import Lake, Project, WrongUse
 from pipelines.version import code_version
 
 KEEP = 12
+KEEP_HOURS = 12     # a session of a working day keeps its files however many releases follow
 
 
 def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[str, Current], ledger: Ledger, reason: str,
@@ -167,6 +169,18 @@ def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, cont
     return manifest
 
 
+def keep_hours() -> float:
+    """How long a release stays after another took its place: LAKE_KEEP_HOURS.
+
+    Raises:
+        WrongUse: it is no number of hours.
+    """
+    wish = os.environ.get("LAKE_KEEP_HOURS", str(KEEP_HOURS))
+    if not wish.replace(".", "", 1).isdigit():
+        raise WrongUse(f"LAKE_KEEP_HOURS is {wish!r}; give a number of hours, such as {KEEP_HOURS}.")
+    return float(wish)
+
+
 def write_manifest(lake: Lake, manifest: dict[str, Any]) -> None:
     """Put the manifest of a release in place."""
     durable.write(folder(lake, manifest["release_id"]) / "manifest.json", manifest_text(manifest), 0o644)
@@ -193,10 +207,10 @@ def _record(ledger: Ledger, manifest: dict[str, Any]) -> None:
     r, d, number = tables.releases, tables.release_datasets, manifest["release_id"]
     with ledger.transaction() as con:
         known = con.execute(sa.select(r.c.release_id).where(r.c.release_id == number)).first()
-        con.execute(r.update().where(r.c.state == "published").values(state="kept"))
+        con.execute(r.update().where(r.c.state == "published").values(state="kept", left_at=now()))
         con.execute(r.update().where(r.c.release_id > number, r.c.state != "removed").values(state="rolled_back"))
         if known:
-            con.execute(r.update().where(r.c.release_id == number).values(state="published"))
+            con.execute(r.update().where(r.c.release_id == number).values(state="published", left_at=None))
         else:
             con.execute(r.insert(), release)
             con.execute(d.insert(), pinned)
@@ -212,12 +226,14 @@ def _sweep_unfinished(lake: Lake) -> None:
 
 
 def _sweep(lake: Lake, ledger: Ledger) -> None:
-    """Keep the newest releases, the one shown and those a closing names; remove others and the data no kept manifest lists."""
-    named, manifests = {c["release_id"] for c in ledger.rows(sa.select(tables.closings))} | {shown_release(ledger)}, kept(lake)
-    old = [m["release_id"] for m in manifests[:-KEEP] if m["release_id"] not in named]
+    """Keep the newest releases, the one shown, those a closing names and those shown until lately; remove others and the data no kept manifest lists."""
+    r, manifests = tables.releases, kept(lake)
+    needed = {c["release_id"] for c in ledger.rows(sa.select(tables.closings))} | {shown_release(ledger)}
+    needed |= {row["release_id"] for row in ledger.rows(sa.select(r.c.release_id).where(r.c.left_at > now(keep_hours())))}
+    old = [m["release_id"] for m in manifests[:-KEEP] if m["release_id"] not in needed]
     if old:      # the ledger first: after a death the next sweep still finds the manifests
         with ledger.transaction() as con:
-            con.execute(tables.releases.update().where(tables.releases.c.release_id.in_(old)).values(state="removed"))
+            con.execute(r.update().where(r.c.release_id.in_(old)).values(state="removed"))
     for number in old:
         (folder(lake, number) / "manifest.json").unlink()
         shutil.rmtree(folder(lake, number))

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, durable, ledger_tables as tables, objects, release as publication
+from pipelines import base, durable, layout, ledger_tables as tables, objects, release as publication
 from pipelines.contract import dataset as read_dataset
 from pipelines.copying import digest
 from pipelines.desk import Desk
@@ -183,7 +183,7 @@ def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, ledger: Ledger, file: dict[
     if not count:
         return noted if is_cut else {k: file[k] for k in ("sha256", "bytes", "rows")}, 0
     beside = path.with_name(f".{path.name}.part")
-    con.execute(f"COPY (SELECT * FROM read_parquet({text(path)}) WHERE ({gone}) IS NOT TRUE) TO {text(beside)} (FORMAT parquet, COMPRESSION zstd)")
+    con.execute(f"COPY (SELECT * FROM read_parquet({text(path)}) WHERE ({gone}) IS NOT TRUE) TO {text(beside)} ({layout.options(before)})")
     beside.chmod(0o644)
     sha, size = digest(beside)
     entry = {"sha256": sha, "bytes": size, "rows": before - count}

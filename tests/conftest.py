@@ -21,6 +21,8 @@ from tests.support import desk
 
 # Tests drop complete files; those of the inbox itself set this themselves.
 os.environ.setdefault("LAKE_SETTLE_SECONDS", "0")
+# Tests of what is removed do not wait for a working day; those of sessions set this themselves.
+os.environ.setdefault("LAKE_KEEP_HOURS", "0")
 
 PERSONS = 6_000
 LOOK_AT_SAMPLE = ("test_docs.py", "test_engines.py", "test_leaks.py", "test_truth.py")
