@@ -27,7 +27,7 @@ CREATE OR REPLACE MACRO is_small(cell_count) AS coalesce(cell_count BETWEEN 1 AN
 CREATE OR REPLACE MACRO is_suppressed(cell_count, cell_group, cell_order) AS
   is_small(cell_count)
   OR ((count(*) FILTER (WHERE is_small(cell_count)) OVER (PARTITION BY cell_group) = 1
-       OR sum(cell_count) FILTER (WHERE is_small(cell_count)) OVER (PARTITION BY cell_group) < fewest_shown())
+       OR coalesce(sum(cell_count) FILTER (WHERE is_small(cell_count)) OVER (PARTITION BY cell_group) < fewest_shown(), false))
       AND row_number() OVER (PARTITION BY cell_group ORDER BY cell_count, cell_order)
           = 1 + count(*) FILTER (WHERE is_small(cell_count)) OVER (PARTITION BY cell_group));
 -- 抑制后的数值。The count, NULL where it is hidden.

@@ -24,6 +24,10 @@ WITH today AS (
     SELECT max(as_of) AS as_of FROM governance.datasets
     WHERE dataset IN ('credit.abnormal_list', 'credit.administrative_licence', 'credit.administrative_penalty', 'credit.judgment_defaulter', 'legal_entity.enterprise')
 ),
+-- A record with two dates is two events: doubled here, so that a look-up of one entity reaches every scan once.
+moment AS (
+    SELECT * FROM (VALUES (1), (2)) AS pair(nth)
+),
 licence AS (
     SELECT uscc, decision_no, licence_name, decision_date, valid_to, agency_name, 'exact' AS match_level FROM credit.administrative_licence WHERE uscc IS NOT NULL
     UNION ALL
@@ -36,36 +40,28 @@ penalty AS (
     SELECT e.uscc, p.decision_no, p.penalty_kinds, p.decision_date, p.fine_amount, p.agency_name, 'bridge'
     FROM credit.administrative_penalty p JOIN legal_entity.enterprise e ON substr(e.uscc, 9, 9) = p.org_code WHERE p.uscc IS NULL
 ),
-defaulter AS (
-    SELECT e.uscc, d.case_no, d.court, d.filing_date, d.publish_date
-    FROM credit.judgment_defaulter d JOIN legal_entity.enterprise e ON substr(e.uscc, 9, 9) = d.org_code
-),
-listing AS (
-    SELECT l.uscc, l.list_id, r.reason, l.include_date, l.include_org, l.remove_date, l.remove_reason, l.remove_org
-    FROM credit.abnormal_list l LEFT JOIN reference.abnormal_reason r ON r.code = l.include_reason WHERE l.uscc IS NOT NULL
-),
 event AS (
-    SELECT uscc, establish_date AS event_date, 'established' AS event, '成立' AS event_zh, reg_no AS record_no, NULL::VARCHAR AS detail,
-        NULL::DECIMAL(18, 6) AS amount, reg_org AS agency_name, 'exact' AS match_level
-    FROM legal_entity.enterprise
+    SELECT e.uscc, CASE WHEN m.nth = 1 THEN e.establish_date WHEN e.status_code IN ('2', '3', '4', '5', '6') THEN e.status_date END AS event_date,
+        CASE WHEN m.nth = 1 THEN 'established' WHEN e.status_code = '2' THEN 'revoked' ELSE 'left_register' END AS event,
+        CASE WHEN m.nth = 1 THEN '成立' WHEN e.status_code = '2' THEN '吊销' ELSE '注销、撤销或迁出' END AS event_zh,
+        e.reg_no AS record_no, NULL::VARCHAR AS detail, NULL::DECIMAL(18, 6) AS amount, e.reg_org AS agency_name, 'exact' AS match_level
+    FROM legal_entity.enterprise e CROSS JOIN moment m
     UNION ALL
-    SELECT uscc, status_date, CASE status_code WHEN '2' THEN 'revoked' ELSE 'left_register' END,
-        CASE status_code WHEN '2' THEN '吊销' ELSE '注销、撤销或迁出' END, reg_no, NULL, NULL, reg_org, 'exact'
-    FROM legal_entity.enterprise WHERE status_code IN ('2', '3', '4', '5', '6')
-    UNION ALL
-    SELECT uscc, decision_date, 'licence_granted', '许可', decision_no, licence_name, NULL, agency_name, match_level FROM licence
-    UNION ALL
-    SELECT uscc, valid_to, 'licence_expires', '许可到期', decision_no, licence_name, NULL, agency_name, match_level FROM licence
+    SELECT l.uscc, CASE m.nth WHEN 1 THEN l.decision_date ELSE l.valid_to END, CASE m.nth WHEN 1 THEN 'licence_granted' ELSE 'licence_expires' END,
+        CASE m.nth WHEN 1 THEN '许可' ELSE '许可到期' END, l.decision_no, l.licence_name, NULL, l.agency_name, l.match_level
+    FROM licence l CROSS JOIN moment m
     UNION ALL
     SELECT uscc, decision_date, 'penalised', '处罚', decision_no, penalty_kinds, fine_amount, agency_name, match_level FROM penalty
     UNION ALL
-    SELECT uscc, include_date, 'listed', '列入经营异常名录', list_id, reason, NULL, include_org, 'exact' FROM listing
+    SELECT l.uscc, CASE m.nth WHEN 1 THEN l.include_date ELSE l.remove_date END, CASE m.nth WHEN 1 THEN 'listed' ELSE 'delisted' END,
+        CASE m.nth WHEN 1 THEN '列入经营异常名录' ELSE '移出经营异常名录' END, l.list_id, CASE m.nth WHEN 1 THEN r.reason ELSE l.remove_reason END, NULL,
+        CASE m.nth WHEN 1 THEN l.include_org ELSE l.remove_org END, 'exact'
+    FROM credit.abnormal_list l LEFT JOIN reference.abnormal_reason r ON r.code = l.include_reason CROSS JOIN moment m
+    WHERE l.uscc IS NOT NULL
     UNION ALL
-    SELECT uscc, remove_date, 'delisted', '移出经营异常名录', list_id, remove_reason, NULL, remove_org, 'exact' FROM listing
-    UNION ALL
-    SELECT uscc, filing_date, 'default_filed', '失信案件立案', case_no, court, NULL, court, 'bridge' FROM defaulter
-    UNION ALL
-    SELECT uscc, publish_date, 'default_published', '失信被执行人发布', case_no, court, NULL, court, 'bridge' FROM defaulter
+    SELECT e.uscc, CASE m.nth WHEN 1 THEN d.filing_date ELSE d.publish_date END, CASE m.nth WHEN 1 THEN 'default_filed' ELSE 'default_published' END,
+        CASE m.nth WHEN 1 THEN '失信案件立案' ELSE '失信被执行人发布' END, d.case_no, d.court, NULL, d.court, 'bridge'
+    FROM credit.judgment_defaulter d JOIN legal_entity.enterprise e ON substr(e.uscc, 9, 9) = d.org_code CROSS JOIN moment m
 )
 SELECT
     'V.credit_timeline' AS rule_id, v.uscc, v.event_date, v.event, v.event_zh, v.record_no, v.detail, v.amount, v.agency_name, v.match_level, today.as_of

@@ -53,10 +53,6 @@ WITH today AS (
     WHERE dataset IN ('credit.judgment_defaulter', 'legal_entity.enterprise', 'legal_entity.key_person', 'legal_entity.shareholder', 'population.benefit_payment',
         'population.death', 'population.household_member', 'population.person', 'population.social_insurance')
 ),
-household AS (
-    SELECT household_no_pseudonym AS household, count(DISTINCT person_id) AS members
-    FROM population.household_member WHERE leave_year IS NULL AND household_no_pseudonym IS NOT NULL GROUP BY household_no_pseudonym
-),
 dead AS (
     SELECT person_id, max(death_month) AS death_month, count(DISTINCT source_kind) AS death_sources
     FROM population.death WHERE person_id IS NOT NULL GROUP BY person_id
@@ -96,14 +92,16 @@ defaulter AS (
 )
 SELECT
     'V.person_360' AS rule_id, p.person_id, p.sex_code, p.birth_year, p.hukou_region_code AS region_code,
-    is_registered(p.cancel_flag, p.death_year, p.moveout_year) AS registered, p.household_no_pseudonym AS household, m.members AS household_members,
+    is_registered(p.cancel_flag, p.death_year, p.moveout_year) AS registered, p.household_no_pseudonym AS household,
+    -- A subquery and not a join: a look-up of one person then reads one household, not all of them.
+    (SELECT count(DISTINCT m.person_id) FROM population.household_member m
+     WHERE m.household_no_pseudonym = p.household_no_pseudonym AND m.leave_year IS NULL) AS household_members,
     p.marital_code, p.education_code, x.death_month, coalesce(x.death_sources, 0) AS death_sources, i.insurances, i.region_code AS insured_region_code,
     coalesce(i.employers, 0) AS employers, b.benefits, coalesce(b.months, 0) AS benefit_months, coalesce(b.amount, 0) AS benefit_amount,
     coalesce(r.represents, 0) AS represents, coalesce(o.offices, 0) AS offices, coalesce(h.holdings, 0) AS holdings, coalesce(d.open_defaults, 0) AS open_defaults,
     today.person_as_of, today.household_as_of, today.death_as_of, today.insurance_as_of, today.benefit_as_of, today.enterprise_as_of, today.key_person_as_of,
     today.shareholder_as_of, today.default_as_of, 'exact' AS match_level, today.as_of
 FROM population.person p
-LEFT JOIN household m ON m.household = p.household_no_pseudonym
 LEFT JOIN dead x ON x.person_id = p.person_id
 LEFT JOIN insured i ON i.person_id = p.person_id
 LEFT JOIN benefit b ON b.person_id = p.person_id

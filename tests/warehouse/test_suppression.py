@@ -1,0 +1,136 @@
+"""Small cells stay hidden: what the statistics over persons publish is a system of sums, and no sum or difference of them is a hidden cell.
+
+Random populations with many small cells; every figure of `population_pyramid`, `population_flow` and `proactive_service`, with their totals, is an
+equation over the persons it counts. A hidden cell is derivable exactly when its own sum lies in the row space of all these equations together.
+"""
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import date, timedelta
+
+import numpy
+import pytest
+
+from tests.warehouse.hand import AS_OF, Hand
+
+REGIONS = ("640104", "640106", "640181")
+
+
+@pytest.fixture(scope="module")
+def hand():
+    made = Hand()
+    yield made
+    made.close()
+
+
+def population(seed: int) -> list[tuple[str, str, str | None, int | None, str | None]]:
+    """(person, region, sex, year of birth, insured in) with cells of 1 to some 40 persons."""
+    draw = random.Random(seed)
+    cells = [(region, sex, draw.choice([*range(1926, 2026), None]), draw.choice([*REGIONS, None])) for region in (*REGIONS, None) for sex in ("1", "2", None) for _ in range(draw.choice([1, 3, 9]))]
+    cells += [(region, sex, year, region) for region in REGIONS for sex in "12" for year in (2010, 2011, 2009, 1966, 1967, 1946, 1947) if draw.random() < 0.6]
+    sized = [(cell, draw.choice([1, 2, 4, 7, 9, 10, 11, 12, 15, 25, 40])) for cell in cells]
+    return [(f"{n}-{k}", *cell) for n, (cell, size) in enumerate(sized) for k in range(size)]
+
+
+def band(year: int | None) -> int | None:
+    return None if year is None else min((AS_OF.year - year) // 5 * 5, 90)
+
+
+def published(hand: Hand, people: list[tuple]) -> tuple[list[tuple[int, set]], list[tuple[int, set]]]:
+    """(value, persons it counts) of every figure shown, and of every figure hidden, in all the views."""
+    shown, hidden = [], []
+
+    def figure(value, counts):
+        counted = {p[0] for p in people if counts(p)}
+        assert value is None or value == len(counted)
+        (shown if value is not None else hidden).append((len(counted), counted))
+
+    for region, sex, first, persons, total in hand.ask("SELECT region_code, sex_code, age_from, persons, region_persons FROM population.population_pyramid"):
+        figure(persons, lambda p: (p[1], p[2], band(p[3])) == (region, sex, first))
+        figure(total, lambda p: p[1] == region)
+    for region, registered, insured, stays, leaves, none, comes in hand.ask(
+            "SELECT region_code, registered, insured, registered_insured_here, registered_insured_elsewhere, registered_uninsured, insured_from_elsewhere FROM population.population_flow"):
+        figure(registered, lambda p: p[1] == region)
+        figure(insured, lambda p: p[4] == region)
+        figure(stays, lambda p: p[1] == region and p[4] == region)
+        figure(leaves, lambda p: p[1] == region and p[4] not in (region, None))
+        figure(none, lambda p: p[1] == region and p[4] is None)
+        figure(comes, lambda p: p[1] != region and p[4] == region)
+    for region, turns, year, persons in hand.ask("SELECT region_code, turns, in_year, persons FROM population.proactive_service"):
+        figure(persons, lambda p: p[1] == region and p[3] == year - turns)
+    return shown, hidden
+
+
+def put(hand: Hand, people: list[tuple]) -> None:
+    hand.clear()
+    hand.fill("population.person", "person_id, hukou_region_code, sex_code, birth_year", [p[:4] for p in people])
+    hand.fill("population.social_insurance", "person_id, region_code, start_ym, status_code", [(p[0], p[4], "2020-01", "1") for p in people if p[4]])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_hidden_cell_is_a_sum_or_difference_of_what_is_shown(hand, seed):
+    people = population(seed)
+    put(hand, people)
+    shown, hidden = published(hand, people)
+    small = [counted for value, counted in hidden if 0 < value < 10]
+    assert small and [value for value, _ in shown if 0 < value < 10] == [], "some cells are small, and none of them is shown"
+    atoms = sorted({p[1:] for p in people}, key=str)      # persons that no figure tells apart
+    place = {p[0]: atoms.index(p[1:]) for p in people}
+
+    def row(counted):
+        found = numpy.zeros(len(atoms))
+        found[list({place[p] for p in counted})] = 1
+        return found
+
+    equations = numpy.array([row(counted) for _, counted in shown])
+    for counted in small:
+        target = row(counted)
+        weights = numpy.linalg.lstsq(equations.T, target, rcond=None)[0]
+        assert numpy.abs(equations.T @ weights - target).max() > 1e-6, f"a hidden cell of {len(counted)} can be computed from what is shown"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_a_total_leaves_over_is_never_small_and_no_cell_is_hidden_for_nothing(hand, seed):
+    people = population(seed)
+    put(hand, people)
+    truth = Counter((p[1], p[2], band(p[3])) for p in people)
+    found = {row[:3]: row[3:] for row in hand.ask("SELECT region_code, sex_code, age_from, persons, suppressed FROM population.population_pyramid")}
+    assert set(found) == set(truth)
+    for region in {cell[0] for cell in truth}:
+        cells = {cell: n for cell, n in truth.items() if cell[0] == region}
+        small, hidden = [n for n in cells.values() if n < 10], [n for cell, n in cells.items() if found[cell] == (None, True)]
+        large = sorted(n for n in cells.values() if n >= 10)
+        alone = bool(small) and (len(small) == 1 or sum(small) < 10)
+        assert sorted(hidden) == sorted(small + (large[:1] if alone else []))
+        assert all(found[cell] == (n, False) for cell, n in cells.items() if found[cell][1] is False)
+
+
+def test_households_hide_like_persons(hand):
+    hand.clear()
+    sizes = {1: 12, 2: 30, 3: 9, 4: 11}
+    members = [(f"{size}-{n}", f"{size}-{n}-{k}", "02" if k == 0 else "20", "640104") for size, count in sizes.items() for n in range(count) for k in range(size)]
+    hand.fill("population.household_member", "household_no_pseudonym, person_id, relation_code, region_code", members)
+    assert hand.ask("SELECT household_size, structure, households, suppressed, region_households FROM population.household_structure ORDER BY 1") == [
+        (1, "single", 12, False, 62), (2, "two_generations", 30, False, 62), (3, "two_generations", None, True, 62), (4, "two_generations", None, True, 62)]
+
+
+@pytest.mark.parametrize("relations, structure", [
+    (["02"], "single"), (["02", "11", "73"], "one_generation"), (["02", "12", "21"], "two_generations"), (["02", "51"], "two_generations"), (["02", "21", "41"], "three_generations"),
+    (["02", "51", "32"], "three_generations"), (["02", "61"], "three_generations"), (["02", "99"], "other"), (["02", "81"], "other")])
+def test_generations_by_relation(hand, relations, structure):
+    hand.clear()
+    hand.fill("population.household_member", "household_no_pseudonym, person_id, relation_code, region_code", [(f"h{n}", f"{n}-{k}", r, "640104") for n in range(10) for k, r in enumerate(relations)])
+    assert hand.ask("SELECT structure, households FROM population.household_structure") == [(structure, 10)]
+
+
+def test_working_days_leave_out_weekends(hand):
+    days = [date(2026, 9, 25) + timedelta(n) for n in range(24)]
+    for since in days[:8]:
+        got = hand.ask("SELECT " + ", ".join(f"working_days(DATE '{since}', DATE '{until}')" for until in days if until >= since))[0]
+        assert list(got) == [int(numpy.busday_count(since + timedelta(1), until + timedelta(1))) for until in days if until >= since]
+
+
+def test_bands_of_five(hand):
+    assert hand.ask("SELECT age_band_from(a), age_band(age_band_from(a)) FROM (VALUES (0), (4), (5), (89), (90), (120), (-1), (NULL)) t(a)") == [
+        (0, "0-4"), (0, "0-4"), (5, "5-9"), (85, "85-89"), (90, "90+"), (90, "90+"), (None, "未知"), (None, "未知")]
