@@ -13,6 +13,7 @@ from decimal import Decimal
 import pytest
 
 from pipelines import themes
+from tests.warehouse import documented
 from tests.warehouse.hand import AS_OF, PROJECT, Hand
 
 THEMES = [t for t in themes.themes(PROJECT) if t.schema != themes.GOVERNANCE]
@@ -213,3 +214,9 @@ def test_every_lead_says_rule_match_level_and_date(hand):
         assert (columns[0], columns[-2:]) == ("rule_id", ["match_level", "as_of"]), theme.id
         asked = theme.comment.partition("规则 rule: ")[2].partition("：")[0]
         assert f"'{asked}.{theme.name}' AS rule_id" in theme.sql, f"{theme.id}: its rule speaks of {asked}"
+
+
+def test_the_document_says_what_the_headers_say():
+    given = documented.DOCUMENT.read_text(encoding="utf-8")
+    assert documented.written(given) == given, "run: python -m tests.warehouse.documented"
+    assert all(f"`{t.id}`" in given for t in THEMES)
