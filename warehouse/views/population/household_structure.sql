@@ -23,7 +23,7 @@ WITH today AS (
     SELECT max(as_of) AS as_of FROM governance.datasets WHERE dataset IN ('population.household_member')
 ),
 household AS (
-    SELECT household_no_pseudonym AS household, count(DISTINCT person_id) AS members,
+    SELECT household_no_pseudonym AS household, count(*) AS members,
         coalesce(min(region_code) FILTER (WHERE relation_code IN ('01', '02')), min(region_code)) AS region_code,
         bool_or(relation_code BETWEEN '20' AND '39') AS with_children, bool_or(relation_code BETWEEN '50' AND '59') AS with_parents,
         bool_or(relation_code BETWEEN '40' AND '49' OR relation_code BETWEEN '60' AND '69') AS with_others_in_line,

@@ -59,7 +59,7 @@ dead AS (
 ),
 insured AS (
     SELECT i.person_id, string_agg(DISTINCT i.insurance_type, ', ' ORDER BY i.insurance_type) AS insurances,
-        arg_max(i.region_code, (i.start_ym, i.region_code)) AS region_code, count(DISTINCT i.employer_uscc) AS employers
+        arg_max(i.region_code, i.start_ym || i.region_code) AS region_code, count(DISTINCT i.employer_uscc) AS employers
     FROM population.social_insurance i CROSS JOIN today
     WHERE i.status_code = '1' AND (i.end_ym IS NULL OR i.end_ym >= strftime(today.as_of, '%Y-%m')) AND i.person_id IS NOT NULL
     GROUP BY i.person_id
@@ -94,7 +94,7 @@ SELECT
     'V.person_360' AS rule_id, p.person_id, p.sex_code, p.birth_year, p.hukou_region_code AS region_code,
     is_registered(p.cancel_flag, p.death_year, p.moveout_year) AS registered, p.household_no_pseudonym AS household,
     -- A subquery and not a join: a look-up of one person then reads one household, not all of them.
-    (SELECT count(DISTINCT m.person_id) FROM population.household_member m
+    (SELECT count(m.person_id) FROM population.household_member m
      WHERE m.household_no_pseudonym = p.household_no_pseudonym AND m.leave_year IS NULL) AS household_members,
     p.marital_code, p.education_code, x.death_month, coalesce(x.death_sources, 0) AS death_sources, i.insurances, i.region_code AS insured_region_code,
     coalesce(i.employers, 0) AS employers, b.benefits, coalesce(b.months, 0) AS benefit_months, coalesce(b.amount, 0) AS benefit_amount,

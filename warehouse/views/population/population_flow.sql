@@ -27,7 +27,7 @@ WITH today AS (
     SELECT max(as_of) AS as_of FROM governance.datasets WHERE dataset IN ('population.person', 'population.social_insurance')
 ),
 insured AS (
-    SELECT i.person_id, arg_max(i.region_code, (i.start_ym, i.region_code)) AS region_code
+    SELECT i.person_id, arg_max(i.region_code, i.start_ym || i.region_code) AS region_code
     FROM population.social_insurance i CROSS JOIN today
     WHERE i.status_code = '1' AND (i.end_ym IS NULL OR i.end_ym >= strftime(today.as_of, '%Y-%m')) AND i.person_id IS NOT NULL AND i.region_code IS NOT NULL
     GROUP BY i.person_id

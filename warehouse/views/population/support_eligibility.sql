@@ -33,18 +33,17 @@ support AS (
     WHERE b.benefit_item = '610' AND b.person_id IS NOT NULL AND b.fee_period > strftime(today.as_of - INTERVAL 12 MONTH, '%Y-%m')
     GROUP BY b.person_id, b.fee_period
 ),
-belongs AS (
-    SELECT household_no_pseudonym AS household, person_id, min(region_code) AS region_code
-    FROM population.household_member WHERE leave_year IS NULL AND person_id IS NOT NULL AND household_no_pseudonym IS NOT NULL
-    GROUP BY household_no_pseudonym, person_id
-),
 supported AS (
-    SELECT m.household, count(DISTINCT s.person_id) AS supported, count(DISTINCT s.fee_period) AS months_paid, max(s.fee_period) AS last_period, sum(s.amount) AS amount
-    FROM support s JOIN belongs m ON m.person_id = s.person_id
-    GROUP BY m.household
+    SELECT m.household_no_pseudonym AS household, count(DISTINCT s.person_id) AS supported, count(DISTINCT s.fee_period) AS months_paid, max(s.fee_period) AS last_period,
+        sum(s.amount) AS amount
+    FROM support s JOIN population.household_member m ON m.person_id = s.person_id
+    WHERE m.leave_year IS NULL AND m.household_no_pseudonym IS NOT NULL
+    GROUP BY m.household_no_pseudonym
 ),
 member AS (
-    SELECT m.household, m.person_id, m.region_code FROM belongs m JOIN supported s ON s.household = m.household
+    SELECT m.household_no_pseudonym AS household, m.person_id, m.region_code
+    FROM population.household_member m JOIN supported s ON s.household = m.household_no_pseudonym
+    WHERE m.leave_year IS NULL AND m.person_id IS NOT NULL
 ),
 holding AS (
     SELECT h.investor_person_id AS person_id, h.uscc, h.subscribed, h.paid
