@@ -4,8 +4,6 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-import duckdb
-
 from pipelines import compiler, governance, masks, themes
 from pipelines.contract import datasets
 from pipelines.semantics import reference
@@ -57,10 +55,3 @@ class Hand:
     def close(self) -> None:
         """End it."""
         self.con.close()
-
-
-def rows(con: duckdb.DuckDBPyConnection, table: str) -> list[dict[str, Any]]:
-    """A published table or view as plain Python."""
-    found = con.execute(f"SELECT * FROM {table}")
-    columns = [d[0] for d in found.description]
-    return [dict(zip(columns, row)) for row in found.fetchall()]

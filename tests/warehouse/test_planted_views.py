@@ -13,6 +13,7 @@ from decimal import Decimal
 import pytest
 
 from pipelines import themes
+from pipelines.settings import WrongUse
 from tests.warehouse import documented
 from tests.warehouse.hand import AS_OF, PROJECT, Hand
 
@@ -214,6 +215,13 @@ def test_every_lead_says_rule_match_level_and_date(hand):
         assert (columns[0], columns[-2:]) == ("rule_id", ["match_level", "as_of"]), theme.id
         asked = theme.comment.partition("规则 rule: ")[2].partition("：")[0]
         assert f"'{asked}.{theme.name}' AS rule_id" in theme.sql, f"{theme.id}: its rule speaks of {asked}"
+
+
+def test_what_a_select_reads_is_told_without_its_macros():
+    assert themes._reads("WITH a AS (SELECT some_macro(x) FROM s.t) SELECT (SELECT max(y) FROM u.v) FROM a JOIN w ON other_macro(w.z) WHERE EXISTS (FROM x.y)") == {"s.t", "u.v", "w", "x.y"}
+    for wrong in ("SELECT FROM WHERE", "DROP TABLE s.t"):
+        with pytest.raises(WrongUse, match="is not SQL"):
+            themes._reads(wrong)
 
 
 def test_the_document_says_what_the_headers_say():

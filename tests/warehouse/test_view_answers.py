@@ -1,36 +1,16 @@
 """Every view on the sample, against an answer computed here in plain Python from the published rows."""
 from __future__ import annotations
 
-import calendar
 from collections import Counter, defaultdict
 from datetime import date, timedelta
 
 import duckdb
 import pytest
 
-from tests.warehouse.hand import AS_OF, rows
+from tests.warehouse.hand import AS_OF
+from tests.warehouse.published import Sample, after, ends, grouped, rows
 
 MONTH, YEAR_AGO = f"{AS_OF:%Y-%m}", "2025-11"
-
-
-class Sample:
-    """The published rows of the sample, read once per dataset, and what the views say."""
-
-    def __init__(self, con: duckdb.DuckDBPyConnection):
-        self.con, self._read = con, {}
-
-    def __call__(self, table: str) -> list[dict]:
-        if table not in self._read:
-            self._read[table] = rows(self.con, table)
-        return self._read[table]
-
-    def said(self, view: str, *columns: str) -> Counter:
-        """The rows of a view, these columns only, each with how often it stands there."""
-        return Counter(tuple(r[c] for c in columns) for r in rows(self.con, view))
-
-    @property
-    def registered(self) -> list[dict]:
-        return [p for p in self("population.person") if p["cancel_flag"] != "1" and p["death_year"] is None and p["moveout_year"] is None]
 
 
 @pytest.fixture(scope="module")
@@ -38,25 +18,6 @@ def sample(run):
     con = duckdb.connect(str(run.desk.lake.database), read_only=True)
     yield Sample(con)
     con.close()
-
-
-def after(day: date | None, months: int) -> date | None:
-    """The same day `months` later, or the last one of a shorter month."""
-    if day is None:
-        return None
-    year, month = divmod(day.year * 12 + day.month - 1 + months, 12)
-    return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
-
-
-def grouped(found, *keys) -> dict:
-    made = defaultdict(list)
-    for row in found:
-        made[tuple(row[k] for k in keys) if len(keys) > 1 else row[keys[0]]].append(row)
-    return made
-
-
-def ends(*days):
-    return min((d for d in days if d is not None), default=None)
 
 
 def in_force(i: dict) -> bool:
