@@ -140,7 +140,7 @@ def test_households_hide_like_persons(hand):
 
 @pytest.mark.parametrize("relations, structure", [
     (["02"], "single"), (["02", "11", "73"], "one_generation"), (["02", "12", "21"], "two_generations"), (["02", "51"], "two_generations"), (["02", "21", "41"], "three_generations"),
-    (["02", "51", "32"], "three_generations"), (["02", "61"], "three_generations"), (["02", "99"], "other"), (["02", "81"], "other")])
+    (["02", "51", "32"], "three_generations"), (["02", "61"], "three_generations"), (["02", "99"], "other"), (["02", "81"], "other"), (["02", None], "other"), (["02", None, "21"], "two_generations")])
 def test_generations_by_relation(hand, relations, structure):
     hand.clear()
     hand.fill("population.household_member", "household_no_pseudonym, person_id, relation_code, region_code", [(f"h{n}", f"{n}-{k}", r, "640104") for n in range(10) for k, r in enumerate(relations)])

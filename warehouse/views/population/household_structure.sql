@@ -1,8 +1,8 @@
 -- zh: 家庭户结构：各县按户规模和代际（统计，小单元抑制）
 -- en: Households by county, size and generations (statistics, small cells hidden)
 -- grain: 一县一户规模一代际类型一行 — one row per county, size and kind of household
--- rule: V：成员为未离户者；代际按与户主关系：单人、一代（户主、配偶、兄弟姐妹）、两代（有子女或父母）、三代及以上（有孙辈、祖辈，或既有子女又有父母）、其他；少于 10 户的单元
---   为空，必要时再抑制一个单元 — members who have not left; generations by relation to the head: single, one, two, three or more, other; cells under 10
+-- rule: V：成员为未离户者；代际按与户主关系：单人、一代（户主、配偶、兄弟姐妹）、两代（有子女或父母）、三代及以上（有孙辈、祖辈，或既有子女又有父母）、其他（含关系未填）；少于 10 户的单元
+--   为空，必要时再抑制一个单元 — members who have not left; generations by relation to the head: single, one, two, three or more, other (also where a relation is not given); cells under 10
 --   households are empty, with a second one where needed
 -- match: exact，户号的假名相等 — exact, by pseudonym of the household number
 -- needs: population.household_member
@@ -27,7 +27,7 @@ household AS (
         coalesce(min(region_code) FILTER (WHERE relation_code IN ('01', '02')), min(region_code)) AS region_code,
         bool_or(relation_code BETWEEN '20' AND '39') AS with_children, bool_or(relation_code BETWEEN '50' AND '59') AS with_parents,
         bool_or(relation_code BETWEEN '40' AND '49' OR relation_code BETWEEN '60' AND '69') AS with_others_in_line,
-        bool_and(relation_code IN ('01', '02') OR relation_code BETWEEN '10' AND '12' OR relation_code BETWEEN '70' AND '79') AS same_generation
+        bool_and(coalesce(relation_code IN ('01', '02') OR relation_code BETWEEN '10' AND '12' OR relation_code BETWEEN '70' AND '79', false)) AS same_generation
     FROM population.household_member WHERE household_no_pseudonym IS NOT NULL AND person_id IS NOT NULL AND leave_year IS NULL
     GROUP BY household_no_pseudonym
 ),
