@@ -8,7 +8,9 @@ and `left out`, and they are created after the views they read.
 """
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
@@ -125,17 +127,37 @@ def _header(lines: list[str], keys: tuple[str, ...], problems: Problems) -> tupl
 def _judge_needs(needs: tuple[str, ...], sql: str, problems: Problems) -> None:
     try:
         datasets = {t for t in _reads(sql) if t.partition(".")[0] not in _SHARED}
-    except duckdb.Error as error:
-        return problems.add("SELECT", f"is not SQL: {str(error).splitlines()[0]}")
+    except WrongUse as error:
+        return problems.add("SELECT", str(error))
     if datasets != set(needs):
         problems.add("needs", f"says {', '.join(needs) or 'nothing'}; the SELECT reads {', '.join(sorted(datasets)) or 'nothing'}")
 
 
 @lru_cache(maxsize=128)
 def _reads(sql: str) -> frozenset[str]:
-    """The relations a SELECT reads, as schema.name."""
+    """The relations a SELECT reads, as schema.name; one without a schema stands as it is written.
+
+    From the parsed tree, which needs no macro to exist. Raises:
+        WrongUse: it is not one SELECT.
+    """
     with duckdb.connect() as con:
-        return frozenset(t.partition(" AS ")[0].replace('"', "") for t in con.get_table_names(sql, qualified=True))
+        tree = json.loads(con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0])
+    if tree["error"]:
+        raise WrongUse(f"is not SQL: {tree['error_message'].splitlines()[0]}")
+    tables, ctes = set(), set()
+    for node in _nodes(tree):
+        if node.get("type") == "BASE_TABLE":
+            tables.add(".".join(filter(None, (node["schema_name"], node["table_name"]))))
+        ctes.update(one["key"] for one in (node.get("cte_map") or {}).get("map", ()))
+    return frozenset(tables - ctes)
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a JSON tree."""
+    for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _nodes(child)
+    if isinstance(tree, dict):
+        yield tree
 
 
 def create(con: duckdb.DuckDBPyConnection, theme: dict[str, Any]) -> None:
