@@ -16,12 +16,12 @@ from pipelines import masks
 from pipelines.compiler import Plan
 from pipelines.contract import CLASSIFICATIONS
 from pipelines.current import Current
+from pipelines.languages import two_languages
 from pipelines.lifecycle import ACTIVE, STATES
 from pipelines.sql import text, texts
 
 Row = dict[str, Any]
 Item = tuple[str, str]      # dataset or view, column
-_SENTENCES = re.compile(r"(.*?[。；）])\s*([A-Z][a-z]*\b.*)", re.DOTALL)
 _INNERMOST = re.compile(r"\((\s*select\b)?[^()]*\)", re.IGNORECASE)
 _WORDS = re.compile(r"[A-Za-z_]\w*")
 
@@ -177,9 +177,3 @@ def _caveats(plans: dict[str, Plan], views: list[Row], relations: dict[str, Row]
         if left:
             zh, _, en = left[1].partition(" — ")
             yield {"dataset": f"{view['schema']}.{view['name']}", "kind": "caveat", "zh": f"未含：{zh}", "en": f"Left out: {en or zh}"}
-
-
-def two_languages(words: str) -> tuple[str, str]:
-    """中文。English. → (中文。, English.); one that stands in one language stands for both."""
-    found = _SENTENCES.fullmatch(words.strip())
-    return (found[1], found[2]) if found else (words, words)

@@ -47,11 +47,24 @@ def build(desk: Desk, plans: dict[str, Plan] | None = None, today: str | None = 
     return {"pages": len(written), "seconds": round(time.monotonic() - clock, 2), "index": str(reports / "index.html")}
 
 
+def describe(desk: Desk) -> None:
+    """Bring the dictionary alone up to date: another release is shown, the quality pages stay."""
+    reports = desk.lake.reports
+    with writer(desk.lake, "reports"):
+        rendering.put_assets(reports)
+        written = dictionary.build(desk, {page.stem for page in (reports / "datasets").glob("*.html")})
+        _sweep_folder(reports / dictionary.FOLDER, written)
+
+
 def _sweep(reports: Path, written: set[Path]) -> None:
     for folder in FOLDERS:
-        for page in (reports / folder).rglob("*.html"):
-            if page not in written:
-                page.unlink()
+        _sweep_folder(reports / folder, written)
+
+
+def _sweep_folder(folder: Path, written: set[Path]) -> None:
+    for page in folder.rglob("*.html"):
+        if page not in written:
+            page.unlink()
 
 
 class Site:

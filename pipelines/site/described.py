@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.data_items import two_languages
+from pipelines.languages import two_languages
 from pipelines.site.facts import Row, grouped
 from pipelines.sql import name
 
@@ -84,15 +84,16 @@ class Described:
         """Dataset or view → column of the contract → its row of `governance.columns`."""
         found: dict[str, dict[str, Row]] = defaultdict(dict)
         for row in self.ask("FROM governance.columns"):
-            found[row["dataset"]][row["column"]] = row
+            found[row["dataset"]][row["column"]] = dict.fromkeys(("owner", "fill_rate", "score", "last_update")) | row     # releases before these columns are kept too
         return found
 
     @cached_property
     def notes(self) -> dict[tuple[str, str | None], list[Row]]:
         """(dataset or view, column or None) → what to know before use."""
         found = defaultdict(list)
-        for row in self.ask("SELECT * FROM governance.usage_notes ORDER BY kind <> 'problem', kind, since, zh"):
-            found[row["dataset"], row["column"]].append(row)
+        if "governance.usage_notes" in self.manifest["relations"]:
+            for row in self.ask("FROM governance.usage_notes ORDER BY kind <> 'problem', kind, since, zh"):
+                found[row["dataset"], row["column"]].append(row)
         return found
 
     @cached_property
@@ -137,10 +138,16 @@ class Described:
             return None
         found = self.con.execute(f"FROM {name(schema)}.{name(table)}")
         header, rows = [c[0] for c in found.description], found.fetchall()
-        key = next((i for i in range(len(header)) if len({r[i] for r in rows} - {None}) == len(rows)), 0)
+        own = self._coded.get(table)
+        key = next((i for i in range(len(header)) if (values := {r[i] for r in rows}) == own or (not own and None not in values and len(values) == len(rows))), 0)
         label = next((header.index(c) for c in _LABELS if c in header), min(key + 1, len(header) - 1))
         return {"header": header, "rows": rows, "anchors": _anchors(str(r[key]) for r in rows), "key": key, "label": label,
                 "english": header.index("name_en") if "name_en" in header else None}
+
+    @cached_property
+    def _coded(self) -> dict[str, set[str]]:
+        """Code list → its codes; plain tables have none."""
+        return {r["list"]: set(r["codes"]) for r in self.ask("SELECT list, list(code) AS codes FROM reference.code GROUP BY list")}
 
     @cached_property
     def macros(self) -> list[Row]:

@@ -20,10 +20,13 @@ from pipelines.site import rendering
 from pipelines.site.described import KINDS, Described
 from pipelines.site.facts import Row
 from pipelines.sql import connect
+from pipelines.version import code_version
 
 FOLDER = "dictionary"
 NOTES = {"problem": ("warn", "已知问题", "Known problem"), "waiver": ("none", "豁免", "Waiver"), "caveat": ("none", "局限", "Caveat")}
 CLASSES = {"public": ("公开", "public"), "internal": ("内部", "internal"), "personal": ("个人信息", "personal"), "sensitive": ("敏感个人信息", "sensitive")}
+LOADS = {"snapshot": ("全量快照", "snapshot"), "upsert": ("按主键更新", "upsert by key"), "append": ("追加", "append")}
+UNITS = {"day": "天", "week": "周", "month": "个月", "quarter": "个季度", "half-year": "个半年", "year": "年"}
 _WORDS = Path(__file__).with_name("words.csv")
 
 
@@ -39,7 +42,7 @@ def build(desk: Desk, quality: set[str]) -> set[Path]:
         return {rendering.write(reports, folder / "index.html", "dictionary_empty.html.j2")}
     place = release.folder(desk.lake, number)
     manifest = (place / "manifest.json").read_bytes()
-    stamp = hashlib.sha256(b"\0".join((manifest, rendering.version().encode(), _WORDS.read_bytes(), repr(sorted(quality)).encode()))).hexdigest()[:16]
+    stamp = hashlib.sha256(b"\0".join((manifest, rendering.version().encode(), code_version().encode(), _WORDS.read_bytes(), repr(sorted(quality)).encode()))).hexdigest()[:16]
     made = set(folder.glob("*.html")) | set(folder.glob("search.js"))
     if f'content="{stamp}-{len(made)}"' in _head(folder / "index.html"):
         return made
@@ -90,12 +93,12 @@ class Pages:
         elsewhere = {(c["item"] or {}).get("column") for c in r["columns"]} - columns      # anchors of columns that are published under another name
         listed = {i["code_list"] for i in found.items.get(view, {}).values() if i["code_list"] and f"reference.{i['code_list']}" in found.relations}
         return self._page(
-            f"{view}.html", "dictionary_relation.html.j2", r=r, d=found.datasets.get(view), names=KINDS, departments=found.departments.get(view, []),
-            notes={column: rows for (v, column), rows in found.notes.items() if v == view}, note_kinds=NOTES, classes=CLASSES, listed=sorted(listed),
+            f"{view}.html", "dictionary_relation.html.j2", r=r, d=_shown(found.datasets.get(view)), names=KINDS, departments=found.departments.get(view, []),
+            notes={column: rows for (v, column), rows in found.notes.items() if v == view}, note_kinds=NOTES, classes=CLASSES, loads=LOADS, units=UNITS, listed=sorted(listed),
             sources={c: [s for s in rows if s[0] in found.relations] for (v, c), rows in found.sources.items() if v == view},
             readers=[(v, found.relations[v]["zh"], found.relations[v]["en"]) for v in found.readers.get(view, []) if v in found.relations],
             needs=[(v, found.relations[v]["zh"]) for v in r["needs"]], list=found.lists.get(view), codes=self.lists.get(view), quality=view in self.quality,
-            elsewhere=elsewhere, used_by=self._used_by(view) if r["kind"] == "list" else [])
+            elsewhere=elsewhere, rich={k for k in ("classification", "code_list", "standard", "score") if any((c["item"] or {}).get(k) is not None for c in r["columns"])}, used_by=self._used_by(view) if r["kind"] == "list" else [])
 
     def _used_by(self, view: str) -> list[tuple[str, str, str]]:
         """Columns whose values are of this list: (view, anchor, words)."""
@@ -132,6 +135,11 @@ class Pages:
             code, english = str(row[shown["key"]]), row[shown["english"]] if shown["english"] is not None else None
             found.append([code, str(row[shown["label"]] or ""), *([english or ""] if english or anchor != f"code-{code}" else []), *([anchor] if anchor != f"code-{code}" else [])])
         return found
+
+
+def _shown(dataset: Row | None) -> Row | None:
+    """Without what no page shows: a page is made again only when it would say something else."""
+    return dataset and {k: v for k, v in dataset.items() if k not in ("version", "contract_hash", "contract_version", "sla_days")}
 
 
 def _json(value: Any) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pipelines.languages import two_languages
 from pipelines.settings import Project
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -79,7 +80,7 @@ def divisions() -> dict[str, str]:
 def _templates() -> jinja2.Environment:
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
                               undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": relative, "spark": spark}
+    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": relative, "spark": spark, "two": two_languages}
     made.globals |= {"change": change, "indicators": indicators(), "SEVERITIES": SEVERITIES, "OUTCOMES": OUTCOMES, "DIMENSIONS": DIMENSIONS, "LIGHTS": LIGHTS}
     return made
 
