@@ -8,6 +8,7 @@ from pipelines import compiler, data_items, ledger_tables as tables, release
 from pipelines.contract import datasets
 from pipelines.languages import two_languages
 from pipelines.settings import Project
+from pipelines.site.described import Described
 from tests.states import state
 from tests.support import REPOSITORY, RESIDENCE, desk, project, resident_id
 
@@ -122,6 +123,17 @@ def test_what_lineage_tells_of_a_views_columns():
     assert (w["classification"], w["score"], w["standard"]) == ("personal", 0.5, None), "the strictest, the lowest, and only what all share"
     assert (x["classification"], x["code_list"], x["standard"]) == ("internal", "sex", "GB/T 2261.1-2003")
     assert (y["classification"], y["last_update"], y["zh"], y["en"]) == (None, "2026-11-01", "丙", "C")
+
+
+def test_a_dictionary_shows_the_lineage_that_a_release_has():
+    with duckdb.connect() as con:
+        con.execute("CREATE SCHEMA governance; CREATE TABLE governance.lineage(view VARCHAR, \"column\" VARCHAR, source_view VARCHAR, source_column VARCHAR, clause VARCHAR)")
+        con.executemany("INSERT INTO governance.lineage VALUES (?, ?, ?, ?, ?)", [(f"a.{e[0]}", *e[1:]) for e in LINEAGE])
+        theme = {"schema": "a", "name": "v", "sql": "SELECT 1", "needs": ["population.person", "population.death"]}
+        found = Described(con, {"relations": {"governance.lineage": {}}, "views": [theme]})
+        assert found.sources == {("a.v", "w"): [("population.person", "person_id"), ("population.person", "sex_code")], ("a.v", "x"): [("population.person", "sex_code")]}
+        assert found.readers == {"population.person": ["a.v"], "population.death": ["a.v"]}
+        assert Described(con, {"relations": {}, "views": []}).sources == {}, "a release from before there was lineage"
 
 
 @pytest.mark.parametrize("holds, columns", [

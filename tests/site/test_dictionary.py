@@ -78,6 +78,17 @@ def test_everything_in_the_file_has_its_place_and_is_found(made, pages):
     assert wrong == [] and [p for p, links in ids.items() if links.twice] == []
 
 
+def test_every_view_binds_in_less_than_a_tenth_of_a_second(made):
+    slow = []
+    with duckdb.connect(str(made.lake.database), read_only=True) as con:
+        for schema, view in con.execute("SELECT schema_name, view_name FROM duckdb_views() WHERE NOT internal").fetchall():
+            began = time.process_time()      # of this process: other work on the machine only adds to the clock
+            con.execute(f'PREPARE bound AS FROM "{schema}"."{view}"')
+            took = time.process_time() - began
+            slow += [(view, took)] if took > 0.1 else []
+    assert slow == []
+
+
 def test_a_page_tells_what_to_know(pages):
     text = (pages / "population.person.html").read_text("utf-8")
     row = re.search(r'<tr id="sex_code">.*?</tr>', text, re.DOTALL)[0]

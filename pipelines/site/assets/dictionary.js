@@ -16,7 +16,7 @@ addEventListener("DOMContentLoaded", () => {
   const entries = [...index.entries, ...codes].map(([kind, address, name, zh, en, more, of]) => {
     const own = [plain(name), plain(zh), plain(en)];
     const all = plain([name, zh, en, more].join("\n"));
-    return {kind, address, name, zh, en, of, own, last: own[0].split(".").at(-1), all, tight: tight(all)};
+    return {kind, address, name, zh, en, of, more, own, last: own[0].split(".").at(-1), all, tight: tight(all)};
   });
   let chosen = "";
 
@@ -59,13 +59,20 @@ addEventListener("DOMContentLoaded", () => {
     english.lang = "en";
     return [element("span", "zh", zh), " ", english];
   };
+  const beside = (one, words) => {      // what it was found by, where neither name nor words show it
+    if (words.every((word) => one.own.some((text) => text.includes(word)))) return [];
+    const places = words.map((word) => one.more.toLowerCase().indexOf(word)).filter((at) => at >= 0);
+    const start = Math.max(0, Math.min(...places, one.more.length) - 12);
+    const end = Math.max(...places, start) + 28;
+    return [element("span", "beside", start > 0 ? "…" : "", marked(one.more.slice(start, end), words), end < one.more.length ? "…" : "")];
+  };
   const row = (one, words) => {
     const link = element("a", "");
     link.href = one.address;
     const english = element("span", "en", marked(one.en, words));
     english.lang = "en";
     link.append(element("span", "zh", marked(one.zh, words)), " ", one.en ? english : element("span", "en", marked(one.zh, words)));
-    return element("li", "", element("span", `kind ${one.kind}`, ...both(...index.kinds[one.kind])), link, element("span", "id", marked(one.name, words), one.of ? ` · ${one.of}` : ""));
+    return element("li", "", element("span", `kind ${one.kind}`, ...both(...index.kinds[one.kind])), link, element("span", "id", marked(one.name, words), one.of ? ` · ${one.of}` : "", ...beside(one, words)));
   };
 
   const chip = (kind, label, number) => {
