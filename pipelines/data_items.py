@@ -115,7 +115,7 @@ def _rows(con: duckdb.DuckDBPyConnection, sql: str) -> list[Row]:
 
 
 def _departments(plans: dict[str, Plan], datasets: Iterable[str]) -> str | None:
-    return "、".join(dict.fromkeys(s.department for d in datasets for s in plans[d].dataset.sources)) or None
+    return "、".join(dict.fromkeys(s.department for d in datasets if d in plans for s in plans[d].dataset.sources)) or None
 
 
 def _view_columns(plans: dict[str, Plan], own: list[Row], views: list[Row], relations: dict[str, Row], lineage: Iterable[Row]) -> Iterator[Row]:
@@ -129,7 +129,7 @@ def _view_columns(plans: dict[str, Plan], own: list[Row], views: list[Row], rela
             sources[edge["view"], edge["column"]].append(found)
     for view in views:
         id_ = f"{view['schema']}.{view['name']}"
-        days = [relations[d]["as_of"] for d in view["needs"] if relations[d]["as_of"]]
+        days = [relations[d]["as_of"] for d in view["needs"] if d in plans and relations[d]["as_of"]]
         for column, words in view["columns"]:
             zh, _, en = words.partition(" — ")
             read = sources[id_, column]

@@ -52,7 +52,7 @@ class Described:
 
     def _relation(self, view: str, comment: str, columns: list[Row]) -> Row:
         schema, _, table = view.partition(".")
-        kind = "dataset" if view in self.datasets else "list" if schema == "reference" else "governance" if schema == "governance" else "view"
+        kind = "dataset" if view in self.datasets else "list" if schema == "reference" and view not in self.themes else "governance" if schema == "governance" else "view"
         first, *rest = comment.splitlines() or [""]
         zh, _, en = first.partition(" — ")
         parts = [(*found.groups()[:2], *_split(found[3])) for line in rest if (found := _PART.fullmatch(line))]

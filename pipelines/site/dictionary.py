@@ -97,7 +97,7 @@ class Pages:
             notes={column: rows for (v, column), rows in found.notes.items() if v == view}, note_kinds=NOTES, classes=CLASSES, loads=LOADS, units=UNITS, listed=sorted(listed),
             sources={c: [s for s in rows if s[0] in found.relations] for (v, c), rows in found.sources.items() if v == view},
             readers=[(v, found.relations[v]["zh"], found.relations[v]["en"]) for v in found.readers.get(view, []) if v in found.relations],
-            needs=[(v, found.relations[v]["zh"]) for v in r["needs"]], list=found.lists.get(view), codes=self.lists.get(view), quality=view in self.quality,
+            needs=[(v, found.relations[v]["zh"]) for v in r["needs"] if v in found.relations], list=found.lists.get(view), codes=self.lists.get(view), quality=view in self.quality,
             elsewhere=elsewhere, rich={k for k in ("classification", "code_list", "standard", "score") if any((c["item"] or {}).get(k) is not None for c in r["columns"])}, used_by=self._used_by(view) if r["kind"] == "list" else [])
 
     def _used_by(self, view: str) -> list[tuple[str, str, str]]:
