@@ -14,9 +14,10 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import ledger_tables as tables, masks
+from pipelines import data_items, ledger_tables as tables, masks
 from pipelines.compiler import Plan
-from pipelines.feedback import states
+from pipelines.current import Current
+from pipelines.feedback import states as quarantine_states
 from pipelines.ledger import Ledger
 from pipelines.rules import Rule
 from pipelines.semantics import reference
@@ -59,7 +60,7 @@ COMMENTS = {
     "rank": ("权威顺序（0 最高）", "Order of authority, 0 is the highest"), "uscc": ("统一社会信用代码", "Unified social credit code"),
     "changes": ("阈值变更记录", "Changes of the threshold: day, value, reason"), "why": ("规则依据", "Why the rule must hold"),
     "on_breach": ("低于下限时", "When below the limit: hold or report"), "outcome": ("结果", "Outcome"),
-    "owner": ("整改责任部门", "Department that must fix it"), "part": ("报送分区", "Part of the stream"),
+    "owner": ("责任部门", "Department that answers for it and must mend it"), "part": ("报送分区", "Part of the stream"),
     "pass_rate": ("合格率", "Pass rate"), "person_id": ("人员假名", "Pseudonym of the person"), "primary_key": ("主键", "Part of the key"),
     "provider": ("提供单位", "Catalogue: providing departments"), "provider_notes": ("报送说明", "How each source sends"), "provider_uscc": ("提供单位统一社会信用代码", "Unified social credit codes of the providers"),
     "published_as": ("发布字段", "Published columns"), "purpose": ("用途", "Purpose"), "quarantined": ("隔离记录数", "Records in quarantine"),
@@ -95,8 +96,9 @@ COMMENTS = {
     "opened": ("新增问题数", "Problems opened"), "verified": ("核验问题数", "Problems verified"), "overdue": ("逾期问题数", "Problems past their last day"),
     "ended": ("豁免终止数", "Waivers that ended"), "digest": ("消息指纹", "Digest of the message"),
     "version": ("数据版本", "Version of the data"), "view": ("发布视图", "Published view"),
-    "kind": ("检查类别", "Kind of check: across, agreement, history, values, publication, conformity or timeliness"), "checked_at": ("检查时间", "Time of the check"),
-    "filled": ("已填写数", "Cells filled in"), "distinct_values": ("不同取值数", "Distinct values, about"), "value": ("取值或统计量", "Code, or value of the statistic"),
+    "kind": ("类别", "Kind. Of a check: across, agreement, history, values, publication, conformity or timeliness; of a usage note: problem, waiver or caveat"), "checked_at": ("检查时间", "Time of the check"),
+    "fill_rate": ("填充率", "Share of current rows that have a value"), "last_update": ("最近更新", "Newest batch date that the data holds"),
+    "since": ("起始日期", "Since when"), "filled": ("已填写数", "Cells filled in"), "distinct_values": ("不同取值数", "Distinct values, about"), "value": ("取值或统计量", "Code, or value of the statistic"),
     "signal": ("线索类别", "Kind of lead"), "peers": ("同类中位数", "Median of its peers"), "n": ("统计行数", "Rows of the statistic"),
     "p": ("偶然概率", "Probability that chance does it"), "explanation": ("说明和其他可能", "What was seen, and another explanation"),
     "label": ("代码含义", "What the code means"), "accepted_by": ("认定人", "Accepted by"), "accepted_at": ("认定时间", "Time it was accepted"),
@@ -142,14 +144,17 @@ TABLES = {
         "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
         "category, share_condition, refuse_basis, provider_uscc, provider_notes, purpose, limitations, load, sla_days:DOUBLE, contract_version, contract_hash, version, "
         "as_of:DATE, rows:BIGINT, withheld_rows:BIGINT, stale_rows:BIGINT, disagreements:BIGINT")),
-    "columns": Table("数据项：契约字段、标准、分级和发布方式", "Data items: contract columns, standards, classification and how they are published", _columns(
-        "dataset, column, zh, en, semantic_type, code_list, standard, primary_key:BOOLEAN, required:BOOLEAN, classification, mask, mask_words, published_as")),
+    "columns": Table("数据项：契约字段和专题视图字段，标准、分级、发布方式、填充率和质量", "Data items: columns of contracts and theme views, standards, classification, how they are published, how full and how good", _columns(
+        "dataset, column, zh, en, semantic_type, code_list, standard, primary_key:BOOLEAN, required:BOOLEAN, classification, mask, mask_words, published_as, "
+        "owner, fill_rate:DOUBLE, score:DOUBLE, last_update:DATE")),
+    "usage_notes": Table("使用须知：字段的已知问题、豁免和局限", "What to know before use: known problems, waivers and caveats of columns", _columns(
+        "dataset, column, kind, zh, en, since:DATE")),
     "rules": Table("已声明的质量规则", "Declared quality rules", _columns(
         "dataset, rule, column, reason, zh, en, indicator, severity, at_least:DOUBLE, on_breach, owner, why, changes, reads")),
     "sources": Table("报送渠道：谁报送什么、多久一次", "Sources: who sends what, and how often", _columns(
         "dataset, source, department, uscc, rank:INTEGER, frequency, sla_days:DOUBLE")),
     "lists": Table("代码表", "Code lists", _columns("list, name, name_en, standard, version, rows:BIGINT")),
-    "quarantine": Table("隔离区：地址、未通过规则和整改状态，不含数据值", "Quarantine: addresses, failed rules and what became of them, no values", _columns(states.COLUMNS)),
+    "quarantine": Table("隔离区：地址、未通过规则和整改状态，不含数据值", "Quarantine: addresses, failed rules and what became of them, no values", _columns(quarantine_states.COLUMNS)),
     "batches": Table("报送批次", "Batches", _of_ledger(tables.batches)),
     "files": Table("报送文件：每个文件、压缩包成员和工作表如何读取", "How each file, archive member and sheet was read", _of_ledger(tables.files)),
     "steps": Table("处理步骤", "Steps of processing", _of_ledger(tables.steps, ("id",))),
@@ -180,12 +185,13 @@ TABLES = {
 
 
 def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: dict[str, Plan], ledger: Ledger,
-           manifest: dict[str, Any], folder: Path, withdrawn: dict[str, list[str]]) -> dict[str, Path]:
+           manifest: dict[str, Any], folder: Path, withdrawn: dict[str, list[str]], states: dict[str, Current]) -> dict[str, Path]:
     """Write every governance table into `folder`; returns table → file.
 
     Args:
         withdrawn: dataset → keys of records whose pseudonym is not shown in `quarantine` either.
         manifest: the release being made; its own rows are added to `releases` and `release_datasets`.
+        states: dataset → its derived current state, whose footers tell how full its columns are.
     """
     lists = reference.lists(project)
     rows = declared_rows(project, plans, manifest["relations"]) | {
@@ -197,9 +203,13 @@ def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: 
     rows["releases"] = [r | {"state": "kept" if r["state"] == "published" else r["state"]} for r in rows["releases"] if r["release_id"] != n] + [release]
     rows["release_datasets"] = [r for r in rows["release_datasets"] if r["release_id"] != n] + pinned
     files = {table: folder / f"{table}.parquet" for table in TABLES}
+    declared = rows.pop("columns")
     for table, found in rows.items():
         _write(con, TABLES[table], found, files[table])
-    states.write(con, lake, plans, rows["batches"], rows["feedback"], manifest["created_at"], files["quarantine"], withdrawn)
+    items, notes = data_items.complete(con, plans, states, declared, manifest["views"], manifest["relations"], files, rows.get("lineage", ()))
+    _write(con, TABLES["columns"], items, files["columns"])
+    _write(con, TABLES["usage_notes"], notes, files["usage_notes"])
+    quarantine_states.write(con, lake, plans, rows["batches"], rows["feedback"], manifest["created_at"], files["quarantine"], withdrawn)
     return files
 
 
@@ -316,6 +326,6 @@ def _dataset_columns(plan: Plan, standards: dict[str, str]) -> list[dict[str, An
         words = masks.MASKS[mask]
         found.append({
             "dataset": plan.dataset.id, "column": c.name, "zh": c.zh, "en": c.en, "semantic_type": c.type, "code_list": code_list,
-            "standard": standards.get(code_list), "primary_key": c.primary_key, "required": c.required, "classification": c.strictest,
+            "standard": standards.get(code_list) or kind.standard, "primary_key": c.primary_key, "required": c.required, "classification": c.strictest,
             "mask": mask, "mask_words": f"{words.zh} — {words.en}", "published_as": ", ".join(given.get(c.name, ())) or None})
     return found

@@ -59,7 +59,7 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
                 return None
             manifest = newest
         else:
-            manifest = _make(engine, plans, ledger, content, reason)
+            manifest = _make(engine, plans, states, ledger, content, reason)
     finally:
         engine.close()
     database.point(folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
@@ -147,7 +147,8 @@ def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str,
     return json.loads(json.dumps(content, ensure_ascii=False))
 
 
-def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, content: dict[str, Any], reason: str) -> dict[str, Any]:
+def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current], ledger: Ledger, content: dict[str, Any],
+          reason: str) -> dict[str, Any]:
     """Write the folder of a new release: governance, the tried database, and last the manifest."""
     lake, r = engine.lake, tables.releases
     used = [m["release_id"] for m in kept(lake)] + [row["release_id"] for row in ledger.rows(sa.select(r.c.release_id))]
@@ -157,7 +158,7 @@ def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, cont
     place.chmod(0o755)
     manifest = content | {"release_id": number, "created_at": now(), "reason": reason, "code_version": code_version(),
                           "engine": duckdb.__version__, "fingerprint": published.fingerprint(content)}
-    for table, file in governance.export(engine.con, lake, engine.project, plans, ledger, manifest, place, engine.withdrawn).items():
+    for table, file in governance.export(engine.con, lake, engine.project, plans, ledger, manifest, place, engine.withdrawn, states).items():
         file.chmod(0o644)
         declared, entry = governance.TABLES[table], published.entry(engine.con, file)
         manifest["relations"] = manifest["relations"] | {f"governance.{table}": {

@@ -355,4 +355,5 @@ def rollback(release_id: int | None = None, desk: Desk | None = None) -> dict[st
         withdrawal.finish(desk.lake, desk.ledger)
         done = publication.rollback(desk.lake, desk.project, desk.ledger, release_id)
         detail |= done
+        site.describe(desk)
     return done

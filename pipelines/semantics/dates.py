@@ -17,7 +17,7 @@ def _range(example: str) -> Check:
 
 
 DATE = SemanticType(
-    name="date", physical="DATE", classification="public",
+    name="date", physical="DATE", standard="GB/T 7408", classification="public",
     clean_sql="clean_date({raw})", value_sql="_date_of({cleaned})", reason_sql="_date_check({cleaned}, {value}, {as_of})",
     form_sql=_FORM, keep_sql=_KEPT,
     checks=(_READABLE, _range("1749-12-31"), Check("future", "{column}不晚于报送日", "{column} is not after the batch date", "0503", "2150-01-01")),
@@ -25,7 +25,7 @@ DATE = SemanticType(
 )
 
 PLANNED_DATE = SemanticType(
-    name="date", parameter="planned", physical="DATE", classification="public",
+    name="date", parameter="planned", physical="DATE", standard="GB/T 7408", classification="public",
     clean_sql="clean_date({raw})", value_sql="_date_of({cleaned})", reason_sql="_date_check({cleaned}, {value}, DATE '2098-12-31')",
     form_sql=_FORM, keep_sql=_KEPT,
     checks=(_READABLE, _range("1749-12-31"), Check("future", "{column}早于2099年", "{column} is before 2099", "0503", "2150-01-01")),
@@ -33,7 +33,7 @@ PLANNED_DATE = SemanticType(
 )
 
 END_DATE = SemanticType(
-    name="end_date", physical="DATE", classification="public",
+    name="end_date", physical="DATE", standard="GB/T 7408", classification="public",
     clean_sql="clean_end_date({raw})", value_sql="_end_date_value({cleaned})", reason_sql="_end_date_check({cleaned}, {value})",
     form_sql=_FORM, keep_sql=_KEPT,
     checks=(_READABLE, _range("1749-12-31")),
@@ -50,7 +50,7 @@ LONG_TERM = SemanticType(
 )
 
 MONTH = SemanticType(
-    name="month", physical="VARCHAR", classification="public",
+    name="month", physical="VARCHAR", standard="GB/T 7408", classification="public",
     clean_sql="clean_month({raw})", value_sql="_month_value({cleaned})", reason_sql="_month_check({cleaned}, {value})",
     form_sql="regexp_full_match({raw}, '[0-9]{{4}}-?[0-9]{{2}}')",
     checks=(Check("month", "{column}是存在的年月", "{column} is a month", "0302", "202113"),
@@ -60,7 +60,7 @@ MONTH = SemanticType(
 )
 
 TIMESTAMP = SemanticType(
-    name="timestamp", physical="TIMESTAMP", classification="public",
+    name="timestamp", physical="TIMESTAMP", standard="GB/T 7408", classification="public",
     clean_sql="clean_timestamp({raw})", value_sql="_timestamp_value({cleaned})", reason_sql="_timestamp_check({cleaned}, {value})",
     form_sql="regexp_full_match({raw}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}} [0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}|[0-9]{{14}}')", keep_sql=_KEPT,
     checks=(Check("timestamp", "{column}是存在的时间", "{column} is a time that exists", "0302", "2021-02-30 10:00:00"), _range("1749-12-31 00:00:00")),

@@ -6,7 +6,7 @@ from pipelines.semantics.model import SAME, Check, SemanticType, characters, mas
 _MISSING = ("", "  ", "无", "N/A", "000000000000000000", "--")
 
 RESIDENT_ID = SemanticType(
-    name="resident_id", physical="VARCHAR", classification="personal", pseudonym_kind="person",
+    name="resident_id", physical="VARCHAR", standard="GB 11643-1999", classification="personal", pseudonym_kind="person",
     clean_sql="clean_resident_id({raw})", value_sql="_resident_id_value({cleaned})",
     reason_sql="_resident_id_check({cleaned}, {as_of})", repair_sql="_resident_id_repair({cleaned}, {reason}, {as_of})",
     form_sql=SAME,
@@ -34,7 +34,7 @@ def _uscc(parameter: str | None) -> SemanticType:
     inner = (Check("org_checksum", "{column}第17位（主体标识码校验）正确（GB 11714-1997）",
                    "{column} has the right 17th character (GB 11714-1997)", "0302", "91640104123456780R"),)
     return SemanticType(
-        name="uscc", parameter=parameter, physical="VARCHAR", classification="public",
+        name="uscc", parameter=parameter, physical="VARCHAR", standard="GB 32100-2015", classification="public",
         clean_sql="clean_uscc({raw})", reason_sql=f"_uscc_check({{cleaned}}, {strict})",
         repair_sql="_uscc_repair({cleaned}, {reason})", form_sql=SAME,
         checks=(
@@ -54,7 +54,7 @@ def _uscc(parameter: str | None) -> SemanticType:
 USCC, USCC_LENIENT = _uscc(None), _uscc("lenient")
 
 ORG_CODE = SemanticType(
-    name="org_code", physical="VARCHAR", classification="public",
+    name="org_code", physical="VARCHAR", standard="GB 11714-1997", classification="public",
     clean_sql="clean_org_code({raw})", reason_sql="_org_code_check({cleaned})", form_sql="{raw} = {value}",
     checks=(
         masked("D2143****"),
@@ -67,7 +67,7 @@ ORG_CODE = SemanticType(
 )
 
 REG_NO = SemanticType(
-    name="reg_no", physical="VARCHAR", classification="public",
+    name="reg_no", physical="VARCHAR", standard="GS 15-2006", classification="public",
     clean_sql="clean_reg_no({raw})", reason_sql="_reg_no_check({cleaned})", form_sql=SAME,
     checks=(
         masked("6401**********9"),

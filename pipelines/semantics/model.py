@@ -7,7 +7,7 @@ Every SQL argument is a plain column reference, so repeating it costs nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipelines.sql import texts
 
@@ -45,6 +45,7 @@ class SemanticType:
     keep_sql: str = "_kept_word({raw}, {words})"
     classification: str = "internal"
     pseudonym_kind: str | None = None
+    standard: str | None = field(default=None, repr=False)     # names it, judges nothing: no part of what a rule says
 
     def clean(self, raw: str, keep_words: Sequence[str] = ()) -> str:
         """SQL: submitted text → cleaned text; NULL is missing. `keep_words` are placeholder words that mean something here."""

@@ -54,7 +54,7 @@ def test_a_sweep_over_every_byte_that_others_can_read(run):
     files = _exposed_files(run)
     assert len(files) > 40
     kinds = {(p.relative_to(run.desk.lake.home).parts[:2], p.suffix) for p in files}
-    assert {(("reports", "months"), ".pdf"), (("reports", "datasets"), ".html"), (("reports", "rules"), ".html"), (("reports", "gx"), ".html")} <= kinds
+    assert {(("reports", "months"), ".pdf"), (("reports", "datasets"), ".html"), (("reports", "rules"), ".html"), (("reports", "gx"), ".html"), (("reports", "dictionary"), ".html"), (("reports", "dictionary"), ".js")} <= kinds
     for path in files:
         for text in _texts(path):
             for piece in _PIECE.findall(text):

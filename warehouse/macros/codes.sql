@@ -12,7 +12,6 @@ CREATE OR REPLACE MACRO _alias_codes(list_name) AS
   (SELECT coalesce(list("code" ORDER BY "alias"), []) FROM reference.code_alias WHERE "list" = list_name);
 CREATE OR REPLACE MACRO _country_aliases() AS _aliases('country');
 
--- 0 and 其他 are placeholders only where the list does not hold them.
 -- 代码清洗: 0 和"其他"在代码表内时是值。A code or label to look up; 0 and 其他 are values only where the list holds them.
 CREATE OR REPLACE MACRO clean_code(list_name, x) AS
   CASE WHEN regexp_full_match(x, '[0-9A-Z\x{4E00}-\x{9FFF}]+') AND NOT _is_no_identifier(x) THEN x
