@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import database, durable, governance, keys, ledger_tables as tables, masks, objects, published, themes
+from pipelines import changes, database, durable, governance, keys, ledger_tables as tables, masks, objects, published, themes
 from pipelines.compiler import Plan
 from pipelines.current import Current
 from pipelines.ledger import Ledger, now
@@ -57,7 +57,8 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
                 return None
             manifest = newest
         else:
-            manifest = _make(engine, plans, ledger, content, reason)
+            before = {m["release_id"]: m for m in releases}.get(shown_release(ledger), newest)
+            manifest = _make(engine, plans, ledger, content, reason, before)
     finally:
         engine.close()
     database.point(folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
@@ -145,8 +146,13 @@ def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str,
     return json.loads(json.dumps(content, ensure_ascii=False))
 
 
-def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, content: dict[str, Any], reason: str) -> dict[str, Any]:
-    """Write the folder of a new release: governance, the tried database, and last the manifest."""
+def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, content: dict[str, Any], reason: str,
+          before: dict[str, Any] | None) -> dict[str, Any]:
+    """Write the folder of a new release: governance, the tried database, and last the manifest.
+
+    Args:
+        before: the manifest of the release shown until now, which `_changes` views compare with.
+    """
     lake, r = engine.lake, tables.releases
     used = [m["release_id"] for m in kept(lake)] + [row["release_id"] for row in ledger.rows(sa.select(r.c.release_id))]
     number = max(used, default=0) + 1
@@ -162,6 +168,7 @@ def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, cont
             "kind": "governance", "rows": entry["rows"], "comment": declared.comment,
             "files": [{"path": str(file.relative_to(lake.releases)), **entry}],
             "columns": [[c, kind, " — ".join(governance.COMMENTS[c])] for c, kind in declared.columns]}}
+    manifest["changes"] = changes.facts(before, manifest)
     database.build(manifest, lake.releases, place / "lake.duckdb")
     write_manifest(lake, manifest)
     return manifest
@@ -221,8 +228,7 @@ def _sweep(lake: Lake, ledger: Ledger) -> None:
     for number in old:
         (folder(lake, number) / "manifest.json").unlink()
         shutil.rmtree(folder(lake, number))
-    listed = {(lake.releases / f["path"]).parent for m in manifests if m["release_id"] not in old
-              for r in m["relations"].values() for f in r["files"]}
+    listed = {(lake.releases / f["path"]).parent for m in manifests if m["release_id"] not in old for f in changes.listed(m)}
     for place in lake.releases.glob("data/*/*"):
         if place not in listed:
             shutil.rmtree(place)
