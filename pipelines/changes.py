@@ -147,10 +147,10 @@ def between(lake: Lake, manifests: list[dict[str, Any]], dataset_id: str, first:
     sides = _sides(dataset_id, kept[first], kept[last])
     columns = [c for c, _, _ in sides["columns"]]
     with connect(temp=lake.staging) as con:
-        con.execute(f"CREATE TEMP VIEW changes AS {select(sides, lake.releases)}")
         try:
-            counts = dict(con.execute("SELECT _change, count(*) FROM changes GROUP BY ALL").fetchall())
-            differ = dict(con.execute("SELECT unnest(_changed_columns) AS c, count(*) FROM changes WHERE _change = 'updated' GROUP BY ALL").fetchall())
+            con.execute(f"CREATE TEMP TABLE found AS SELECT _change, _changed_columns, count(*) AS rows FROM ({select(sides, lake.releases)}) GROUP BY ALL")
+            counts = dict(con.execute("SELECT _change, sum(rows)::BIGINT FROM found GROUP BY ALL").fetchall())
+            differ = dict(con.execute("SELECT c, sum(rows)::BIGINT FROM (SELECT unnest(_changed_columns) AS c, rows FROM found) GROUP BY ALL").fetchall())
         except duckdb.IOException as error:
             let_pass(error)
             raise WrongUse(f"A file of release {first} or {last} cannot be read. Run: python -m pipelines verify") from None

@@ -342,7 +342,7 @@ def test_old_releases_and_their_files_are_swept(world, monkeypatch):
         world.change(version)
         world.publish()
     assert [m["release_id"] for m in release.kept(world.lake)] == [3, 4]
-    assert len(list((world.lake.releases / "data" / "population.resident").iterdir())) == 2
+    assert len(list((world.lake.releases / "data" / "population.resident").iterdir())) == 3      # and what release 3 was compared with
     assert len(list((world.lake.releases / "data" / "credit.notice").iterdir())) == 1
     assert world.rows("SELECT state FROM governance.releases ORDER BY release_id") == [("removed",), ("kept",), ("kept",), ("published",)]
 
