@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import changes, database, durable, governance, keys, ledger_tables as tables, masks, objects, published, themes
+from pipelines import changes, database, durable, governance, history, keys, ledger_tables as tables, masks, objects, published, themes
 from pipelines.compiler import Plan
 from pipelines.current import Current
 from pipelines.ledger import Ledger, now
@@ -129,6 +129,7 @@ def _judge(plans: dict[str, Plan]) -> None:
     for plan in plans.values():
         try:
             masks.judge(plan)
+            history.judge(plan)
         except WrongUse as error:
             errors.append(str(error))
     if errors:
@@ -138,10 +139,13 @@ def _judge(plans: dict[str, Plan]) -> None:
 def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current]) -> dict[str, Any]:
     """What a release shows, without its number and its governance: equal content is no new release."""
     relations = {d: published.dataset(engine, plan, states.get(d)) for d, plan in plans.items()} | published.lists(engine)
+    followed = [plan for plan in plans.values() if plan.dataset.history]
+    relations |= {f"{plan.dataset.id}_versions": published.versions(engine, plan, states.get(plan.dataset.id)) for plan in followed}
+    histories = [history.view(plan, states.get(plan.dataset.id)) for plan in followed]
     declared = themes.themes(engine.project)
     views = [t.facts() for t in declared if set(t.needs) <= set(plans)]
     left_out = {t.id: sorted(set(t.needs) - set(plans)) for t in declared if not set(t.needs) <= set(plans)}
-    content = {"relations": relations, "macros": reference.macros(engine.project), "views": views, "left_out": left_out,
+    content = {"relations": relations, "macros": reference.macros(engine.project), "histories": histories, "views": views, "left_out": left_out,
                "pseudonym": {"scheme": keys.SCHEME, "key_id": keys.key_id(engine.lake)}, "format": published.FORMAT}
     return json.loads(json.dumps(content, ensure_ascii=False))
 
