@@ -11,10 +11,11 @@ from typing import Any
 import duckdb
 import yaml
 
-from pipelines import channels, compiler, deadlines, history, keys, masks, themes
+from pipelines import channels, compiler, deadlines, keys, masks, themes
 from pipelines.compiler import Plan
 from pipelines.contract import ContractError, Dataset, dataset as read_dataset
 from pipelines.declared import nearest
+from pipelines.history import judge as judge_history
 from pipelines.proof import prove, prove_across
 from pipelines.rules import history, published, rules
 from pipelines.semantics import reference
@@ -131,7 +132,7 @@ def _dataset_errors(con: duckdb.DuckDBPyConnection, plan: Plan, lists: set[str])
     errors += _conditions(con, plan)
     try:
         masks.judge(plan)
-        history.judge(plan)
+        judge_history(plan)
     except WrongUse as error:
         errors.append(str(error))
     return [f"{found.id}: {e}" for e in errors]

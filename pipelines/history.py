@@ -107,25 +107,36 @@ def _sql(plan: Plan, state: Current | None) -> str:
     listed = ", ".join(f"{{'attribute': {text(n)}, 'zh': {text(zh)}, 'value': r.{name(n)}::VARCHAR}}" for n, zh in words.items())
     order = "since, sequence, _file, _ordinal, part"
     if snapshot:      # a version stands until the next submission of its stream, which carries the row again or ends it
-        ends = ("until, CASE WHEN _op = 'K' THEN last_value(CASE WHEN _op = 'U' THEN r END IGNORE NULLS) OVER (PARTITION BY "
+        stream, ends = "source, part", ("until, CASE WHEN _op = 'K' THEN last_value(CASE WHEN _op = 'U' THEN r END IGNORE NULLS) OVER (PARTITION BY "
                 f"{key}, source, part ORDER BY since, sequence, _op DESC, _file, _ordinal ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) ELSE r END AS r")
     else:             # a version stands until the next one of its source
-        ends = f"lead(since) OVER (PARTITION BY {key}, source ORDER BY {order}) AS until, r"
+        stream, ends = "source", f"lead(since) OVER (PARTITION BY {key}, source ORDER BY {order}) AS until, r"
+    same_values = f"hash({', '.join(f'r.{name(n)}' for n in words)})"
     return f"""
 WITH batch(_batch, source, part, rank, since, sequence, until) AS ({_listed(plan, state)}),
 version AS NOT MATERIALIZED (
     SELECT {', '.join(f'v.{c}' for c in own)}, v._op, v._file, v._ordinal, b.source, b.part, b.rank, b.since, b.sequence, b.until, struct_pack({row}) AS r
     FROM {name(schema)}.{name(f'{table}_versions')} v JOIN batch b ON b._batch = v._batch
 ), span AS NOT MATERIALIZED (
-    SELECT {key}, _op, source, part, rank, since, {ends} FROM version
+    SELECT {key}, _op, source, part, rank, since, sequence, {ends}, min(({stream})) OVER w <> max(({stream})) OVER w AS several
+    FROM version WINDOW w AS (PARTITION BY {key})
 ), live AS NOT MATERIALIZED (
     SELECT * FROM span WHERE _op <> 'D' AND r IS NOT NULL AND (until IS NULL OR until > since)
+), crowd AS MATERIALIZED (
+    SELECT * FROM live WHERE several
 ), point AS NOT MATERIALIZED (
     SELECT {key}, starts, lead(starts) OVER (PARTITION BY {key} ORDER BY starts) AS stops
-    FROM (SELECT {key}, since AS starts FROM live UNION SELECT {key}, until FROM live WHERE until IS NOT NULL)
+    FROM (SELECT {key}, since AS starts FROM crowd UNION SELECT {key}, until FROM crowd WHERE until IS NOT NULL)
+), alone AS NOT MATERIALIZED (
+    SELECT *, count_if(begins) OVER (PARTITION BY {key} ORDER BY since, sequence) AS run
+    FROM (SELECT *, lag({same_values}) OVER w IS DISTINCT FROM {same_values} OR lag(until) OVER w IS DISTINCT FROM since AS begins
+          FROM live WHERE NOT several WINDOW w AS (PARTITION BY {key} ORDER BY since, sequence))
 ), state AS NOT MATERIALIZED (
+    SELECT {key}, min(since) AS starts, CASE WHEN count(until) = count(*) THEN max(until) END AS stops, any_value(source) AS source, arg_min(r, since) AS r
+    FROM alone GROUP BY {key}, run
+    UNION ALL
     SELECT {', '.join(f'p.{c}' for c in own)}, p.starts, p.stops, l.source, l.r
-    FROM point p JOIN live l ON {same} AND l.since <= p.starts AND (l.until IS NULL OR l.until > p.starts)
+    FROM point p JOIN crowd l ON {same} AND l.since <= p.starts AND (l.until IS NULL OR l.until > p.starts)
     QUALIFY row_number() OVER (PARTITION BY {', '.join(f'p.{c}' for c in own)}, p.starts
         ORDER BY l.rank, l.r.since DESC, l.r.sequence DESC, l.r._file DESC, l.r._ordinal DESC, l.part DESC) = 1
 ), fact AS NOT MATERIALIZED (
