@@ -16,6 +16,7 @@ from pipelines import channels, compiler, deadlines, keys, masks, proofs, themes
 from pipelines.compiler import Plan
 from pipelines.contract import ContractError, Dataset, dataset as read_dataset
 from pipelines.declared import nearest
+from pipelines.history import judge as judge_history
 from pipelines.proof import prove, prove_across
 from pipelines.rules import history, published, rules
 from pipelines.semantics import reference
@@ -148,6 +149,7 @@ def _dataset_errors(plan: Plan, lists: set[str]) -> list[str]:
             errors.append(f"key column {column.name} has severity {column.severity!r}; a row without its key cannot be kept, so it must be reject")
     try:
         masks.judge(plan)
+        judge_history(plan)
     except WrongUse as error:
         errors.append(str(error))
     return [f"{found.id}: {e}" for e in errors]

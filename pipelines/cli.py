@@ -85,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("batch_id")
     query = command("query", _query, "run one SQL query on the published lake.duckdb")
     query.add_argument("sql")
+    query.add_argument("--release", type=int, help="ask this kept release (default: the one shown)")
+    changed = command("changes", _changes, "what changed in a dataset between two kept releases: records inserted, updated per column, deleted")
+    changed.add_argument("dataset")
+    changed.add_argument("--from", dest="first", type=int, metavar="N", help="earlier release (default: the kept one before)")
+    changed.add_argument("--to", dest="last", type=int, metavar="M", help="later release (default: the newest kept one)")
     rollback = command("rollback", _rollback, "point lake.duckdb back to an earlier kept release")
     rollback.add_argument("release", nargs="?", type=int, help="its number (default: the one before)")
     rebuild = command("rebuild", _rebuild, "replay landing under today's contract and swap the result in")
@@ -204,7 +209,16 @@ def _why(options: argparse.Namespace) -> int:
 def _query(options: argparse.Namespace) -> int:
     from pipelines.status import query
 
-    _print(options, query(options.sql), show.table)
+    _print(options, query(options.sql, release=options.release), show.table)
+    return DONE
+
+
+def _changes(options: argparse.Namespace) -> int:
+    from pipelines import changes, release
+    from pipelines.settings import Lake
+
+    lake = Lake.open()
+    _print(options, changes.between(lake, release.kept(lake), options.dataset, options.first, options.last), show.changed)
     return DONE
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import database, durable, keys, layout, masks
+from pipelines import database, durable, history, keys, layout, masks
 from pipelines.compiler import Plan
 from pipelines.copying import digest
 from pipelines.current import Current
@@ -58,7 +58,7 @@ class Engine:
         con = connect(temp=scratch)
         reference.ready(con, self.project, lake.staging, self.added)
         keys.install(con, keys.pseudonym_key(lake))
-        allowed = (lake.current, lake.quarantine, lake.releases, scratch)
+        allowed = (lake.base, lake.current, lake.quarantine, lake.releases, scratch)
         con.execute(f"SET allowed_directories = {texts(allowed)}; SET enable_external_access = false")
         return con
 
@@ -90,6 +90,25 @@ def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]
             "disagreements": sum(facts["disagreements"].values()), "as_of": facts["as_of"], "snapshot": state.snapshot if state else None, "record_key": masks.record_key(plan), "contract_version": d.version,
             "contract_hash": declared_hash(d, engine.project), "files": [file], "comment": f"{d.name}（{d.table_zh}） — {d.grain}\n{d.purpose}\n数据截至 as of: {as_of}",
             "columns": [(c.name, c.type, c.comment) for c in columns]}
+
+
+def versions(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]:
+    """The manifest's entry of a dataset's masked row versions: one file per segment of base, written once for all the releases that list it.
+
+    Raises:
+        WrongUse: a file holds other columns than the masks allow.
+    """
+    d, declared, files = plan.dataset, history.columns(plan), []
+    held, macro = dict(state.quarantine) if state else {}, (engine.project.macros / "redact.sql").read_text("utf-8")
+    for files_, batches in [(v.files, v.batches) for v in state.segments] if state and state.segments else [((), ())]:
+        select = history.select(plan, files_, [(b, str(held[b])) for b, _ in batches if b in held], engine.withdrawn.get(d.id, []))
+        made_by = fingerprint([FORMAT, select.replace(str(engine.lake.home), ""), keys.key_id(engine.lake), macro])
+        file, shown = _materialise(engine, f"{d.id}_versions/{made_by[:24]}", select)
+        if [tuple(c) for c in shown] != [(n, kind) for n, kind, _ in declared]:
+            raise WrongUse(f"{d.id}: the file of versions holds other columns than its masks allow.")
+        files.append(file)
+    return {"kind": "versions", "rows": sum(f["rows"] for f in files), "record_key": masks.record_key(plan), "files": files, "columns": declared,
+            "comment": f"{d.name}的各版本（脱敏） — Every accepted version of {d.id}, masked; {d.table}_history 由此而来 is made of it"}
 
 
 def _masked_select(plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Current | None, withdrawn: list[str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import database, durable, governance, keys, ledger_tables as tables, masks, objects, published, themes
+from pipelines import changes, database, durable, governance, history, keys, ledger_tables as tables, masks, objects, published, themes
 from pipelines.compiler import Plan
 from pipelines.current import Current
 from pipelines.ledger import Ledger, now
@@ -59,7 +59,8 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
                 return None
             manifest = newest
         else:
-            manifest = _make(engine, plans, states, ledger, content, reason)
+            before = {m["release_id"]: m for m in releases}.get(shown_release(ledger), newest)
+            manifest = _make(engine, plans, states, ledger, content, reason, before)
     finally:
         engine.close()
     database.point(folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
@@ -130,6 +131,7 @@ def _judge(plans: dict[str, Plan]) -> None:
     for plan in plans.values():
         try:
             masks.judge(plan)
+            history.judge(plan)
         except WrongUse as error:
             errors.append(str(error))
     if errors:
@@ -139,17 +141,24 @@ def _judge(plans: dict[str, Plan]) -> None:
 def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current]) -> dict[str, Any]:
     """What a release shows, without its number and its governance: equal content is no new release."""
     relations = {d: published.dataset(engine, plan, states.get(d)) for d, plan in plans.items()} | published.lists(engine)
+    followed = [plan for plan in plans.values() if plan.dataset.history]
+    relations |= {f"{plan.dataset.id}_versions": published.versions(engine, plan, states.get(plan.dataset.id)) for plan in followed}
+    histories = [history.view(plan, states.get(plan.dataset.id)) for plan in followed]
     declared = themes.themes(engine.project)
     views = [t.facts() for t in declared if set(t.needs) <= set(plans)]
     left_out = {t.id: sorted(set(t.needs) - set(plans)) for t in declared if not set(t.needs) <= set(plans)}
-    content = {"relations": relations, "macros": reference.macros(engine.project), "views": views, "left_out": left_out,
+    content = {"relations": relations, "macros": reference.macros(engine.project), "histories": histories, "views": views, "left_out": left_out,
                "pseudonym": {"scheme": keys.SCHEME, "key_id": keys.key_id(engine.lake)}, "format": published.FORMAT}
     return json.loads(json.dumps(content, ensure_ascii=False))
 
 
-def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current], ledger: Ledger, content: dict[str, Any],
-          reason: str) -> dict[str, Any]:
-    """Write the folder of a new release: governance, the tried database, and last the manifest."""
+def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current], ledger: Ledger, content: dict[str, Any], reason: str,
+          before: dict[str, Any] | None) -> dict[str, Any]:
+    """Write the folder of a new release: governance, the tried database, and last the manifest.
+
+    Args:
+        before: the manifest of the release shown until now, which `_changes` views compare with.
+    """
     lake, r = engine.lake, tables.releases
     used = [m["release_id"] for m in kept(lake)] + [row["release_id"] for row in ledger.rows(sa.select(r.c.release_id))]
     number = max(used, default=0) + 1
@@ -165,6 +174,7 @@ def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Cu
             "kind": "governance", "rows": entry["rows"], "comment": declared.comment,
             "files": [{"path": str(file.relative_to(lake.releases)), **entry}],
             "columns": [[c, kind, " — ".join(governance.COMMENTS[c])] for c, kind in declared.columns]}}
+    manifest["changes"] = changes.facts(before, manifest)
     database.build(manifest, lake.releases, place / "lake.duckdb")
     write_manifest(lake, manifest)
     return manifest
@@ -238,8 +248,7 @@ def _sweep(lake: Lake, ledger: Ledger) -> None:
     for number in old:
         (folder(lake, number) / "manifest.json").unlink()
         shutil.rmtree(folder(lake, number))
-    listed = {(lake.releases / f["path"]).parent for m in manifests if m["release_id"] not in old
-              for r in m["relations"].values() for f in r["files"]}
+    listed = {(lake.releases / f["path"]).parent for m in manifests if m["release_id"] not in old for f in changes.listed(m)}
     for place in lake.releases.glob("data/*/*"):
         if place not in listed:
             shutil.rmtree(place)

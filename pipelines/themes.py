@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import governance, masks
+from pipelines import governance, history, masks
 from pipelines.compiler import Plan
 from pipelines.declared import Problems
 from pipelines.settings import Project, WrongUse
@@ -196,6 +196,9 @@ def check(con: duckdb.DuckDBPyConnection, project: Project, plans: list[Plan]) -
     known = {plan.dataset.id for plan in plans}
     for plan in plans:
         _empty(con, plan.dataset.id, [(c.name, c.type) for c in masks.published(plan)])
+    for plan in (p for p in plans if p.dataset.history):
+        _empty(con, f"{plan.dataset.id}_versions", [c[:2] for c in history.columns(plan)])
+        create(con, history.view(plan, None))
     for table, declared in governance.TABLES.items():
         _empty(con, f"governance.{table}", declared.columns)
     results = []

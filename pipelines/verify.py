@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from pipelines import backup, base, catalogue, committing, keys, landing, ledger_tables as tables, objects, release as publication, withdrawal
+from pipelines import backup, base, catalogue, changes, committing, keys, landing, ledger_tables as tables, objects, release as publication, withdrawal
 from pipelines.batch import split_key
 from pipelines.contract import datasets
 from pipelines.copying import digest
@@ -135,9 +135,8 @@ def _needed(desk: Desk, entered: Iterable[str], damaged: set[str]) -> Iterator[t
     for row in desk.ledger.rows(sa.select(r.c.release_id).where(r.c.state != "removed")):
         yield publication.folder(lake, row["release_id"]) / "manifest.json", f"the ledger keeps release {row['release_id']}"
     for manifest in manifests:
-        for relation in manifest["relations"].values():
-            for file in relation["files"]:
-                yield lake.releases / file["path"], f"release {manifest['release_id']} lists it"
+        for file in changes.listed(manifest):
+            yield lake.releases / file["path"], f"release {manifest['release_id']} lists it"
         yield publication.folder(lake, manifest["release_id"]) / "lake.duckdb", f"release {manifest['release_id']} opens it"
 
 
@@ -168,11 +167,10 @@ def _rows(desk: Desk, damaged: set[str]) -> Iterator[Finding]:
             if have != want:
                 yield _finding(desk, facts.with_name("rows.parquet"), f"{have:,} rows where {want:,} were derived")
     for manifest in _manifests(desk, damaged):
-        for relation in manifest["relations"].values():
-            for file in relation["files"]:
-                path = lake.releases / file["path"]
-                if path.exists() and file["path"] and f"releases/{file['path']}" not in damaged and _count(path) != file["rows"]:
-                    yield _finding(desk, path, f"{_count(path):,} rows; release {manifest['release_id']} says {file['rows']:,}")
+        for file in changes.listed(manifest):
+            path = lake.releases / file["path"]
+            if path.exists() and f"releases/{file['path']}" not in damaged and _count(path) != file["rows"]:
+                yield _finding(desk, path, f"{_count(path):,} rows; release {manifest['release_id']} says {file['rows']:,}")
 
 
 def _state(desk: Desk, damaged: set[str]) -> Iterator[Finding]:

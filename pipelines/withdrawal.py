@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, durable, layout, ledger_tables as tables, objects, release as publication
+from pipelines import base, changes, durable, layout, ledger_tables as tables, objects, release as publication
 from pipelines.contract import dataset as read_dataset
 from pipelines.copying import digest
 from pipelines.desk import Desk
@@ -116,14 +116,13 @@ def finish(lake: Lake, ledger: Ledger) -> dict[str, int]:
         for dataset_id in sorted({r["dataset"] for r in waiting}):
             keys = sorted({r["key"] for r in waiting if r["dataset"] == dataset_id})
             for manifest in manifests:
-                for relation, column, also in ((dataset_id, manifest["relations"].get(dataset_id, {}).get("record_key"), "true"),
-                                               ("governance.quarantine", "person_id", f"dataset = {text(dataset_id)}")):
-                    for file in manifest["relations"].get(relation, {}).get("files", ()):
-                        if column and file["path"] not in entries.get((dataset_id, relation), {}):
-                            entry, gone = _cut(con, lake, ledger, file, column, keys, also)
-                            entries.setdefault((dataset_id, relation), {})[file["path"]] = entry
-                            removed += gone
-    changed = _restate(lake, ledger, manifests, {path: entry for found in entries.values() for path, entry in found.items()})
+                addresses = manifest["relations"].get("governance.quarantine", {}).get("files", ())
+                for file, column, also in (*((f, c, "true") for f, c in changes.of_records(manifest, dataset_id)),
+                                           *((f, "person_id", f"dataset = {text(dataset_id)}") for f in addresses)):
+                    if (dataset_id, file["path"]) not in entries:
+                        entries[dataset_id, file["path"]], gone = _cut(con, lake, ledger, file, column, keys, also)
+                        removed += gone
+    changed = _restate(lake, ledger, manifests, {path: entry for (_, path), entry in entries.items()})
     t = tables.withdrawals
     with ledger.transaction() as con:
         con.execute(t.update().where(t.c.id.in_([r["id"] for r in waiting])).values(state=DONE))
@@ -202,9 +201,9 @@ def _restate(lake: Lake, ledger: Ledger, manifests: list[dict[str, Any]], entrie
             _put(lake, ledger, facts, json.dumps(json.loads(facts.read_text()) | {"entry": entry}))
     for manifest in manifests:
         before = json.dumps(manifest)
+        for file in changes.listed(manifest):
+            file |= entries.get(file["path"], {})
         for relation in manifest["relations"].values():
-            for file in relation["files"]:
-                file |= entries.get(file["path"], {})
             if any(f["path"] in entries for f in relation["files"]):
                 rows = sum(f["rows"] for f in relation["files"])
                 if "withheld_rows" in relation:
@@ -235,10 +234,9 @@ def left(lake: Lake, ledger: Ledger, kept: Iterable[dict[str, Any]], damaged: se
     with connect() as con:
         for dataset_id, keys in withdrawn(ledger).items():
             for manifest in manifests:
-                relation = manifest["relations"].get(dataset_id, {})
-                for file in relation.get("files", ()):
+                for file, column in changes.of_records(manifest, dataset_id):
                     path = lake.releases / file["path"]
-                    if path not in found and path.exists() and str(path.relative_to(lake.home)) not in damaged and relation.get("record_key"):
-                        found[path] = con.execute(f"SELECT count(*) FROM read_parquet({text(path)}) WHERE {name(relation['record_key'])} "
+                    if path not in found and path.exists() and str(path.relative_to(lake.home)) not in damaged:
+                        found[path] = con.execute(f"SELECT count(*) FROM read_parquet({text(path)}) WHERE {name(column)} "
                                                   f"IN (SELECT unnest({texts(keys)}))").fetchone()[0]
     return [(path, rows) for path, rows in found.items() if rows]
