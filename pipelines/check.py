@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import yaml
 
-from pipelines import channels, compiler, deadlines, keys, masks, themes
+from pipelines import channels, classification, compiler, deadlines, keys, masks, themes
 from pipelines.compiler import Plan
 from pipelines.contract import ContractError, Dataset, dataset as read_dataset
 from pipelines.declared import nearest
@@ -44,8 +44,7 @@ def check(project: Project | None = None) -> dict[str, Any]:
         keys.install(con, bytes(32))  # only the SQL is tried: no lake is opened, no real key used
         for plan in plans:
             errors += _dataset_errors(con, plan, lists) + _across_errors(con, plan, plans)
-        views = themes.check(con, project, plans) if not errors else []
-        errors += [e for _, e in views if e]
+        errors += (classification.check(project, plans) or [e for _, e in themes.check(con, project, plans) if e]) if not errors else []
     except (WrongUse, duckdb.Error) as error:
         errors.append(str(error))
     finally:

@@ -102,6 +102,9 @@ COMMENTS = {
     "label": ("代码含义", "What the code means"), "accepted_by": ("认定人", "Accepted by"), "accepted_at": ("认定时间", "Time it was accepted"),
     "revoked_at": ("撤销时间", "Time it was revoked"),
     "reads": ("引用的数据资源", "Datasets that the rule reads"),
+    "source_view": ("来源数据资源或表", "Dataset or table that it is made of"), "source_column": ("来源字段", "Column that it is made of"),
+    "clause": ("读取的子句", "Clause that reads it: select, filter, join, group, order or window; without a column it decides about every row"),
+    "raised_by": ("达到该分级的字段", "Columns that raise it to this classification"),
     "withheld_rows": ("不予发布行数", "Rows barred from publication"), "zh": ("中文说明", "Chinese words"),
 }
 
@@ -175,6 +178,9 @@ TABLES = {
     "alerts": Table("发给部门的通知：只有计数", "Messages to departments: counts only", _of_ledger(tables.alerts, ("id",))),
     "feedback": Table("反馈包：每批退回部门的行数、位置和更正情况", "Feedback packs: rows returned to the department, where they lie, which revision corrects them",
                       _of_ledger(tables.feedback, ("id",))),
+    "lineage": Table("血缘：每个发布字段来自哪些契约字段，在哪个子句中读取", "Lineage: which contract columns every published column is made of, and in which clause", _columns(
+        "view, column, source_view, source_column, clause, classification")),
+    "views": Table("视图分级：所读字段中最高的分级", "Views: the classification of the most sensitive column that each reads", _columns("view, classification, raised_by")),
     "inbox": Table("收件箱中未接收的文件：原因和处理办法", "What is left in the inbox: why, and what to do", _of_ledger(tables.inbox)),
 }
 
@@ -187,11 +193,13 @@ def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: 
         withdrawn: dataset → keys of records whose pseudonym is not shown in `quarantine` either.
         manifest: the release being made; its own rows are added to `releases` and `release_datasets`.
     """
+    from pipelines import classification  # which reads the tables declared here
+
     lists = reference.lists(project)
     rows = declared_rows(project, plans, manifest["relations"]) | {
         "lists": [{"list": one.list, "name": one.name, "name_en": one.name_en, "standard": one.standard,
                    **{k: manifest["relations"][f"reference.{one.list}"][k] for k in ("version", "rows")}} for one in lists],
-    } | ledger_tables(ledger)
+    } | ledger_tables(ledger) | {"lineage": classification.rows(plans.values(), manifest["views"]), "views": classification.view_rows(plans.values(), manifest["views"])}
     release, pinned = ledger_rows(manifest)
     n = release["release_id"]
     rows["releases"] = [r | {"state": "kept" if r["state"] == "published" else r["state"]} for r in rows["releases"] if r["release_id"] != n] + [release]

@@ -15,9 +15,10 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import database, durable, governance, keys, ledger_tables as tables, masks, objects, published, themes
+from pipelines import classification, database, durable, governance, keys, ledger_tables as tables, masks, objects, published, themes
 from pipelines.compiler import Plan
 from pipelines.current import Current
+from pipelines.database import BrokenView
 from pipelines.ledger import Ledger, now
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
@@ -48,8 +49,8 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
     releases = kept(lake)
     engine = published.Engine(lake, project, withdrawn)
     try:
-        content = _content(engine, plans, states)
         newest = releases[-1] if releases else None
+        content = _content(engine, plans, states, newest)
         if newest and newest["fingerprint"] == published.fingerprint(content):
             if _known(ledger, newest["release_id"]):
                 _show(lake, ledger)
@@ -57,7 +58,7 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
                 return None
             manifest = newest
         else:
-            manifest = _make(engine, plans, ledger, content, reason)
+            manifest = _make(engine, plans, ledger, content, reason, newest)
     finally:
         engine.close()
     database.point(folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
@@ -134,18 +135,31 @@ def _judge(plans: dict[str, Plan]) -> None:
         raise WrongUse("\n".join(errors))
 
 
-def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current]) -> dict[str, Any]:
-    """What a release shows, without its number and its governance: equal content is no new release."""
+def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current], before: dict[str, Any] | None) -> dict[str, Any]:
+    """What a release shows, without its number and its governance: equal content is no new release.
+
+    Args:
+        before: the newest manifest, which tells what a broken view used to read.
+    """
     relations = {d: published.dataset(engine, plan, states.get(d)) for d, plan in plans.items()} | published.lists(engine)
     declared = themes.themes(engine.project)
-    views = [t.facts() for t in declared if set(t.needs) <= set(plans)]
+    try:
+        views = classification.judged(engine.project, list(plans.values()), [t for t in declared if set(t.needs) <= set(plans)], before["views"] if before else ())
+    except WrongUse as error:
+        raise _explained(error, before, {"relations": relations}) from None
     left_out = {t.id: sorted(set(t.needs) - set(plans)) for t in declared if not set(t.needs) <= set(plans)}
     content = {"relations": relations, "macros": reference.macros(engine.project), "views": views, "left_out": left_out,
                "pseudonym": {"scheme": keys.SCHEME, "key_id": keys.key_id(engine.lake)}, "format": published.FORMAT}
     return json.loads(json.dumps(content, ensure_ascii=False))
 
 
-def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, content: dict[str, Any], reason: str) -> dict[str, Any]:
+def _explained(error: WrongUse, before: dict[str, Any] | None, content: dict[str, Any]) -> BrokenView:
+    """A broken view, with the changes of contracts that broke it."""
+    lines = [line.removesuffix(database.STOPPED) for line in str(error).splitlines()]
+    return BrokenView("\n".join([*lines, *classification.changes(before, content)]) + database.STOPPED)
+
+
+def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, content: dict[str, Any], reason: str, before: dict[str, Any] | None) -> dict[str, Any]:
     """Write the folder of a new release: governance, the tried database, and last the manifest."""
     lake, r = engine.lake, tables.releases
     used = [m["release_id"] for m in kept(lake)] + [row["release_id"] for row in ledger.rows(sa.select(r.c.release_id))]
@@ -162,7 +176,10 @@ def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, cont
             "kind": "governance", "rows": entry["rows"], "comment": declared.comment,
             "files": [{"path": str(file.relative_to(lake.releases)), **entry}],
             "columns": [[c, kind, " — ".join(governance.COMMENTS[c])] for c, kind in declared.columns]}}
-    database.build(manifest, lake.releases, place / "lake.duckdb")
+    try:
+        database.build(manifest, lake.releases, place / "lake.duckdb")
+    except BrokenView as error:
+        raise _explained(error, before, manifest) from None
     write_manifest(lake, manifest)
     return manifest
 
