@@ -82,11 +82,7 @@ def examine(desk: Desk, datasets: Sequence[str], role: str, purpose: str, reques
     if not ids or not wanted:
         raise WrongUse("Name at least one dataset and its columns: python -m pipelines grant DATASET --columns person_id,name …")
     plans = [desk.plan(i) for i in ids]
-    chosen = [allowed.chosen(plan, role, wanted) for plan in plans]
-    lost = [w for w in wanted if not any(c.name == w.rpartition(".")[2] and w.rpartition(".")[0] in ("", p.dataset.id) for p, found in zip(plans, chosen) for c in found)]
-    if lost:
-        raise WrongUse(f"No dataset of the grant offers the role {role} {', '.join(lost)}. Offered: "
-                       + "; ".join(f"{p.dataset.id}: {', '.join(allowed.offered(p, role))}" for p in plans))
+    chosen = allowed.chosen_of(plans, role, wanted)
     for plan in plans:
         _judge_rows(plan, role, rows)
     group = group or os.environ.get("LAKE_GRANT_GROUP") or None
@@ -235,7 +231,7 @@ def _judge_rows(plan: Plan, role: str, rows: str | None) -> None:
         typed = ", ".join(f"{_VALUES.get(c.type, '0')}::{c.type} AS {name(c.name)}" for c in shown)
         with connect() as con:
             try:
-                kind = con.execute(f"SELECT typeof(asked) FROM (SELECT {conditions.sql(tree)} AS asked FROM (SELECT {typed}))").fetchone()[0]
+                kind = con.execute(f"SELECT typeof(asked), asked FROM (SELECT {conditions.sql(tree)} AS asked FROM (SELECT {typed}))").fetchone()[0]
             except duckdb.Error as error:
                 raise WrongUse(f"--rows does not fit {plan.dataset.id}: {type(error).__name__}. Compare columns with values of their own type.") from None
         if kind != "BOOLEAN":
@@ -259,10 +255,10 @@ def _others(desk: Desk, row: Mapping[str, Any]) -> list[frozenset[int]]:
 
 def _judge_again(desk: Desk, row: Mapping[str, Any], plans: Mapping[str, Plan]) -> None:
     """Contracts may have changed since."""
-    chosen = {i: allowed.chosen(plan, row["role"], row["columns"].split(", ")) for i, plan in plans.items()}
+    chosen = allowed.chosen_of(list(plans.values()), row["role"], row["columns"].split(", "))
     for plan in plans.values():
         _judge_rows(plan, row["role"], row["rows"])
-    allowed.judge([allowed.known_positions(plans[i], found) for i, found in chosen.items()])
+    allowed.judge([allowed.known_positions(plan, found) for plan, found in zip(plans.values(), chosen)])
 
 
 def _end(ledger: Ledger, number: int, reason: str) -> None:

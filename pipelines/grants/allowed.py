@@ -5,7 +5,7 @@ as well, of named persons only). A mask is judged with everything the default fi
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipelines import masks
@@ -97,6 +97,21 @@ def chosen(plan: Plan, role: str, wanted: Iterable[str]) -> tuple[PublishedColum
     if not found:
         raise WrongUse(f"{plan.dataset.id} has none of the columns for the role {role}; it offers {', '.join(given)}.")
     return tuple(dict.fromkeys(found))
+
+
+def chosen_of(plans: Sequence[Plan], role: str, wanted: Sequence[str]) -> list[tuple[PublishedColumn, ...]]:
+    """`chosen` of every dataset of a grant.
+
+    Raises:
+        WrongUse: one of them has none of the columns, or a column is offered by none of them.
+    """
+    found = [chosen(plan, role, wanted) for plan in plans]
+    given = {name for plan, columns in zip(plans, found) for c in columns for name in (c.name, f"{plan.dataset.id}.{c.name}")}
+    lost = [w for w in wanted if w not in given]
+    if lost:
+        raise WrongUse(f"No dataset of the grant offers the role {role} {', '.join(lost)}. Offered: "
+                       + "; ".join(f"{plan.dataset.id}: {', '.join(offered(plan, role))}" for plan in plans))
+    return found
 
 
 def is_pseudonym(column: PublishedColumn) -> bool:

@@ -67,11 +67,12 @@ def write(engine: published.Engine, ledger: Ledger, grant: Mapping[str, Any], pl
 def remove(lake: Lake, ledger: Ledger, number: int) -> None:
     """Take a grant's files away; nothing is left of them, also where an earlier try died."""
     folder = place(lake, number)
+    gone = folder.with_name(f".{number}.part")
+    if gone.exists():
+        shutil.rmtree(gone)
     if folder.exists():
-        gone = folder.with_name(f".{number}.part")
-        shutil.rmtree(gone, ignore_errors=True)
-        os.replace(folder, gone)
-    shutil.rmtree(folder.with_name(f".{number}.part"), ignore_errors=True)
+        os.replace(folder, gone)      # out of reach at once, then removed
+        shutil.rmtree(gone)
     objects.forget(lake, ledger, [folder])
 
 

@@ -8,6 +8,8 @@ import base64
 import hashlib
 import hmac
 import json
+import shutil
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -61,8 +63,12 @@ def at(kept):
 
 
 def opened_file(made: dict, sql: str) -> list[tuple]:
-    with duckdb.connect(made["database"], read_only=True) as con:
-        return con.execute(sql).fetchall()
+    beside = shutil.copyfile(made["database"], f"{made['database']}.seen")      # within one process the engine gives an open file again
+    try:
+        with duckdb.connect(beside, read_only=True) as con:
+            return con.execute(sql).fetchall()
+    finally:
+        Path(beside).unlink()
 
 
 def published(at, sql: str) -> list[tuple]:
@@ -211,7 +217,7 @@ def test_a_death_on_the_way_leaves_old_or_new_and_a_release_finishes_it(at, monk
     real = getattr(*dies)
 
     def die(*args, **more):
-        if "grants" in str(args) or "grants" in str(more):
+        if "releases/grants" in str(args):
             raise KeyboardInterrupt
         return real(*args, **more)
 
