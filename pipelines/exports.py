@@ -55,7 +55,7 @@ def export(query: str, to: Path, purpose: str, by: str, rows: int, desk: Desk | 
         raise WrongUse(f"--rows must be between 1 and {MOST:,}.")
     with _confined(desk) as con:
         shown = release.shown_release(desk.ledger)
-        views = _views(con, query)
+        views = _views(query)
         count = _collect(con, query, rows)
         beside = to.with_name(f".{to.name}.part")
         try:
@@ -86,7 +86,7 @@ def _confined(desk: Desk) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def _views(con: duckdb.DuckDBPyConnection, query: str) -> list[str]:
+def _views(query: str) -> list[str]:
     """The relations a query reads, all of them published views.
 
     Raises:
@@ -96,7 +96,8 @@ def _views(con: duckdb.DuckDBPyConnection, query: str) -> list[str]:
         statements = duckdb.extract_statements(query)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise WrongUse("Give one SELECT; nothing was written.")
-        return sorted(t.replace('"', "") for t in con.get_table_names(query, qualified=True))
+        with duckdb.connect() as parser:      # on the database itself the engine would bind its views, with nothing for their files
+            return sorted(t.replace('"', "") for t in parser.get_table_names(query, qualified=True))
     except duckdb.Error as error:
         raise _refused(error) from None
 

@@ -102,6 +102,9 @@ COMMENTS = {
     "label": ("代码含义", "What the code means"), "accepted_by": ("认定人", "Accepted by"), "accepted_at": ("认定时间", "Time it was accepted"),
     "revoked_at": ("撤销时间", "Time it was revoked"),
     "reads": ("引用的数据资源", "Datasets that the rule reads"),
+    "groups": ("组合数", "Groups: distinct combinations of these columns"), "smallest": ("最小组人数", "Persons of the smallest group counted"),
+    "rows_in_small_groups": ("不足五人组的行数", "Rows in groups of fewer than five persons"),
+    "counted_share": ("计数的组所占份额", "Share of the groups that was counted; below 1 the figures are scaled up"),
     "role": ("角色", "Role"), "datasets": ("数据资源", "Datasets of the grant"), "columns": ("字段", "Columns granted or read"),
     "request": ("申请编号", "Number of the request"), "exported_at": ("导出时间", "Time of the export"), "exported_by": ("导出人", "Who exported it"),
     "views": ("视图", "Views that were read"),
@@ -184,6 +187,8 @@ TABLES = {
     # Which rows a grant holds may name persons by pseudonym: that stays in the ledger too.
     "grants": Table("授权：给谁（角色）、哪些字段、为何、到何时", "Grants: to which role, which columns, what for, until when", _of_ledger(tables.grants, ("rows", "reader_group", "granted_by"))),
     "exports": Table("导出：谁、何时、为何、多少行、读了哪些视图，不含查询中的值", "Exports: who, when, what for, how many rows, which views; no value of the query", _of_ledger(tables.exports)),
+    "reidentification": Table("可链接性：公开给分析员的字段组合有多小，只有计数", "Linkability: how small the groups are that county, year of birth, sex and codes make; counts only", _columns(
+        "dataset, columns, groups:BIGINT, smallest:BIGINT, rows_in_small_groups:BIGINT, rows:BIGINT, counted_share:DOUBLE")),
     "lineage": Table("血缘：每个发布字段来自哪些契约字段，在哪个子句中读取", "Lineage: which contract columns every published column is made of, and in which clause", _columns(
         "view, column, source_view, source_column, clause, classification")),
     "views": Table("视图分级：所读字段中最高的分级", "Views: the classification of the most sensitive column that each reads", _columns("view, classification, raised_by")),
@@ -205,7 +210,9 @@ def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: 
     rows = declared_rows(project, plans, manifest["relations"]) | {
         "lists": [{"list": one.list, "name": one.name, "name_en": one.name_en, "standard": one.standard,
                    **{k: manifest["relations"][f"reference.{one.list}"][k] for k in ("version", "rows")}} for one in lists],
-    } | ledger_tables(ledger) | {"lineage": classification.rows(plans.values(), manifest["views"]), "views": classification.view_rows(plans.values(), manifest["views"])}
+    } | ledger_tables(ledger) | {
+        "reidentification": [row for found in manifest["reidentification"].values() for row in found],
+        "lineage": classification.rows(plans.values(), manifest["views"]), "views": classification.view_rows(plans.values(), manifest["views"])}
     release, pinned = ledger_rows(manifest)
     n = release["release_id"]
     rows["releases"] = [r | {"state": "kept" if r["state"] == "published" else r["state"]} for r in rows["releases"] if r["release_id"] != n] + [release]

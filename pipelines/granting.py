@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines import show
 from pipelines.officer import Command
+from pipelines.settings import WrongUse
 
 DONE = 0
 
@@ -22,12 +23,13 @@ def register(command: Command) -> None:
     made.add_argument("--request", default="", help="number of the request; analysts can read it")
     made.add_argument("--columns", required=True, action="append", help="comma-separated; domain.dataset.column for one dataset alone")
     made.add_argument("--rows", help="a condition over published columns, such as \"region_code like '6401%%'\"")
-    made.add_argument("--until", required=True, metavar="DATE", help="last day, YYYY-MM-DD")
+    made.add_argument("--until", default="", metavar="DATE", help="last day, YYYY-MM-DD (default: 30 days from today)")
     made.add_argument("--by", default="", help="who grants it")
     made.add_argument("--group", help="group of the accounts that may read it (default: LAKE_GRANT_GROUP)")
     command("grants", _grants, "every grant, those in force first")
     gone = command("revoke", _revoke, "end a grant and remove its files")
-    gone.add_argument("id", type=int)
+    gone.add_argument("id", type=int, nargs="?")
+    gone.add_argument("--request", default="", help="instead: all grants of this request")
     gone.add_argument("--reason", default="", help="why; analysts can read it")
     out = command("export", _export, "导出: write the answer of one query on lake.duckdb to a file, logged")
     out.add_argument("sql")
@@ -70,7 +72,12 @@ def _revoke(options: argparse.Namespace) -> int:
     from pipelines import grants
     from pipelines.desk import Desk
 
-    _print(options, grants.revoke(Desk.open(), options.id, options.reason), lambda g: f"Grant {g['id']} of {g['request']} has ended; its files are removed.")
+    desk = Desk.open()
+    numbers = [options.id] if options.id is not None else [g["id"] for g in grants.in_force(desk.ledger) if g["request"] == options.request]
+    if not numbers:
+        raise WrongUse("Name a grant in force by its number, or by --request. All: python -m pipelines grants")
+    ended = [grants.revoke(desk, number, options.reason) for number in numbers]
+    _print(options, ended, lambda found: "\n".join(f"Grant {g['id']} of {g['request']} has ended; its files are removed." for g in found))
     return DONE
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import classification, database, durable, governance, keys, ledger_tables as tables, masks, objects, published, themes
+from pipelines import classification, database, durable, governance, keys, ledger_tables as tables, linkability, masks, objects, published, themes
 from pipelines.compiler import Plan
 from pipelines.current import Current
 from pipelines.database import BrokenView
@@ -169,6 +169,7 @@ def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, cont
     place.chmod(0o755)
     manifest = content | {"release_id": number, "created_at": now(), "reason": reason, "code_version": code_version(),
                           "engine": duckdb.__version__, "fingerprint": published.fingerprint(content)}
+    manifest |= {"reidentification": linkability.measured(engine, plans, manifest, before), "reidentification_format": linkability.FORMAT}
     for table, file in governance.export(engine.con, lake, engine.project, plans, ledger, manifest, place, engine.withdrawn).items():
         file.chmod(0o644)
         declared, entry = governance.TABLES[table], published.entry(engine.con, file)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from pipelines.grants import allowed, conditions, files
 from pipelines.ledger import Ledger, now, today
 from pipelines.settings import WrongUse
 
-EXPIRED, LONGEST_DAYS = "expired", 366
+EXPIRED, DAYS, LONGEST_DAYS = "expired", 30, 366
 _VALUES = {"VARCHAR": "''", "DATE": "'2000-01-01'", "TIMESTAMP": "'2000-01-01'", "BOOLEAN": "false"}
 _WORDS = ("role", "datasets", "columns", "rows", "purpose", "request", "reader_group", "expires_on")
 
@@ -39,7 +39,7 @@ def grant(desk: Desk, datasets: Sequence[str], role: str, purpose: str, request:
         role: one of `allowed.ROLES`.
         purpose, request: what for, and the number of the request; analysts can read both.
         columns: as the default view or the role's list calls them; `domain.dataset.column` for one dataset alone.
-        until: its last day, YYYY-MM-DD.
+        until: its last day, YYYY-MM-DD; empty: 30 days from today.
         by: who grants it.
         rows: a condition over columns that every dataset publishes.
         group: the group of accounts that may read it (default: LAKE_GRANT_GROUP; without either only this account).
@@ -77,7 +77,7 @@ def examine(desk: Desk, datasets: Sequence[str], role: str, purpose: str, reques
     for flag, value in (("--purpose", purpose), ("--request", request), ("--by", by)):
         if not value.strip():
             raise WrongUse(f"A grant needs {flag}. It stands in the ledger; purpose and request in governance.grants too, so they name no person of the data.")
-    _last_day(until, day or today())
+    until = _last_day(until, day or today())
     ids, wanted = list(dict.fromkeys(datasets)), list(dict.fromkeys(c.strip() for one in columns for c in one.split(",") if c.strip()))
     if not ids or not wanted:
         raise WrongUse("Name at least one dataset and its columns: python -m pipelines grant DATASET --columns person_id,name …")
@@ -209,13 +209,17 @@ def _requested(asked: Mapping[str, str]) -> dict[str, Any]:
             "group": asked.get("group") or None}
 
 
-def _last_day(until: str, day: str) -> None:
+def _last_day(until: str, day: str) -> str:
+    """The day given, or 30 days from `day`."""
+    if not until:
+        return (date.fromisoformat(day) + timedelta(days=DAYS)).isoformat()
     try:
         given = date.fromisoformat(until)
     except ValueError:
         raise WrongUse(f"{until!r} is no day; give the last day of the grant: --until YYYY-MM-DD.") from None
     if not 0 <= (given - date.fromisoformat(day)).days <= LONGEST_DAYS:
         raise WrongUse(f"--until {given} is not between today and {LONGEST_DAYS} days from now. What is needed longer is asked for again.")
+    return until
 
 
 def _judge_rows(plan: Plan, role: str, rows: str | None) -> None:
