@@ -1,25 +1,15 @@
-"""血缘: which columns a SELECT reads, and in which clause; found by sqlglot, nothing is run.
-
-Every clause is read, not only what comes out: a filter, a join or an order tells about a column as much as its value does.
-What cannot be followed for certain (PIVOT, COLUMNS(), table macros, files, a star that does not resolve) is refused.
-"""
+"""Reading one SELECT scope by scope: what every output column is made of, and what decides about the rows."""
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pipelines.settings import WrongUse
+from pipelines.lineage.forms import Unresolved, place
 
 SELECT, FILTER, JOIN, GROUP, ORDER, WINDOW = "select", "filter", "join", "group", "order", "window"
 CLAUSES = (SELECT, FILTER, JOIN, GROUP, ORDER, WINDOW)
-_UNNESTING = ("unnest", "explodingGenerateSeries", "range", "generate_series")
 _READ = {"with_", "expressions", "from_", "joins", "laterals", "where", "group", "having", "qualify", "order", "distinct", "windows", "limit", "offset", "sample",
          "kind", "hint", "operation_modifiers"}
-_MACRO = re.compile(r"CREATE\s+(?:OR\s+REPLACE\s+)?(?:TEMP\s+)?MACRO\s+(\w+)\s*\([^)]*\)\s+AS\s+(TABLE\b)?(.*)", re.IGNORECASE | re.DOTALL)
-
-
 Outputs = list[tuple[str, frozenset[tuple[str, str, str]]]]
 
 
@@ -32,149 +22,7 @@ class Edge(NamedTuple):
     clause: str
 
 
-class Unresolved(WrongUse):
-    """A SELECT reads something that cannot be followed; the message says what and where."""
-
-
-class Unbound(Unresolved):
-    """A SELECT names a column that its relations do not have, or is not SQL."""
-
-
-def edges(sql: str, relations: Mapping[str, Iterable[str]], macros: Iterable[str] = ()) -> tuple[Edge, ...]:
-    """What a SELECT reads of `relations`, in every clause, sorted.
-
-    Args:
-        relations: what can be read: schema.name → its columns.
-        macros: CREATE MACRO statements; a macro that reads more than code lists is refused where the SELECT calls it.
-
-    Raises:
-        Unresolved: a form or a column cannot be followed.
-    """
-    return _edges(sql, tuple(sorted((view, tuple(columns)) for view, columns in relations.items())), tuple(macros))
-
-
-@lru_cache(maxsize=512)
-def _edges(sql: str, relations: tuple[tuple[str, tuple[str, ...]], ...], macros: tuple[str, ...]) -> tuple[Edge, ...]:
-    from sqlglot.errors import SqlglotError
-    from sqlglot.optimizer.qualify import qualify
-    from sqlglot.optimizer.scope import build_scope
-
-    tree = parsed(sql)
-    _refuse_forms(tree, reading_macros(macros))
-    try:
-        tree = qualify(tree, dialect="duckdb", schema=_schema(relations), quote_identifiers=False, identify=False)
-    except SqlglotError as error:
-        raise Unbound(_plain(error)) from None
-    root = build_scope(tree)
-    if root is None:
-        raise Unresolved("it is no SELECT")
-    return tuple(sorted(set(_Reading(root, {v for v, _ in relations}).all()), key=lambda e: (e.column or "", *e[1:])))
-
-
-def refusal(sql: str) -> str | None:
-    """Why a SELECT cannot be followed, by its form alone; None when its form is no hindrance."""
-    try:
-        _refuse_forms(parsed(sql), {})
-    except Unresolved as unresolved:
-        return str(unresolved)
-    return None
-
-
-def parsed(sql: str) -> Any:
-    """The syntax tree of one SELECT.
-
-    Raises:
-        Unresolved: it is not one SELECT.
-    """
-    import sqlglot
-    from sqlglot import exp
-
-    try:
-        found = sqlglot.parse(sql, dialect="duckdb")
-    except sqlglot.errors.SqlglotError as error:
-        raise Unbound(_plain(error)) from None
-    if len(found) != 1 or not isinstance(found[0], exp.Query):
-        raise Unresolved("it is not one SELECT")
-    return found[0]
-
-
-@lru_cache(maxsize=4)
-def reading_macros(statements: tuple[str, ...]) -> Mapping[str, str]:
-    """Macro → why the columns a caller reads through it are not known: it is a table macro, or it reads more than code lists."""
-    found: dict[str, str] = {}
-    for statement in statements:
-        made = _MACRO.search(statement)
-        if made:
-            beyond = [t for t in re.findall(r"\b(?:FROM|JOIN)\s+([A-Za-z_]\w*(?:\.\w+)?)\b(?!\s*\()", made[3], re.IGNORECASE) if not t.startswith("reference.")]
-            if made[2]:
-                found[made[1].lower()] = "is a table macro"
-            elif beyond and "." in "".join(beyond):
-                found[made[1].lower()] = f"is a macro that reads {', '.join(sorted({t for t in beyond if '.' in t}))}"
-    return found
-
-
-@lru_cache(maxsize=8)
-def _schema(relations: tuple[tuple[str, tuple[str, ...]], ...]) -> Any:
-    from sqlglot.schema import MappingSchema
-
-    nested: dict[str, dict[str, dict[str, str]]] = {}
-    for view, columns in relations:
-        schema, _, table = view.partition(".")
-        nested.setdefault(schema, {})[table] = dict.fromkeys(columns, "VARCHAR")
-    return MappingSchema(nested, dialect="duckdb")
-
-
-def _plain(error: Exception) -> str:
-    """sqlglot's words without the underlined excerpt, which may quote literals."""
-    listed = getattr(error, "errors", None)
-    if listed:
-        return f"{listed[0]['description']}, line {listed[0]['line']}, column {listed[0]['col']}"
-    return re.sub(r"\x1b\[\d+m", "", str(error)).splitlines()[0].strip().rstrip(".")
-
-
-def _refuse_forms(tree: Any, macros: Mapping[str, str]) -> None:
-    from sqlglot import exp
-
-    for node in tree.walk():
-        what = None
-        if isinstance(node, exp.Pivot):
-            what = "UNPIVOT" if node.args.get("unpivot") else "PIVOT"
-        elif isinstance(node, exp.Columns):
-            what = "COLUMNS()"
-        elif isinstance(node, exp.Star) and not isinstance(node.parent, (exp.Select, exp.Count)) and not _whole_star(node):
-            what = repr(node.parent.sql(dialect="duckdb"))
-        elif isinstance(node, (exp.Command, exp.Parameter, exp.Placeholder, exp.PositionalColumn)):
-            what = f"{type(node).__name__.lower()} {node.sql(dialect='duckdb')!r}"
-        elif isinstance(node, exp.Table) and isinstance(node.this, exp.Func) and _function(node.this) not in _UNNESTING:
-            what = f"the table function {_function(node.this)}()"
-        elif isinstance(node, exp.Func) and _function(node) in macros:
-            what = f"{_function(node)}(), which {macros[_function(node)]}"
-        if what:
-            raise Unresolved(f"{what}{_place(node)} cannot be followed to its columns; name the columns and relations themselves")
-
-
-def _whole_star(node: Any) -> bool:
-    """`t.*` in a SELECT list, which resolves to columns."""
-    from sqlglot import exp
-
-    return isinstance(node, exp.Star) and isinstance(node.parent, exp.Column) and isinstance(node.parent.parent, exp.Select)
-
-
-def _function(node: Any) -> str:
-    from sqlglot import exp
-
-    return str(node.this).lower() if isinstance(node, exp.Anonymous) else node.sql_name().lower()
-
-
-def _place(node: Any) -> str:
-    """Where a form stands, as far as the parser kept it."""
-    for inner in node.walk():
-        if "line" in inner.meta:
-            return f" in line {inner.meta['line']}"
-    return ""
-
-
-class _Reading:
+class Reading:
     """One qualified SELECT, read scope by scope."""
 
     def __init__(self, root: Any, known: set[str]):
@@ -261,7 +109,7 @@ class _Reading:
                 raise Unresolved(f"{view} is no published relation")
             return {(view, column.name, clause)}
         if source is None:
-            raise Unresolved(f"column {column.sql(dialect='duckdb')}{_place(column)} belongs to no relation")
+            raise Unresolved(f"column {column.sql(dialect='duckdb')}{place(column)} belongs to no relation")
         if isinstance(source.expression, (exp.UDTF, exp.Table)) and not isinstance(source.expression, exp.Subquery):
             return {(v, c, _within(k, clause)) for v, c, k in self.resolve_arguments(source)}
         return self._own(column.name, source, clause)
