@@ -67,6 +67,6 @@ def _measure(engine: published.Engine, plan: Plan, relation: Mapping[str, Any], 
     persons = "count(*)" if one_row or person is None else f"count(DISTINCT {name(person)})"
     groups, smallest, small = engine.con.execute(
         f"SELECT count(*), min(persons), coalesce(sum(rows) FILTER (persons < {SMALL}), 0)::BIGINT FROM (SELECT {persons} AS persons, count(*) AS rows "
-        f"FROM read_parquet([{', '.join(files)}]){chosen} GROUP BY {names(columns)})").fetchone()
+        f"FROM read_parquet([{', '.join(files)}]){chosen} GROUP BY {names(columns)}) WHERE persons > 0").fetchone()
     return {"dataset": plan.dataset.id, "columns": ", ".join(columns), "groups": groups * share, "smallest": smallest, "rows_in_small_groups": small * share,
             "rows": relation["rows"], "counted_share": 1 / share}

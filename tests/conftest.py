@@ -22,7 +22,7 @@ from tests.support import desk
 # Tests drop complete files; those of the inbox itself set this themselves.
 os.environ.setdefault("LAKE_SETTLE_SECONDS", "0")
 
-PERSONS = 900
+PERSONS = 6_000
 LOOK_AT_SAMPLE = ("test_analyst_account.py", "test_docs.py", "test_engines.py", "test_leaks.py", "test_truth.py")
 BATCH_DATE = "2026-11-01"
 

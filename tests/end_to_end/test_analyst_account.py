@@ -42,7 +42,7 @@ def granted(run):
 
 def as_analyst(*command: str) -> subprocess.CompletedProcess:
     nobody = pwd.getpwnam("nobody")
-    return subprocess.run(command, user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[], capture_output=True, text=True, cwd="/", env={"PATH": os.environ["PATH"]})
+    return subprocess.run(command, user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[], capture_output=True, text=True, errors="replace", cwd="/", env={"PATH": os.environ["PATH"]})
 
 
 def test_another_account_reaches_what_is_published_and_nothing_else(run, granted):
@@ -61,7 +61,7 @@ def test_the_files_of_a_grant_stay_closed_also_by_their_full_path(run, granted):
     for path in (*inside, run.desk.lake.keys / "pseudonym.key", run.desk.lake.restricted, *list(run.desk.lake.current.glob("*/*/rows.parquet"))[:1]):
         assert path.exists() and as_analyst("cat", str(path)).returncode != 0, path
     assert as_analyst("ls", str(folder.parent)).returncode != 0 and as_analyst("ls", str(folder)).returncode != 0
-    assert as_analyst("cat", str(run.desk.lake.database)).returncode == 0 or "invalid" not in as_analyst("head", "-c", "8", str(run.desk.lake.database)).stderr
+    assert as_analyst("cat", str(run.desk.lake.home / "lake.json")).returncode == 0, "what is published opens, so that a refusal means something"
 
 
 def test_pseudonyms_join_across_datasets_and_cannot_be_made_without_the_key(run, granted):
@@ -79,7 +79,7 @@ def test_pseudonyms_join_across_datasets_and_cannot_be_made_without_the_key(run,
             digests = [hashlib.new(kind, message.encode()).digest() for kind in ("md5", "sha1", "sha256", "sha512")]
             digests += [hmac.digest(key, message.encode(), "sha256") for key in guesses]
             made |= {base64.urlsafe_b64encode(d[:16]).decode().rstrip("=") for d in digests} | {d.hex() for d in digests}
-    assert len(shown) > 1000 and not made & shown
+    assert len(shown) > 500 and not made & shown
     right = keys.pseudonym_key(run.desk.lake)
     kinds = {kind for _, _, kind in run.desk.plan("population.person").pseudonyms}
     assert {base64.urlsafe_b64encode(hmac.digest(right, f"{kind}\x1f{numbers[0]}".encode(), "sha256")[:16]).decode().rstrip("=") for kind in kinds} & shown, "with the key the guess is right"
