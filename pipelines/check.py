@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import yaml
 
-from pipelines import channels, compiler, deadlines, keys, masks, proofs, themes
+from pipelines import channels, classification, compiler, deadlines, keys, masks, proofs, themes
 from pipelines.compiler import Plan
 from pipelines.contract import ContractError, Dataset, dataset as read_dataset
 from pipelines.declared import nearest
@@ -132,7 +132,7 @@ def _proofs(project: Project, plans: list[Plan], known: proofs.Proofs, before: l
             if not wrong:
                 known.add(plan.dataset.id, known.of_dataset(plan, by_id))
         if not before and not errors:
-            errors += [e for _, e in themes.check(con, project, plans) if e]
+            errors += classification.check(project, plans) or [e for _, e in themes.check(con, project, plans) if e]
             if not errors:
                 known.add("views", views)
     return errors

@@ -17,6 +17,8 @@ from pipelines.settings import WrongUse
 from pipelines.sql import connect, name, text, texts
 from pipelines.trouble import BROKEN, MachineTrouble, let_pass
 
+STOPPED = " The release is stopped; the one before stays."
+
 
 class BrokenView(WrongUse):
     """A view of a release is not what its manifest says; the message names the view and the reason."""
@@ -99,7 +101,7 @@ def _create(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any], root: Path
         try:
             themes.create(con, theme)
         except WrongUse as error:
-            raise BrokenView(f"{error} The release is stopped; the one before stays.") from None
+            raise BrokenView(f"{error}{STOPPED}") from None
 
 
 def _made(manifest: dict[str, Any], root: Path) -> list[dict[str, Any]]:
@@ -151,7 +153,7 @@ def _count_error(con: duckdb.DuckDBPyConnection, view: str, relation: dict[str, 
 
 
 def _broken(view: str, why: str) -> str:
-    return f"View {view} {why}. The release is stopped; the one before stays."
+    return f"View {view} {why}.{STOPPED}"
 
 
 def _tell(error: duckdb.Error) -> str:

@@ -69,7 +69,7 @@ COMMENTS = {
     "refuse_basis": ("不予共享依据", "Legal basis when not shared"), "region": ("行政区划", "Division"),
     "release_id": ("发布号", "Release"), "reopened_at": ("重新开账时间", "Time of the re-opening"), "reopened_reason": ("重新开账原因", "Reason of the re-opening"),
     "repaired": ("修复记录数", "Records repaired"), "required": ("必填", "Required"),
-    "revision": ("修订号", "Revision of the batch"), "rows": ("发布行数", "Rows published"), "rule": ("规则", "Rule"),
+    "revision": ("修订号", "Revision of the batch"), "rows": ("行数", "Rows published or exported"), "rule": ("规则", "Rule"),
     "rules": ("未通过规则", "Rules that failed"), "score": ("质量得分", "Quality score"), "seconds": ("耗时（秒）", "Seconds"),
     "semantic_type": ("语义类型", "Semantic type"), "sequence": ("当日序号", "Sequence on the day"), "severity": ("严重程度", "Severity"),
     "share_class": ("共享属性", "Catalogue: sharing class"), "share_condition": ("共享条件", "Condition of sharing"),
@@ -90,7 +90,7 @@ COMMENTS = {
     "reopened": ("重开次数", "Times it was opened again"), "changed_at": ("变更时间", "Time of the last change"), "note": ("说明", "What was found or done"),
     "waived": ("豁免记录数", "Records that fail and are waived"), "definition": ("规则定义指纹", "Digest of what the rule says"),
     "waivers_hash": ("豁免指纹", "Digest of the waivers it was judged under"), "at": ("时间", "Time"),
-    "granted_at": ("豁免时间", "Time of the waiver"), "expires_on": ("豁免截止日期", "Last batch date the waiver holds for"),
+    "granted_at": ("授予时间", "Time it was granted"), "expires_on": ("截止日期", "Last day of a grant; of a waiver, the last batch date it holds for"),
     "keys": ("豁免记录键数", "Records that the waiver is for; empty: all"), "ended_at": ("终止时间", "Time it ended"), "ended_reason": ("终止原因", "Why it ended"),
     "decision": ("裁定", "Decision: release or hold"), "channel": ("通知渠道", "Channel of the message"), "sent_at": ("发送时间", "Time of sending"),
     "opened": ("新增问题数", "Problems opened"), "verified": ("核验问题数", "Problems verified"), "overdue": ("逾期问题数", "Problems past their last day"),
@@ -104,6 +104,15 @@ COMMENTS = {
     "label": ("代码含义", "What the code means"), "accepted_by": ("认定人", "Accepted by"), "accepted_at": ("认定时间", "Time it was accepted"),
     "revoked_at": ("撤销时间", "Time it was revoked"),
     "reads": ("引用的数据资源", "Datasets that the rule reads"),
+    "groups": ("组合数", "Groups: distinct combinations of these columns"), "smallest": ("最小组人数", "Persons of the smallest group counted"),
+    "rows_in_small_groups": ("不足五人组的行数", "Rows in groups of fewer than five persons"),
+    "counted_share": ("计数的组所占份额", "Share of the groups that was counted; below 1 the figures are scaled up"),
+    "role": ("角色", "Role"), "datasets": ("数据资源", "Datasets of the grant"), "columns": ("字段", "Columns granted or read"),
+    "request": ("申请编号", "Number of the request"), "exported_at": ("导出时间", "Time of the export"), "exported_by": ("导出人", "Who exported it"),
+    "views": ("视图", "Views that were read"),
+    "source_view": ("来源数据资源或表", "Dataset or table that it is made of"), "source_column": ("来源字段", "Column that it is made of"),
+    "clause": ("读取的子句", "Clause that reads it: select, filter, join, group, order or window; without a column it decides about every row"),
+    "raised_by": ("达到该分级的字段", "Columns that raise it to this classification"),
     "withheld_rows": ("不予发布行数", "Rows barred from publication"), "zh": ("中文说明", "Chinese words"),
 }
 
@@ -138,7 +147,7 @@ LEDGER = {"batches": tables.batches, "files": tables.files, "steps": tables.step
           "withdrawals": tables.withdrawals, "checks": tables.checks, "check_counts": tables.check_counts, "profiles": tables.profiles,
           "profile_values": tables.profile_values, "signals": tables.signals, "accepted_values": tables.accepted_values, "problems": tables.problems,
           "problem_events": tables.problem_events, "waivers": tables.waivers, "approvals": tables.approvals, "alerts": tables.alerts, "feedback": tables.feedback,
-          "new_values": tables.new_values}
+          "new_values": tables.new_values, "grants": tables.grants, "exports": tables.exports}
 TABLES = {
     "datasets": Table("数据资源目录：政务数据共享条例第十三条九要素和现状", "Catalogue of datasets: the nine statutory elements and the present state", _columns(
         "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
@@ -180,6 +189,14 @@ TABLES = {
     "alerts": Table("发给部门的通知：只有计数", "Messages to departments: counts only", _of_ledger(tables.alerts, ("id",))),
     "feedback": Table("反馈包：每批退回部门的行数、位置和更正情况", "Feedback packs: rows returned to the department, where they lie, which revision corrects them",
                       _of_ledger(tables.feedback, ("id",))),
+    # Which rows a grant holds may name persons by pseudonym: that stays in the ledger too.
+    "grants": Table("授权：给谁（角色）、哪些字段、为何、到何时", "Grants: to which role, which columns, what for, until when", _of_ledger(tables.grants, ("rows", "reader_group", "granted_by"))),
+    "exports": Table("导出：谁、何时、为何、多少行、读了哪些视图，不含查询中的值", "Exports: who, when, what for, how many rows, which views; no value of the query", _of_ledger(tables.exports)),
+    "reidentification": Table("可链接性：公开给分析员的字段组合有多小，只有计数", "Linkability: how small the groups are that county, year of birth, sex and codes make; counts only", _columns(
+        "dataset, columns, groups:BIGINT, smallest:BIGINT, rows_in_small_groups:BIGINT, rows:BIGINT, counted_share:DOUBLE")),
+    "lineage": Table("血缘：每个发布字段来自哪些契约字段，在哪个子句中读取", "Lineage: which contract columns every published column is made of, and in which clause", _columns(
+        "view, column, source_view, source_column, clause, classification")),
+    "views": Table("视图分级：所读字段中最高的分级", "Views: the classification of the most sensitive column that each reads", _columns("view, classification, raised_by")),
     "inbox": Table("收件箱中未接收的文件：原因和处理办法", "What is left in the inbox: why, and what to do", _of_ledger(tables.inbox)),
 }
 
@@ -193,11 +210,15 @@ def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: 
         manifest: the release being made; its own rows are added to `releases` and `release_datasets`.
         states: dataset → its derived current state, whose footers tell how full its columns are.
     """
+    from pipelines import classification  # which reads the tables declared here
+
     lists = reference.lists(project)
     rows = declared_rows(project, plans, manifest["relations"]) | {
         "lists": [{"list": one.list, "name": one.name, "name_en": one.name_en, "standard": one.standard,
                    **{k: manifest["relations"][f"reference.{one.list}"][k] for k in ("version", "rows")}} for one in lists],
-    } | ledger_tables(ledger)
+    } | ledger_tables(ledger) | {
+        "reidentification": [row for found in manifest["reidentification"].values() for row in found],
+        "lineage": classification.rows(plans.values(), manifest["views"]), "views": classification.view_rows(plans.values(), manifest["views"])}
     release, pinned = ledger_rows(manifest)
     n = release["release_id"]
     rows["releases"] = [r | {"state": "kept" if r["state"] == "published" else r["state"]} for r in rows["releases"] if r["release_id"] != n] + [release]

@@ -54,6 +54,7 @@ class Ledger:
 
     def __init__(self, lake: Lake):
         self.engine = _prepared(catalogue.engine(lake))
+        catalogue.close_to_others(lake)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines import durable, governance, masks
+from pipelines import durable, governance
 from pipelines.compiler import Plan
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
@@ -68,10 +68,10 @@ class Proofs:
         return self._digest([declared_hash(plans[d].dataset, self.project) for d in (plan.dataset.id, *read)])
 
     def of_views(self, plans: list[Plan]) -> str:
-        """The digest of all that the proof of the views rests on: their files and every column they can read."""
+        """The digest of all that the proof of the views rests on: their files, every contract (what may be read, and how it is classified) and the tables of `governance`."""
         files = [(str(f.relative_to(self.project.views)), f.read_text("utf-8")) for f in sorted(self.project.views.rglob("*.sql"))]
-        columns = [(p.dataset.id, [(c.name, c.type) for c in masks.published(p)]) for p in plans]
-        return self._digest([files, columns, [(t, d.columns) for t, d in governance.TABLES.items()]])
+        declared = [(p.dataset.id, declared_hash(p.dataset, self.project)) for p in plans]
+        return self._digest([files, declared, [(t, d.columns) for t, d in governance.TABLES.items()]])
 
     def _digest(self, parts: list) -> str:
         return hashlib.sha256(repr([self._surroundings, parts]).encode()).hexdigest()

@@ -16,9 +16,12 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import changes, database, durable, governance, history, keys, ledger_tables as tables, masks, objects, published, themes
+from pipelines import (
+    changes, classification, database, durable, governance, history, keys, ledger_tables as tables, linkability, masks, objects, published, themes,
+)
 from pipelines.compiler import Plan
 from pipelines.current import Current
+from pipelines.database import BrokenView
 from pipelines.ledger import Ledger, now
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
@@ -50,8 +53,8 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
     releases = kept(lake)
     engine = published.Engine(lake, project, withdrawn)
     try:
-        content = _content(engine, plans, states)
         newest = releases[-1] if releases else None
+        content = _content(engine, plans, states, newest)
         if newest and newest["fingerprint"] == published.fingerprint(content):
             if _known(ledger, newest["release_id"]):
                 _show(lake, ledger)
@@ -138,18 +141,31 @@ def _judge(plans: dict[str, Plan]) -> None:
         raise WrongUse("\n".join(errors))
 
 
-def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current]) -> dict[str, Any]:
-    """What a release shows, without its number and its governance: equal content is no new release."""
+def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current], before: dict[str, Any] | None) -> dict[str, Any]:
+    """What a release shows, without its number and its governance: equal content is no new release.
+
+    Args:
+        before: the newest manifest, which tells what a broken view used to read.
+    """
     relations = {d: published.dataset(engine, plan, states.get(d)) for d, plan in plans.items()} | published.lists(engine)
     followed = [plan for plan in plans.values() if plan.dataset.history]
     relations |= {f"{plan.dataset.id}_versions": published.versions(engine, plan, states.get(plan.dataset.id)) for plan in followed}
     histories = [history.view(plan, states.get(plan.dataset.id)) for plan in followed]
     declared = themes.themes(engine.project)
-    views = [t.facts() for t in declared if set(t.needs) <= set(plans)]
+    try:
+        views = classification.judged(engine.project, list(plans.values()), [t for t in declared if set(t.needs) <= set(plans)], before["views"] if before else ())
+    except WrongUse as error:
+        raise _explained(error, before, {"relations": relations}) from None
     left_out = {t.id: sorted(set(t.needs) - set(plans)) for t in declared if not set(t.needs) <= set(plans)}
     content = {"relations": relations, "macros": reference.macros(engine.project), "histories": histories, "views": views, "left_out": left_out,
                "pseudonym": {"scheme": keys.SCHEME, "key_id": keys.key_id(engine.lake)}, "format": published.FORMAT}
     return json.loads(json.dumps(content, ensure_ascii=False))
+
+
+def _explained(error: WrongUse, before: dict[str, Any] | None, content: dict[str, Any]) -> BrokenView:
+    """A broken view, with the changes of contracts that broke it."""
+    lines = [line.removesuffix(database.STOPPED) for line in str(error).splitlines()]
+    return BrokenView("\n".join([*lines, *classification.changes(before, content)]) + database.STOPPED)
 
 
 def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current], ledger: Ledger, content: dict[str, Any], reason: str,
@@ -167,6 +183,7 @@ def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Cu
     place.chmod(0o755)
     manifest = content | {"release_id": number, "created_at": now(), "reason": reason, "code_version": code_version(),
                           "engine": duckdb.__version__, "fingerprint": published.fingerprint(content)}
+    manifest |= {"reidentification": linkability.measured(engine, plans, manifest, before), "reidentification_format": linkability.FORMAT}
     for table, file in governance.export(engine.con, lake, engine.project, plans, ledger, manifest, place, engine.withdrawn, states).items():
         file.chmod(0o644)
         declared, entry = governance.TABLES[table], published.entry(engine.con, file)
@@ -175,7 +192,10 @@ def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Cu
             "files": [{"path": str(file.relative_to(lake.releases)), **entry}],
             "columns": [[c, kind, " — ".join(governance.COMMENTS[c])] for c, kind in declared.columns]}}
     manifest["changes"] = changes.facts(before, manifest)
-    database.build(manifest, lake.releases, place / "lake.duckdb")
+    try:
+        database.build(manifest, lake.releases, place / "lake.duckdb")
+    except BrokenView as error:
+        raise _explained(error, before, manifest) from None
     write_manifest(lake, manifest)
     return manifest
 

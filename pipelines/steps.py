@@ -20,6 +20,7 @@ from pipelines import (
     checks,
     current,
     gate,
+    grants,
     inbox,
     landing,
     ledger_tables as tables,
@@ -338,6 +339,8 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
             withdrawal.finish(desk.lake, desk.ledger)
             done = publication.publish(desk.lake, desk.project, plans, states, desk.ledger, "accepted batches", withdrawal.withdrawn(desk.ledger))
             detail |= done or {"changed": False}
+        with desk.ledger.step("grants", "renew") as detail:
+            detail |= grants.renew(desk, plans, states)
         objects.enter(desk.lake, desk.ledger, desk.lake.releases)
         for dataset_id, plan in plans.items():
             with writer(desk.lake, dataset_id):

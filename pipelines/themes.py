@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import governance, history, masks
+from pipelines import governance, history, lineage, masks
 from pipelines.compiler import Plan
 from pipelines.declared import Problems
 from pipelines.settings import Project, WrongUse
@@ -76,7 +76,7 @@ def themes(project: Project) -> tuple[Theme, ...]:
 
 def _in_order(views: dict[str, Theme]) -> list[Theme]:
     """Governance views, each after the views it reads."""
-    order = TopologicalSorter({id_: _reads(view.sql) & set(views) for id_, view in views.items()})
+    order = TopologicalSorter({id_: reads(view.sql) & set(views) for id_, view in views.items()})
     try:
         return [views[id_] for id_ in order.static_order()]
     except CycleError as error:
@@ -126,15 +126,16 @@ def _header(lines: list[str], keys: tuple[str, ...], problems: Problems) -> tupl
 
 def _judge_needs(needs: tuple[str, ...], sql: str, problems: Problems) -> None:
     try:
-        datasets = {t for t in _reads(sql) if t.partition(".")[0] not in _SHARED}
+        datasets = {t for t in reads(sql) if t.partition(".")[0] not in _SHARED}
     except WrongUse as error:
-        return problems.add("SELECT", str(error))
+        form = lineage.refusal(sql)      # the engine's own words about PIVOT or COLUMNS() mislead here
+        return problems.add("SELECT", f"cannot be followed: {form}" if form else str(error))
     if datasets != set(needs):
         problems.add("needs", f"says {', '.join(needs) or 'nothing'}; the SELECT reads {', '.join(sorted(datasets)) or 'nothing'}")
 
 
 @lru_cache(maxsize=128)
-def _reads(sql: str) -> frozenset[str]:
+def reads(sql: str) -> frozenset[str]:
     """The relations a SELECT reads, as schema.name; one without a schema stands as it is written.
 
     From the parsed tree, which needs no macro to exist. Raises:

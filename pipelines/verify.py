@@ -79,6 +79,8 @@ def _remedy(desk: Desk, file: Path) -> str:
         anew = f"or remove it and make the pack again: python -m pipelines feedback {split_key(file.stem)[0]}"
     if parts[:2] == ("releases", "data"):
         anew = "or remove its folder; if the newest release lists it, python -m pipelines release makes it again"
+    elif parts[:2] == ("releases", "grants"):
+        anew = f"or remove the folder releases/grants/{parts[2]}: python -m pipelines release makes it again while the grant runs"
     elif parts[0] == "releases" and file.name == "lake.duckdb":
         anew = f"or make it anew: python -m pipelines rollback {int(parts[1][1:])}, then go back to the release that was shown"
     if parts[0] == "landing" and file.name not in _stored(file.parent):

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, changes, durable, layout, ledger_tables as tables, objects, release as publication
+from pipelines import base, changes, durable, grants, layout, ledger_tables as tables, objects, release as publication
 from pipelines.contract import dataset as read_dataset
 from pipelines.copying import digest
 from pipelines.desk import Desk
@@ -63,6 +63,7 @@ def withdraw(dataset_id: str, records: Iterable[str], basis: str, document: str,
                     con.execute(t.insert().values(dataset=found.id, key=key, basis=basis, document=document, withdrawn_at=now(), state=ENTERED,
                                                   rows=rows, releases=releases))
             done = finish(desk.lake, desk.ledger)
+            grants.renew(desk)
             detail |= {"records": len(fresh), **done}
         ids = [r["id"] for r in desk.ledger.rows(sa.select(t.c.id).where(in_force, t.c.key.in_(fresh)))]
     return {"dataset": found.id, "withdrawn": ids, "already": [k for k in keys if k in active], **done}

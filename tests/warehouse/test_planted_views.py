@@ -218,10 +218,10 @@ def test_every_lead_says_rule_match_level_and_date(hand):
 
 
 def test_what_a_select_reads_is_told_without_its_macros():
-    assert themes._reads("WITH a AS (SELECT some_macro(x) FROM s.t) SELECT (SELECT max(y) FROM u.v) FROM a JOIN w ON other_macro(w.z) WHERE EXISTS (FROM x.y)") == {"s.t", "u.v", "w", "x.y"}
+    assert themes.reads("WITH a AS (SELECT some_macro(x) FROM s.t) SELECT (SELECT max(y) FROM u.v) FROM a JOIN w ON other_macro(w.z) WHERE EXISTS (FROM x.y)") == {"s.t", "u.v", "w", "x.y"}
     for wrong in ("SELECT FROM WHERE", "DROP TABLE s.t"):
         with pytest.raises(WrongUse, match="is not SQL"):
-            themes._reads(wrong)
+            themes.reads(wrong)
 
 
 def test_the_document_says_what_the_headers_say():
