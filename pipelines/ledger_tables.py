@@ -190,4 +190,10 @@ new_values = sa.Table(
     sa.Column("batch_id", _text, primary_key=True), sa.Column("revision", sa.Integer, primary_key=True), sa.Column("column", _text, primary_key=True),
     sa.Column("value", _text, primary_key=True), sa.Column("rows", _int, nullable=False),
 )
+exports = sa.Table(
+    "ledger_exports", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("at", _text, nullable=False), sa.Column("who", _text, nullable=False),
+    sa.Column("kind", _text, nullable=False), sa.Column("purpose", _text, nullable=False), sa.Column("rows", _int, nullable=False),
+    sa.Column("views", _text, nullable=False), sa.Column("target", _text, nullable=False),
+)
 TABLES = {t.name.removeprefix("ledger_"): t for t in meta.sorted_tables}
