@@ -34,7 +34,7 @@ def register(command: Command) -> None:
     serve.add_argument("--seconds", type=float, default=60, help="longest time of one question (default 60)")
     serve.add_argument("--rows", type=int, default=1_000_000, help="most rows of one answer (default 1,000,000)")
     serve.add_argument("--sessions", type=int, default=8, help="questions at once; one person has half of them (default 8)")
-    serve.add_argument("--memory", type=int, metavar="MB", help="of one role's database (default: this process's, shared by the roles in the file)")
+    serve.add_argument("--memory", type=int, metavar="MB", help="of one question (default: LAKE_MEMORY shared by the sessions)")
     token = command("token", _token, "make a token for the query server, list them, or revoke one")
     token.add_argument("--tokens", type=Path, required=True, metavar="FILE", help="the file to keep its digest in")
     token.add_argument("--for", dest="who", metavar="NAME", help="whose it is")
@@ -75,14 +75,13 @@ def _serve(options: argparse.Namespace) -> int:
     for file in (options.certificate, options.key):
         if not file.is_file():
             raise WrongUse(f"{file} is not there. The server answers over TLS only: see docs/access-server.md for a certificate.")
-    roles = {t.role for t in tokens.read(options.tokens)}
-    memory = options.memory or max(128, memory_mb() // max(1, len(roles)))
-    limits = Limits(options.seconds, options.rows, options.sessions, memory, threads())
+    tokens.read(options.tokens)
+    limits = Limits(options.seconds, options.rows, options.sessions, options.memory or max(128, memory_mb() // options.sessions), threads())
     server = Server(Lake.open(), (options.address, options.port), options.certificate, options.key, options.tokens,
                     options.log or options.tokens.with_name("queries.jsonl"), limits)
     for ending in (signal.SIGTERM, signal.SIGINT):
         signal.signal(ending, lambda *_: server.shutdown())
-    print(f"Answering on {options.address}:{server.port}: {options.seconds:g} s and {options.rows:,} rows a question, {options.sessions} at once, {memory} MB a role.", flush=True)
+    print(f"Answering on {options.address}:{server.port}: {options.seconds:g} s and {options.rows:,} rows a question, {options.sessions} at once, {limits.memory_mb} MB each.", flush=True)
     try:
         server.serve()
     finally:

@@ -26,5 +26,5 @@ def ask(server: str, sql: str, token: str, certificate: Path | None = None) -> d
             options = flight.FlightCallOptions(headers=[(b"authorization", f"Bearer {token}".encode())])
             found = client.do_get(flight.Ticket(sql.encode()), options).read_all()
     except pa.ArrowException as error:
-        raise WrongUse(str(error).partition(". gRPC client debug context")[0]) from None
+        raise WrongUse(str(error).partition(". Detail: ")[0]) from None
     return {"columns": found.column_names, "rows": [list(row.values()) for row in found.to_pylist()]}

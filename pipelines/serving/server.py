@@ -5,35 +5,34 @@ a question that runs keeps the release it began with.
 """
 from __future__ import annotations
 
+import itertools
 import json
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.flight as flight
 
 from pipelines.ledger import now
-from pipelines.serving import messages, statements
-from pipelines.serving.databases import Databases, Opened
+from pipelines.serving import messages
 from pipelines.serving.messages import Message
 from pipelines.serving.tokens import Readers, Token
+from pipelines.serving.workers import Died, TooLong, Workers
 from pipelines.settings import Lake, WrongUse
-from pipelines.trouble import let_pass
 
-ROWS_PER_BATCH = 10_000
 UNKNOWN = "no such token, or its time is over"
+_OUTCOMES = {flight.FlightServerError: "refused", flight.FlightTimedOutError: "timeout", flight.FlightUnavailableError: "busy"}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one question, one person and the server may take: seconds and rows of a question, questions at once, MB and threads of one role's database."""
+    """What one question may take (seconds, rows, MB, threads), and how many are answered at once."""
 
     seconds: float = 60
     rows: int = 1_000_000
@@ -75,11 +74,9 @@ class Server(flight.FlightServerBase):
     """
 
     def __init__(self, lake: Lake, where: tuple[str, int], certificate: Path, key: Path, tokens: Path, log: Path, limits: Limits):
-        self.limits, self._stack, self._writing = limits, ExitStack(), threading.Lock()
-        scratch = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="lake-serve-")))
-        self.databases = Databases(lake, scratch, limits.memory_mb, limits.threads)
-        self._stack.callback(self.databases.close)
-        self._log_file = self._stack.enter_context(open(log, "a", encoding="utf-8"))
+        self.limits, self._writing = limits, threading.Lock()
+        self.workers = Workers(lake, limits.sessions, limits.memory_mb, limits.threads)
+        self._log_file = open(log, "a", encoding="utf-8")
         log.chmod(0o600)
         self._running: Counter[int] = Counter()
         super().__init__(f"grpc+tls://{where[0]}:{where[1]}", tls_certificates=[(certificate.read_bytes(), key.read_bytes())],
@@ -88,27 +85,21 @@ class Server(flight.FlightServerBase):
     def close(self) -> None:
         """Stop, after what runs, and remove what was copied."""
         self.shutdown()
-        self._stack.close()
+        self.workers.close()
+        self._log_file.close()
 
     def get_flight_info(self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor) -> flight.FlightInfo:
         """The columns of a statement, and the ticket for its rows."""
         message = _parse(descriptor.command)
-        schema = messages.schema_of(message)
-        if schema is None:
-            with self._asked(context, message) as (con, _, sql):
-                schema = _columns(con, sql)
+        schema = messages.schema_of(message) or self._columns(context, descriptor.command)
         given = messages.ticket(message.sql) if message.sql is not None else descriptor.command
         return flight.FlightInfo(schema, descriptor, [flight.FlightEndpoint(given, [])], -1, -1)
 
     def do_get(self, context: flight.ServerCallContext, ticket: flight.Ticket) -> flight.FlightDataStream:
         """The rows of a statement, or of a question about the catalogue."""
-        message, who = _parse(ticket.ticket), _who(context)
-        if messages.schema_of(message) is not None:
-            with self._told(), self.databases.of(who.role) as (con, _):
-                return flight.RecordBatchStream(messages.answer(message, con))
-        rows = self._rows(context, message)
-        schema = next(rows)
-        return flight.GeneratorStream(schema, rows)
+        _parse(ticket.ticket)
+        rows = self._rows(_who(context), ticket.ticket)
+        return flight.GeneratorStream(next(rows), rows)
 
     def list_actions(self, context: flight.ServerCallContext) -> list[tuple[str, str]]:
         """The actions of Flight SQL that are answered."""
@@ -120,61 +111,45 @@ class Server(flight.FlightServerBase):
             return iter(())
         if action.type != "CreatePreparedStatement":
             raise flight.FlightServerError(f"This server only reads; it has no {action.type}.")
-        message = _parse(action.body.to_pybytes())
-        with self._asked(context, message) as (con, _, sql):
-            schema = _columns(con, sql)
+        packed = action.body.to_pybytes()
+        schema, sql = self._columns(context, packed), _parse(packed).sql
         made = {1: sql.encode(), 2: schema.serialize().to_pybytes(), 3: pa.schema([]).serialize().to_pybytes()}
         return iter([flight.Result(messages.pack("ActionCreatePreparedStatementResult", made))])
 
-    def _rows(self, context: flight.ServerCallContext, message: Message) -> Iterator[pa.Schema | pa.RecordBatch]:
+    def _columns(self, context: flight.ServerCallContext, packed: bytes) -> pa.Schema:
+        with self._asked(_who(context), "columns", packed, {}) as tables:
+            return [t.schema for t in tables][0]
+
+    def _rows(self, who: Token, packed: bytes) -> Iterator[pa.Schema | pa.RecordBatch]:
         """The columns, then the rows; whatever ends it, it is in the log and its place is free again."""
-        who, said = _who(context), {"rows": 0, "outcome": "error"}
-        began = time.monotonic()
+        said, began = {"rows": 0, "outcome": "fault"}, time.monotonic()
         try:
-            with self._session(who), self._asked(context, message) as (con, opened, sql):
-                said |= {"release": opened.release, "statement": statements.without_values(sql, opened.known)}
-                with self._in_time(con):
-                    reader = con.execute(sql).to_arrow_reader(ROWS_PER_BATCH)
-                    yield reader.schema
-                    for batch in reader:
-                        said["rows"] += batch.num_rows
-                        if said["rows"] > self.limits.rows:
-                            raise WrongUse(f"The answer has more than {self.limits.rows:,} rows. Add a LIMIT or a GROUP BY, or ask for a portable file.")
-                        yield batch
+            with self._asked(who, "rows", packed, said) as tables:
+                first = next(tables)
+                yield first.schema
+                for table in itertools.chain([first], tables):
+                    said["rows"] += table.num_rows
+                    if said["rows"] > self.limits.rows:
+                        raise WrongUse(f"The answer has more than {self.limits.rows:,} rows. Add a LIMIT or a GROUP BY, or ask for a portable file.")
+                    yield from table.to_batches()
             said["outcome"] = "done"
-        except GeneratorExit:
-            said["outcome"] = "left"
+        except (GeneratorExit, *_OUTCOMES) as error:
+            said["outcome"] = _OUTCOMES.get(type(error), "left")
             raise
-        except flight.FlightUnavailableError:
-            said["outcome"] = "busy"
-            raise
-        except flight.FlightTimedOutError:
-            said["outcome"] = "timeout"
-            raise
-        except WrongUse as error:
-            said["outcome"] = "refused"
-            raise flight.FlightServerError(str(error)) from None
         finally:
             self._note(who=who.who, role=who.role, seconds=round(time.monotonic() - began, 3), **said)
 
     @contextmanager
-    def _asked(self, context: flight.ServerCallContext, message: Message) -> Iterator[tuple[duckdb.DuckDBPyConnection, Opened, str]]:
-        """A connection to the caller's release, and the one statement of a message."""
-        with self._told(), self.databases.of(_who(context).role) as (con, opened):
-            if message.sql is None:
-                raise WrongUse(f"This server only reads; it does not answer {message.name}.")
-            yield con, opened, statements.judge(con, message.sql)
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What goes wrong is told to the asker, who may see the data."""
+    def _asked(self, who: Token, do: str, packed: bytes, said: dict[str, Any]) -> Iterator[Iterator[pa.Table]]:
+        """The tables of an answer, the first of them empty, within the limits; `said` gets what the log may say."""
         try:
-            yield
-        except duckdb.InterruptException:
+            with self._session(who), self.workers.of(who.role) as worker:
+                said["release"] = worker.release
+                yield _tables(worker.asked(do, packed, self.limits.seconds), said)
+        except TooLong:
             raise flight.FlightTimedOutError(f"Stopped after {self.limits.seconds:g} s. Ask for less: a county, a month, fewer columns.") from None
-        except duckdb.Error as error:
-            let_pass(error)
-            raise flight.FlightServerError(str(error)) from None
+        except Died:
+            raise flight.FlightServerError(f"The question took more memory than its {self.limits.memory_mb} MB. Ask for less, or group before you join.") from None
         except WrongUse as error:
             raise flight.FlightServerError(str(error)) from None
 
@@ -190,16 +165,6 @@ class Server(flight.FlightServerBase):
         finally:
             with self._writing:
                 self._running[who.id] -= 1
-
-    @contextmanager
-    def _in_time(self, con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        timer = threading.Timer(self.limits.seconds, con.interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     def _note(self, **said: object) -> None:
         with self._writing:
@@ -217,8 +182,16 @@ def _parse(packed: bytes) -> Message:
         raise flight.FlightServerError("This is no statement.") from None
 
 
-def _columns(con: duckdb.DuckDBPyConnection, sql: str) -> pa.Schema:
-    """The columns of a statement; an EXPLAIN, which is no relation, is asked itself."""
-    if con.extract_statements(sql)[0].type == duckdb.StatementType.EXPLAIN:
-        return con.execute(sql).to_arrow_table().schema
-    return messages.columns(con, sql)
+def _tables(frames: Iterator[tuple[bytes, bytes]], said: dict[str, Any]) -> Iterator[pa.Table]:
+    """The tables among the frames of an answer.
+
+    Raises:
+        WrongUse: the engine does not answer this; the message is its own.
+    """
+    for kind, content in frames:
+        if kind == b"S":
+            said |= json.loads(content)
+        elif kind == b"E":
+            raise WrongUse(json.loads(content)["text"])
+        elif kind == b"B":
+            yield pa.ipc.open_stream(content).read_all()
