@@ -150,7 +150,22 @@ def answer(message: Message, con: duckdb.DuckDBPyConnection) -> pa.Table:
 
 def columns(con: duckdb.DuckDBPyConnection, sql: str) -> pa.Schema:
     """The columns a statement will answer, without running it."""
-    return con.execute(f"FROM ({sql}\n) LIMIT 0").to_arrow_table().schema
+    return plain(con.execute(f"FROM ({sql}\n) LIMIT 0").to_arrow_table().schema)
+
+
+def plain(schema: pa.Schema) -> pa.Schema:
+    """`schema` with the values themselves in place of dictionaries (enums), which a Flight stream of batches cannot carry."""
+    return pa.schema([f.with_type(_plain(f.type)) for f in schema])
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([f.with_type(_plain(f.type)) for f in kind])
+    return kind
 
 
 def _info() -> pa.Table:

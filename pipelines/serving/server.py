@@ -23,6 +23,7 @@ from pipelines.ledger import now
 from pipelines.serving import messages
 from pipelines.serving.messages import Message
 from pipelines.serving.tokens import Readers, Token
+from pipelines.serving.worker import TOO_MUCH
 from pipelines.serving.workers import Died, TooLong, Workers
 from pipelines.settings import Lake, WrongUse
 
@@ -149,7 +150,7 @@ class Server(flight.FlightServerBase):
         except TooLong:
             raise flight.FlightTimedOutError(f"Stopped after {self.limits.seconds:g} s. Ask for less: a county, a month, fewer columns.") from None
         except Died:
-            raise flight.FlightServerError(f"The question took more memory than its {self.limits.memory_mb} MB. Ask for less, or group before you join.") from None
+            raise flight.FlightServerError(TOO_MUCH) from None
         except WrongUse as error:
             raise flight.FlightServerError(str(error)) from None
 

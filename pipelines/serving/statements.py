@@ -7,7 +7,7 @@ import duckdb
 
 from pipelines.settings import WrongUse
 
-_ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_EXPLAIN = re.compile(r"\s*EXPLAIN\s+(ANALYZE\s+)?(\([^()]*\)\s*)?", re.IGNORECASE)
 _OPERATOR = re.compile(rb"--|/\*|[^\s\w\"'\x80-\xff]")
 _WORD = re.compile(rb'"(?:[^"]|"")*"|[\w$\x80-\xff]+')
 
@@ -18,15 +18,16 @@ def judge(con: duckdb.DuckDBPyConnection, sql: str) -> str:
     Raises:
         WrongUse: it does something else, or is not SQL.
     """
+    explain = _EXPLAIN.match(sql)
     try:
-        found = con.extract_statements(sql)
+        found = con.extract_statements(sql[explain.end():] if explain else sql)      # EXPLAIN ANALYZE runs what it explains
     except duckdb.Error as error:
         raise WrongUse(str(error)) from None
-    if len(found) != 1 or found[0].type not in _ALLOWED:
+    if [s.type for s in found] != [duckdb.StatementType.SELECT]:
         kinds = ", ".join(str(s.type).rpartition(".")[2] for s in found) or "nothing"
         raise WrongUse(f"This server answers one SELECT (or FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE, EXPLAIN) at a time; this is {kinds}. "
                        "A PIVOT needs its values: PIVOT … ON column IN (…).")
-    return found[0].query.strip().rstrip(";")
+    return (explain[0] if explain else "") + found[0].query.strip().rstrip(";")
 
 
 def vocabulary(con: duckdb.DuckDBPyConnection) -> frozenset[str]:

@@ -29,6 +29,7 @@ from pipelines.sql import connect, text, texts
 
 ROWS_PER_BATCH = 20_000
 FRAME = struct.Struct(">cQ")
+TOO_MUCH = "The question took more memory than it may have. Ask for less, or group before you join."
 OWN_MB = 256     # beyond DuckDB's limit: Arrow, Python, and what the engine takes outside its own books
 _LITERAL = re.compile(r"'((?:[^']|'')+)'")
 
@@ -100,6 +101,8 @@ def _answer(con: duckdb.DuckDBPyConnection, message: Message, rows: bool, known:
             _send(out, b"S", {"statement": statements.without_values(message.sql, known)})
             _run(con.cursor(), message.sql, rows, out)
         _send(out, b"D", {})
+    except duckdb.OutOfMemoryException:
+        _send(out, b"E", {"text": TOO_MUCH})
     except (duckdb.Error, WrongUse) as error:
         _send(out, b"E", {"text": str(error)})
 
@@ -110,9 +113,10 @@ def _run(con: duckdb.DuckDBPyConnection, asked: str, rows: bool, out: BinaryIO) 
         _send_table(out, messages.columns(con, sql).empty_table())
         return
     reader = con.execute(sql).to_arrow_reader(ROWS_PER_BATCH)
-    _send_table(out, reader.schema.empty_table())
+    schema = messages.plain(reader.schema)
+    _send_table(out, schema.empty_table())
     for batch in reader if rows else ():
-        _send_table(out, pa.Table.from_batches([batch]))
+        _send_table(out, pa.Table.from_batches([batch]).cast(schema))
     con.close()
 
 
