@@ -23,7 +23,7 @@ from tests.support import desk
 os.environ.setdefault("LAKE_SETTLE_SECONDS", "0")
 
 PERSONS = 6_000
-LOOK_AT_SAMPLE = ("test_docs.py", "test_engines.py", "test_leaks.py", "test_truth.py")
+LOOK_AT_SAMPLE = ("test_docs.py", "test_engines.py", "test_leaks.py", "test_recipes.py", "test_truth.py")
 BATCH_DATE = "2026-11-01"
 
 
