@@ -69,9 +69,11 @@ def portable_text(made: dict[str, Any]) -> str:
 def _serve(options: argparse.Namespace) -> int:
     from pipelines.serving import tokens
     from pipelines.serving.server import Limits, Server
-    from pipelines.settings import Lake
+    from pipelines.settings import Lake, lake_home
     from pipelines.sql import memory_mb, threads
 
+    if not (lake_home() / "lake.json").exists():
+        raise WrongUse(f"There is no lake at {lake_home()}. Set LAKE_HOME.")
     for file in (options.certificate, options.key):
         if not file.is_file():
             raise WrongUse(f"{file} is not there. The server answers over TLS only: see docs/access-server.md for a certificate.")

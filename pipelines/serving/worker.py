@@ -52,9 +52,12 @@ def main(home: str, role: str, folder: str, memory_mb: str, threads: str) -> Non
         _answer(con, messages.parse(bytes.fromhex(asked["packed"])), asked["do"] == "rows", known, out)
 
 
-def state_of(handle: int) -> list[int]:
-    """What tells one file of a role from the next at the same path."""
-    stat = os.fstat(handle)
+def state_of(file: int | Path) -> list[int]:
+    """What tells one file of a role from the next at the same path; of a file that is gone, nothing that any file has."""
+    try:
+        stat = os.stat(file)
+    except FileNotFoundError:
+        return []
     return [stat.st_ino, stat.st_mtime_ns]
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pipelines import roles
 from pipelines.serving.worker import FRAME, state_of
-from pipelines.settings import Lake
+from pipelines.settings import Lake, WrongUse
 
 START_SECONDS = 30
 
@@ -49,7 +49,7 @@ class Worker:
         except (TooLong, Died):
             self.close()
             roles.database(lake, role)      # it says so when the role has just ended
-            raise
+            raise WrongUse("The release cannot be opened at this moment. Try again.") from None
         self.state, self.release = hello["state"], hello["release"]
 
     def asked(self, do: str, packed: bytes, seconds: float) -> Iterator[tuple[bytes, bytes]]:
@@ -120,8 +120,7 @@ class Workers:
         Raises:
             WrongUse: nothing is published for it.
         """
-        with open(roles.database(self.lake, role), "rb") as file:
-            state = state_of(file.fileno())
+        state = state_of(roles.database(self.lake, role))
         worker = self._take(role, state)
         try:
             worker = worker or Worker(self.lake, role, Path(self._scratch.name), *self.limits)

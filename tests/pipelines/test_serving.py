@@ -159,7 +159,7 @@ def test_time_rows_and_memory_of_a_question_end(world, server):
     assert "more than 50,000 rows" in refused(world, server, "FROM range(100000000000)")      # streamed: nobody waits for the rest
     assert "more memory" in refused(world, server, "SELECT len(range(2000000000))")           # 16 GB beside the engine's own limit
     assert "more memory" in refused(world, server, "SELECT len(list(range)) FROM range(2000000000)")
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 120
     assert world.ask(server, PERSONS)      # and the server is well
 
 
@@ -206,7 +206,7 @@ def test_drivers_of_flight_sql_work(world, server):
 
 
 def test_a_release_is_seen_by_the_next_question_and_disturbs_none_that_runs(world):
-    with serving(world.desk.lake, world.folder, seconds=60, sessions=2) as server, client(server, world.folder) as con:
+    with serving(world.desk.lake, world.folder, seconds=600, sessions=2) as server, client(server, world.folder) as con:
         assert world.ask(server, PERSONS) == [{"n": 1}]
         reader = con.do_get(flight.Ticket(b"SELECT d.range, (SELECT count(*) FROM population.person) AS n FROM range(400000) d"), bearer(world.secrets["analyst"]))
         first = reader.read_chunk().data
