@@ -5,6 +5,8 @@ import argparse
 import json
 import os
 import signal
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,14 +83,14 @@ def _serve(options: argparse.Namespace) -> int:
     limits = Limits(options.seconds, options.rows, options.sessions, options.memory or max(128, memory_mb() // options.sessions), threads())
     server = Server(Lake.open(), (options.address, options.port), options.certificate, options.key, options.tokens,
                     options.log or options.tokens.with_name("queries.jsonl"), limits)
+    ended = threading.Event()
     for ending in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(ending, lambda *_: server.shutdown())
+        signal.signal(ending, lambda *_: ended.set())
     print(f"Answering on {options.address}:{server.port}: {options.seconds:g} s and {options.rows:,} rows a question, {options.sessions} at once, {limits.memory_mb} MB each.", flush=True)
-    try:
-        server.serve()
-    finally:
-        server.close()
-    return DONE
+    ended.wait()
+    server.close()
+    sys.stdout.flush()
+    os._exit(DONE)      # a stalled connection would keep the interpreter from ending
 
 
 def _token(options: argparse.Namespace) -> int:

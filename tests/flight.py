@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,13 +37,10 @@ def serving(lake: Lake, folder: Path, **limits: Any) -> Iterator[Server]:
     """A server over `lake` with the tokens and the certificate in `folder`; its log is `queries.jsonl` there."""
     chain, key = folder / "server.pem", folder / "server.key"
     server = Server(lake, ("127.0.0.1", 0), chain, key, folder / "tokens.json", folder / "queries.jsonl", Limits(**{"memory_mb": 256, "threads": 1, **limits}))
-    thread = threading.Thread(target=server.serve, daemon=True)
-    thread.start()
     try:
         yield server
     finally:
         server.close()
-        thread.join(20)
 
 
 def client(server: Server, folder: Path) -> flight.FlightClient:

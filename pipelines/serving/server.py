@@ -64,7 +64,7 @@ class _Caller(flight.ServerMiddleware):
 
 
 class Server(flight.FlightServerBase):
-    """The server; `serve()` runs it until `shutdown()`.
+    """The server; it answers from when it is made until `close()`.
 
     Args:
         where: address and port, such as ("127.0.0.1", 31337).
@@ -83,11 +83,13 @@ class Server(flight.FlightServerBase):
         super().__init__(f"grpc+tls://{where[0]}:{where[1]}", tls_certificates=[(certificate.read_bytes(), key.read_bytes())],
                          middleware={"caller": _Bearer(Readers(tokens), self._note)})
 
-    def close(self) -> None:
-        """Stop, after what runs, and remove what was copied."""
-        self.shutdown()
+    def close(self, seconds: float = 10) -> None:
+        """Stop: what runs may end within `seconds`, then its processes are ended; a reader who has stopped reading holds up nobody."""
+        ending = threading.Thread(target=self.shutdown, daemon=True)
+        ending.start()
+        ending.join(seconds)
         self.workers.close()
-        self._log_file.close()
+        ending.join(1)
 
     def get_flight_info(self, context: flight.ServerCallContext, descriptor: flight.FlightDescriptor) -> flight.FlightInfo:
         """The columns of a statement, and the ticket for its rows."""

@@ -91,9 +91,13 @@ class Worker:
             found += piece
         return bytes(found)
 
-    def close(self) -> None:
+    def kill(self) -> None:
         """End the process, whatever it does."""
         self._process.kill()
+
+    def close(self) -> None:
+        """End the process and remove what it had."""
+        self.kill()
         self._process.wait()
         self._process.stdin.close()
         self._process.stdout.close()
@@ -111,7 +115,7 @@ class Workers:
     def __init__(self, lake: Lake, places: int, memory_mb: int, threads: int):
         self.lake, self.places, self.limits = lake, places, (memory_mb, threads)
         self._scratch = tempfile.TemporaryDirectory(prefix="lake-serve-")
-        self._lock, self._idle, self._lent = threading.Lock(), [], 0
+        self._lock, self._idle, self._lent, self._busy = threading.Lock(), [], 0, set()
 
     @contextmanager
     def of(self, role: str) -> Iterator[Worker]:
@@ -124,6 +128,7 @@ class Workers:
         worker = self._take(role, state)
         try:
             worker = worker or Worker(self.lake, role, Path(self._scratch.name), *self.limits)
+            self._busy.add(worker)
             yield worker
         finally:
             self._back(worker)
@@ -143,6 +148,7 @@ class Workers:
     def _back(self, worker: Worker | None) -> None:
         with self._lock:
             self._lent -= 1
+            self._busy.discard(worker)
             keep = worker and worker.idle and self._lent + len(self._idle) < self.places
             if keep:
                 self._idle.append(worker)
@@ -153,7 +159,9 @@ class Workers:
         """End them all."""
         with self._lock:
             idle, self._idle, self.places = self._idle, [], 0
+            for worker in self._busy:
+                worker.kill()      # whoever waits for it hears of it and closes it
         for worker in idle:
             worker.close()
-        self._scratch.cleanup()
+        shutil.rmtree(self._scratch.name, ignore_errors=True)
 

@@ -206,7 +206,7 @@ def test_drivers_of_flight_sql_work(world, server):
 
 
 def test_a_release_is_seen_by_the_next_question_and_disturbs_none_that_runs(world):
-    with serving(world.desk.lake, world.folder, seconds=600, sessions=2) as server, client(server, world.folder) as con:
+    with serving(world.desk.lake, world.folder, seconds=600, sessions=4) as server, client(server, world.folder) as con:
         assert world.ask(server, PERSONS) == [{"n": 1}]
         reader = con.do_get(flight.Ticket(b"SELECT d.range, (SELECT count(*) FROM population.person) AS n FROM range(400000) d"), bearer(world.secrets["analyst"]))
         first = reader.read_chunk().data
@@ -216,6 +216,18 @@ def test_a_release_is_seen_by_the_next_question_and_disturbs_none_that_runs(worl
         assert rest.num_rows == 400_000 and rest["n"].unique().to_pylist() == [1]
         release.rollback(world.desk.lake, world.desk.project, world.desk.ledger)
         assert world.ask(server, PERSONS) == [{"n": 1}]
+
+
+def test_a_reader_who_stopped_reading_does_not_hold_up_the_end(world):
+    with serving(world.desk.lake, world.folder, seconds=600, rows=10**12) as server, client(server, world.folder) as con:
+        reader = con.do_get(flight.Ticket(b"FROM range(100000000000)"), bearer(world.secrets["analyst"]))
+        assert reader.read_chunk()
+        began = time.monotonic()
+        server.close(1)
+        assert time.monotonic() - began < 30
+        scratch = Path(server.workers._scratch.name)
+        assert not scratch.exists()
+        reader.cancel()
 
 
 def test_the_commands_end_to_end(world, tmp_path, capsys):
