@@ -1,4 +1,4 @@
-# make run | test | test-real | test-long | test-scale | test-chaos | test-postgresql | bench-reading | bench-judging | bench-binding | up | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
+# make run | test | test-real | test-long | test-scale | test-chaos | test-postgresql | bench-reading | bench-judging | bench-binding | bench-analyst | up | notebook | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
 PYTHON ?= python3.11
 PERSONS ?= 20000
 SEED ?= 1
@@ -9,7 +9,7 @@ LAKE_PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SAMPLE := $(LAKE)/sample-$(PERSONS)-$(SEED)
 
-.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench-reading bench-judging bench-binding lint up clean lock
+.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench-reading bench-judging bench-binding lint up notebook clean lock
 
 # Three questions an analyst asks: residents by county, pensions paid after death, what departments must mend.
 export RESIDENTS := select r.name as county, count(*) as persons from population.person p join reference.region r \
@@ -66,6 +66,10 @@ lint: $(INSTALLED)
 
 up: $(INSTALLED)
 	$(LAKE_PYTHON) -m pipelines.scheduler up --port $(PORT)
+
+# Five analyses with charts over lake.duckdb; a copy of your own keeps the example as it is.
+notebook: $(INSTALLED)
+	.venv/bin/marimo edit --no-sandbox --skip-update-check --host 127.0.0.1 docs/notebook.py
 
 # A lake that `make run` did not begin is data: it is kept.
 clean:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines import granting, officer, show
+from pipelines import analyst, granting, officer, show
 from pipelines.failures import tell
 from pipelines.settings import Later, WrongUse
 
@@ -126,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("--only", nargs="+", metavar="PATH", help="files of the lake, as verify names them")
     officer.register(command)
     granting.register(command)
+    analyst.register(command)
     catalogue = command("catalogue", _catalogue, "say where ledger and catalogue are, or move them to PostgreSQL")
     catalogue.add_argument("--move", action="store_true", help="copy them to the address in LAKE_CATALOG and use that from now on")
     return parser

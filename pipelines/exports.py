@@ -1,4 +1,4 @@
-"""导出: the answer of one query on the published database as a CSV or XLSX file, with a purpose and a row limit, logged.
+"""导出: the answer of one query on the published database as a CSV or XLSX file, with a purpose and a row limit; and the log of all that left the lake.
 
 The query sees the shown release and nothing else: no other file, no setting, no second statement. The ledger says who, when, what for, how
 many rows and which views and columns were read; the text of the query may hold a value, so it is kept nowhere. It is logged before
@@ -7,14 +7,14 @@ the file appears. A text that a spreadsheet would take for a formula is preceded
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import durable, ledger_tables as tables, lineage, release
+from pipelines import durable, ledger_tables as tables, lineage, release, themes
 from pipelines.desk import Desk
 from pipelines.ledger import now, today
 from pipelines.settings import WrongUse
@@ -44,9 +44,7 @@ def export(query: str, to: Path, purpose: str, by: str, rows: int, desk: Desk | 
         WrongUse: anything is missing, the query is refused, or it yields too many rows.
     """
     desk = desk or Desk.open()
-    for flag, value in (("--purpose", purpose), ("--by", by)):
-        if not value.strip():
-            raise WrongUse(f"An export needs {flag}. It stands in the ledger and in governance.exports, so the purpose names no person of the data.")
+    require(by, purpose)
     if to.suffix.lower() not in FORMS:
         raise WrongUse(f"--to must end in {' or '.join(FORMS)}, not {to.suffix!r}.")
     if to.exists():
@@ -60,13 +58,32 @@ def export(query: str, to: Path, purpose: str, by: str, rows: int, desk: Desk | 
         beside = to.with_name(f".{to.name}.part")
         try:
             (_write_csv if to.suffix.lower() == ".csv" else _write_xlsx)(con, beside)
-            row = {"exported_at": now(), "exported_by": by, "purpose": purpose, "form": to.suffix.lower()[1:], "rows": count, "views": ", ".join(views) or None,
-                   "columns": _columns_read(con, query), "release_id": shown}
-            with desk.ledger.transaction() as ledger:
-                row["id"] = ledger.execute(tables.exports.insert().values(**row)).inserted_primary_key[0]
+            row = note(desk, to.suffix.lower()[1:], by, purpose, count, views, shown, _columns_read(con, query))
             durable.replace(beside, to)
         finally:
             beside.unlink(missing_ok=True)
+    return row
+
+
+def require(by: str, purpose: str) -> None:
+    """Raise WrongUse unless somebody is named and a purpose given."""
+    for flag, value in (("--purpose", purpose), ("--by", by)):
+        if not value.strip():
+            raise WrongUse(f"An export needs {flag}. It stands in the ledger and in governance.exports, so the purpose names no person of the data.")
+
+
+def note(desk: Desk, form: str, by: str, purpose: str, rows: int, views: Iterable[str], release_id: int | None, columns: str | None = None) -> dict[str, Any]:
+    """Enter in the ledger what leaves the lake as a file; returns the row.
+
+    Args:
+        form: `csv`, `xlsx` or `portable`.
+        views: what it was made from, as schema.name.
+        columns: the columns that were read, where that is fewer than all of these views.
+    """
+    row = {"exported_at": now(), "exported_by": by, "purpose": purpose, "form": form, "rows": rows, "views": ", ".join(sorted(views)) or None,
+           "columns": columns, "release_id": release_id}
+    with desk.ledger.transaction() as ledger:
+        row["id"] = ledger.execute(tables.exports.insert().values(**row)).inserted_primary_key[0]
     return row
 
 
@@ -96,8 +113,7 @@ def _views(query: str) -> list[str]:
         statements = duckdb.extract_statements(query)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise WrongUse("Give one SELECT; nothing was written.")
-        with duckdb.connect() as parser:      # on the database itself the engine would bind its views, with nothing for their files
-            return sorted(t.replace('"', "") for t in parser.get_table_names(query, qualified=True))
+        return sorted(themes.reads(query))
     except duckdb.Error as error:
         raise _refused(error) from None
 

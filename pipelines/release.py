@@ -17,7 +17,19 @@ import duckdb
 import sqlalchemy as sa
 
 from pipelines import (
-    changes, classification, database, durable, governance, history, keys, ledger_tables as tables, linkability, masks, objects, published, themes,
+    changes,
+    classification,
+    database,
+    durable,
+    governance,
+    history,
+    keys,
+    ledger_tables as tables,
+    linkability,
+    masks,
+    objects,
+    published,
+    themes,
 )
 from pipelines.compiler import Plan
 from pipelines.current import Current

@@ -25,7 +25,7 @@ os.environ.setdefault("LAKE_SETTLE_SECONDS", "0")
 os.environ.setdefault("LAKE_KEEP_HOURS", "0")
 
 PERSONS = 6_000
-LOOK_AT_SAMPLE = ("test_analyst_account.py", "test_docs.py", "test_engines.py", "test_leaks.py", "test_truth.py", "test_view_answers.py")
+LOOK_AT_SAMPLE = ("test_analyst_account.py", "test_docs.py", "test_engines.py", "test_leaks.py", "test_recipes.py", "test_truth.py", "test_view_answers.py")
 BATCH_DATE = "2026-11-01"
 
 
