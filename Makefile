@@ -9,7 +9,7 @@ LAKE_PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SAMPLE := $(LAKE)/sample-$(PERSONS)-$(SEED)
 
-.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench-reading bench-judging bench-binding lint up notebook clean lock
+.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench-reading bench-judging bench-binding bench-analyst lint up notebook clean lock
 
 # Three questions an analyst asks: residents by county, pensions paid after death, what departments must mend.
 export RESIDENTS := select r.name as county, count(*) as persons from population.person p join reference.region r \
@@ -60,6 +60,12 @@ bench-judging: $(INSTALLED)
 # DATASETS of FILES files each: opening lake.duckdb and binding every view.
 bench-binding: $(INSTALLED)
 	$(LAKE_PYTHON) -m tests.benchmarks.binding $(or $(DATASETS),200) $(or $(FILES),64)
+
+# What analysts wait for (docs/analyst_speed.md is made from its figures): 50,000,000 persons take an hour and 15 GB of disk.
+FIGURES_OF_ANALYSTS := docs/analyst_speed.json
+bench-analyst: $(INSTALLED)
+	LAKE_MEMORY=4GB $(LAKE_PYTHON) -m tests.benchmarks.analyst run $(if $(filter file,$(origin PERSONS)),2000000,$(PERSONS)) $(or $(FIGURES),$(FIGURES_OF_ANALYSTS))
+	$(LAKE_PYTHON) -m tests.benchmarks.analyst table $(or $(FIGURES),$(FIGURES_OF_ANALYSTS)) docs/analyst_speed.md
 
 lint: $(INSTALLED)
 	.venv/bin/ruff check .
