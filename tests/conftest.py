@@ -119,6 +119,11 @@ class Sharing(LoadScopeScheduling):
         return "sample" if name in LOOK_AT_SAMPLE else name
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The commands of the documents change the sample as a user would: whoever looks at it looks before."""
+    items.sort(key=lambda item: item.path.name == "test_docs.py")
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Sharing:
     """How tests go to workers."""
     return Sharing(config, log)

@@ -167,7 +167,7 @@ def test_what_is_not_a_portable_file_of_this_lake_is_never_overwritten(run, move
 
 
 def test_nothing_leaves_without_a_name_a_purpose_and_a_release(run, tmp_path):
-    for who, purpose, grant, says in ((" ", "x", None, "name and a purpose"), ("李", "", None, "name and a purpose"), ("李", "x", "99", "has ended, or never was"),
+    for who, purpose, grant, says in ((" ", "x", None, "An export needs --by"), ("李", "", None, "An export needs --purpose"), ("李", "x", "99", "has ended, or never was"),
                                       ("李", "x", "../1", "no role")):
         with pytest.raises(WrongUse, match=says):
             portable.make(run.desk, tmp_path / "p.duckdb", who, purpose, grant)
