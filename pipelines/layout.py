@@ -1,16 +1,16 @@
-"""How the rows of a published file lie: one copy that serves lookups by key and questions about one place.
+"""How the published rows of a dataset lie: one copy that serves lookups by key and questions about one place.
 
-A large file is cut into ranges of `RANGE` rows in the order of the key; inside a range rows go by division, then by key. A lookup
-reads one range, in it the row group whose Bloom filter knows the key; a question about one county reads one or two row groups of
-each range. Bloom filters exist for columns in dictionary encoding only, so the limits of that encoding are lifted. What was measured
-stands in docs/decisions.md. Small files lie in the order of the key.
+A large dataset is cut into files of about `RANGE` rows in the order of the key; inside a file rows go by division, then by key. A lookup
+reads one file, in it the row group whose Bloom filter knows the key; a question about one county reads one or two row groups of
+each. A range is sorted alone, so that publishing needs memory for one range and no spilling. Bloom filters exist for columns in dictionary encoding only, so the limits of that encoding are lifted. What was measured
+stands in docs/decisions.md. Small datasets are one file in the order of the key.
 """
 from __future__ import annotations
 
 from pipelines.sql import name, names
 
 ROW_GROUP = 122_880
-LARGE = 8 * ROW_GROUP         # rows; below it a whole scan takes milliseconds
+LARGE = 8 * ROW_GROUP         # rows of a file; below it a whole scan takes milliseconds
 RANGE = 25 * ROW_GROUP
 _PAGE_BYTES = 16 * 2**20      # of a dictionary: a row group of distinct pseudonyms takes 3.2 MB
 _FALSE_POSITIVES = 0.03       # 131 KB a row group and column; 0.01 takes twice that
@@ -26,21 +26,26 @@ def options(rows: int) -> str:
             f"BLOOM_FILTER_FALSE_POSITIVE_RATIO {_FALSE_POSITIVES}")
 
 
+def ranges(rows: int, region: str | None) -> int:
+    """Into how many files of even size the rows of a dataset are cut; without a division to sort by, one."""
+    return -(-rows // RANGE) if rows >= LARGE and region else 1
+
+
 def order(rows: int, region: str | None, key: list[str], pseudonym: str | None) -> str:
     """The ORDER BY clause over published columns of rows that come from a key-sorted file; empty where they may stay as they come.
 
     Args:
+        rows: of the dataset.
         region: the published column of the division that the dataset is counted by.
         key: the published columns of the key.
         pseudonym: the leading key column, where it is only now made a pseudonym: the order that the rows come in must not show.
     """
     if rows >= LARGE and region:
-        first = _range_of(pseudonym, rows) if pseudonym else f"file_row_number // {RANGE}"
-        return f" ORDER BY {first}, {names([region, *key])}"
+        return f" ORDER BY {names([region, *key])}"
     return f" ORDER BY {names(key)}" if pseudonym else ""
 
 
-def _range_of(pseudonym: str, rows: int) -> str:
-    """The range of a pseudonym, whose characters are spread evenly: by its first two."""
+def range_of(pseudonym: str, count: int) -> str:
+    """The number of the range, of `count`, that a pseudonym lies in: its characters are spread evenly, so its first two tell."""
     first, second = (f"(strpos('{_ALPHABET}', {name(pseudonym)}[{i}]) - 1)" for i in (1, 2))
-    return f"({first} * 64 + {second}) * {-(-rows // RANGE)} // 4096"
+    return f"({first} * 64 + {second}) * {count} // 4096"

@@ -199,7 +199,8 @@ def _restate(lake: Lake, ledger: Ledger, manifests: list[dict[str, Any]], entrie
     for path, entry in entries.items():
         facts = (lake.releases / path).with_name("facts.json")
         if facts.exists():
-            _put(lake, ledger, facts, json.dumps(json.loads(facts.read_text()) | {"entry": entry}))
+            said = json.loads(facts.read_text())
+            _put(lake, ledger, facts, json.dumps(said | {"entries": said.get("entries", {}) | {Path(path).name: entry}}))
     for manifest in manifests:
         before = json.dumps(manifest)
         for file in changes.listed(manifest):

@@ -29,7 +29,7 @@ from pipelines.compiler import Plan
 from pipelines.contract import datasets
 from pipelines.desk import Desk
 from pipelines.settings import Lake, Project
-from pipelines.sql import connect, name, names, text
+from pipelines.sql import connect, name, names, text, texts
 from tests.benchmarks import analyst_rows
 from tests.support import REPOSITORY
 
@@ -107,10 +107,10 @@ def _publish(at: Desk, persons: int, root: Path, seconds: dict[str, float]) -> N
             entry = published.dataset(engine, plan, states[dataset])
         if dataset in RAW:
             with connect(temp=root / "scratch") as con:
-                con.execute(f"COPY (FROM read_parquet({text(at.lake.releases / entry['files'][0]['path'])}) ORDER BY hash({names(n for n, _, _ in entry['columns'][:3])})) "
+                con.execute(f"COPY (FROM read_parquet({texts(at.lake.releases / f['path'] for f in entry['files'])}) ORDER BY hash({names(n for n, _, _ in entry['columns'][:3])})) "
                             f"TO {text(root / 'raw' / f'{dataset}.parquet')} (FORMAT parquet, COMPRESSION zstd)")
         _empty(states[dataset], plan)
-        print(f"{dataset}: {entry['rows']:,} rows, {entry['files'][0]['bytes'] / MIB:,.0f} MB, published in {seconds[f'publish {dataset}']:.1f} s", file=sys.stderr, flush=True)
+        print(f"{dataset}: {entry['rows']:,} rows, {sum(f['bytes'] for f in entry['files']) / MIB:,.0f} MB, published in {seconds[f'publish {dataset}']:.1f} s", file=sys.stderr, flush=True)
     engine.close()
     with _timed(seconds, "release, its files written already"):
         done = release.publish(at.lake, at.project, plans, states, at.ledger, "benchmark")
