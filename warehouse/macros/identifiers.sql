@@ -43,7 +43,8 @@ CREATE OR REPLACE MACRO _old_resident_check(c) AS
        WHEN _compact_date('19' || substr(c, 7, 6)) IS NULL THEN 'birth_date'
        WHEN substr(c, 13, 3) IN ('000', '996', '997', '998', '999') THEN 'sequence' END;
 
-CREATE OR REPLACE MACRO _resident_id_problem(c, as_of) AS
+-- strict: sequence 000, which is never assigned, is refused.
+CREATE OR REPLACE MACRO _resident_id_problem(c, as_of, strict) AS
   CASE WHEN c IS NULL THEN NULL
        WHEN _is_masked(c) THEN 'masked'
        WHEN _is_scientific(c) THEN 'format'
@@ -56,13 +57,13 @@ CREATE OR REPLACE MACRO _resident_id_problem(c, as_of) AS
        WHEN substr(c, 1, 1) = '9' AND NOT list_contains(_country_aliases(), substr(c, 4, 3)) THEN 'nationality'
        WHEN substr(c, 1, 1) <> '9' AND NOT _is_province(substr(c, 1, 2)) THEN 'region'
        WHEN coalesce(_compact_date(substr(c, 7, 8)) > as_of, true) THEN 'birth_date'
-       WHEN substr(c, 15, 3) = '000' THEN 'sequence' END;
+       WHEN strict AND substr(c, 15, 3) = '000' THEN 'sequence' END;
 
 -- The check digit stands first: only there does the optimiser share the seventeen casts (0.6 s instead of 3.2 s per 5 M rows).
-CREATE OR REPLACE MACRO _resident_id_check(c, as_of) AS
+CREATE OR REPLACE MACRO _resident_id_check(c, as_of, strict) AS
   CASE WHEN suffix(c, ['1', '0', 'X', '9', '8', '7', '6', '5', '4', '3', '2'][1 + _mod_11_2(c)])
             AND _is_plain_resident_id(c) AND substr(c, 7, 8) <= strftime(as_of, '%Y%m%d') THEN NULL
-       ELSE _resident_id_problem(c, as_of) END;
+       ELSE _resident_id_problem(c, as_of, strict) END;
 
 -- 15 位转 18 位: 插入 19, 补校验码。The 18-character form of a cleaned number.
 CREATE OR REPLACE MACRO _resident_id_value(c) AS
@@ -83,8 +84,8 @@ CREATE OR REPLACE MACRO _resident_id_repair(c, reason, as_of) AS
 
 -- 身份号码不合格的原因 (NULL 为合格)。Why a resident number is not valid; NULL when it is.
 CREATE OR REPLACE MACRO resident_id_reason
-  (x) AS _resident_id_check(clean_resident_id(x), current_date),
-  (x, as_of) AS _resident_id_check(clean_resident_id(x), as_of);
+  (x) AS _resident_id_check(clean_resident_id(x), current_date, true),
+  (x, as_of) AS _resident_id_check(clean_resident_id(x), as_of, true);
 -- 是否有效身份号码 (含港澳台居住证、外国人永久居留证、15 位旧号)。Is it a valid resident number on that date?
 CREATE OR REPLACE MACRO is_resident_id
   (x) AS clean_resident_id(x) IS NOT NULL AND resident_id_reason(x) IS NULL,
@@ -209,7 +210,7 @@ CREATE OR REPLACE MACRO _document_number_check(c, as_of) AS
        WHEN c IS NULL THEN NULL
        WHEN _is_masked(c) THEN 'masked'
        WHEN _is_scientific(c) THEN 'format'
-       WHEN _looks_like_resident_id(c) THEN CASE WHEN _resident_id_problem(c, as_of) IS NULL THEN NULL ELSE 'checksum' END
+       WHEN _looks_like_resident_id(c) THEN CASE WHEN _resident_id_problem(c, as_of, true) IS NULL THEN NULL ELSE 'checksum' END
        WHEN _looks_like_uscc(c) THEN CASE WHEN _uscc_problem(c, false) IS NULL THEN NULL ELSE 'checksum' END
        WHEN regexp_full_match(c, '[0-9]{1,6}|[0-9]{11,14}|[0-9]{16,17}|[0-9]{19,}|[0-9A-Z]{17}') THEN 'length'
        WHEN regexp_full_match(c, '[0-9]{15}') THEN CASE WHEN _old_resident_check(c) IS NULL OR _mod_11_10(c) = 1 THEN NULL ELSE 'format' END
