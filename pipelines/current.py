@@ -92,7 +92,7 @@ def _write(con: duckdb.DuckDBPyConnection, plan: Plan, state: State, quarantine:
         COPY (SELECT {names(columns)}, source AS _source, stale_since AS _stale_since FROM winner ORDER BY {order})
         TO {text(work / 'rows.parquet')} (FORMAT parquet, COMPRESSION zstd)""")
     con.execute(f"COPY ({_overlaps(plan)}) TO {text(work / 'overlaps.parquet')} (FORMAT parquet, COMPRESSION zstd)")
-    rows, stale = con.execute("SELECT count(*), count(stale_since) FROM winner").fetchone()
+    rows, stale = con.execute("SELECT count(*), count(_stale_since) FROM read_parquet($1)", [str(work / "rows.parquet")]).fetchone()
     return {"rows": rows, "stale_rows": stale, "disagreements": _disagreements(con, plan)}
 
 
@@ -178,7 +178,7 @@ def _winners(con: duckdb.DuckDBPyConnection, keep: bool) -> None:
                 UNION ALL
                 SELECT l.* REPLACE (coalesce(l.stale_since, late.since) AS stale_since) FROM live l JOIN late USING (source, _key))
             WHERE {'true' if keep else 'stale_since IS NULL'};
-        CREATE TABLE winner AS
+        CREATE VIEW winner AS
             SELECT * FROM of_source WHERE _key NOT IN (SELECT _key FROM repeated)
             UNION ALL
             SELECT * FROM of_source WHERE _key IN (SELECT _key FROM repeated)

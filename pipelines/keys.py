@@ -65,5 +65,5 @@ def install(con: duckdb.DuckDBPyConnection, key: bytes) -> None:
     con.execute("SET VARIABLE lake_inner = $1", [bytes(b ^ 0x36 for b in block)])
     con.execute("SET VARIABLE lake_outer = $1", [bytes(b ^ 0x5C for b in block)])
     con.execute(
-        "CREATE OR REPLACE TEMP MACRO keyed_digest(message) AS translate(base64(unhex(sha256("
-        "getvariable('lake_outer') || unhex(sha256(getvariable('lake_inner') || encode(message))))[1:32]))[1:22], '+/', '-_')")
+        "CREATE OR REPLACE TEMP MACRO keyed_digest(message) AS replace(replace(base64(unhex(sha256("
+        "getvariable('lake_outer') || unhex(sha256(getvariable('lake_inner') || encode(message))))[1:32]))[1:22], '+', '-'), '/', '_')")

@@ -6,13 +6,13 @@ from pipelines.semantics.model import SAME, Check, SemanticType, characters, mas
 _MISSING = ("", "  ", "无", "N/A", "000000000000000000", "--")
 
 def _resident_id(parameter: str | None) -> SemanticType:
-    strict = str(parameter is None).lower()
+    judged = "{cleaned}, {as_of}" if parameter is None else "{cleaned}, {as_of}, false"
     sequence = (Check("sequence", "{column}的顺序码有效", "{column} holds an assigned sequence number", "0302", "110105199001010002"),)
     return SemanticType(
         name="resident_id", parameter=parameter, physical="VARCHAR", classification="personal", pseudonym_kind="person",
         clean_sql="clean_resident_id({raw})", value_sql="_resident_id_value({cleaned})",
-        reason_sql=f"_resident_id_check({{cleaned}}, {{as_of}}, {strict})", repair_sql="_resident_id_repair({cleaned}, {reason}, {as_of})",
-        form_sql=SAME,
+        reason_sql=f"_resident_id_check({judged})", repair_sql="_resident_id_repair({cleaned}, {reason}, {as_of})",
+        form_sql=SAME, plain_sql="_plain_resident_id({raw}, {as_of})",
         checks=(
             masked("330203************"),
             Check("length", "{column}为18位或15位", "{column} has 18 or 15 characters", "0101", "11010549123100"),
@@ -42,7 +42,7 @@ def _uscc(parameter: str | None) -> SemanticType:
     return SemanticType(
         name="uscc", parameter=parameter, physical="VARCHAR", classification="public",
         clean_sql="clean_uscc({raw})", reason_sql=f"_uscc_check({{cleaned}}, {strict})",
-        repair_sql="_uscc_repair({cleaned}, {reason})", form_sql=SAME,
+        repair_sql="_uscc_repair({cleaned}, {reason})", form_sql=SAME, plain_sql=f"_plain_uscc({{raw}}, {strict})",
         checks=(
             masked("9164**************"),
             Check("length", "{column}为18位", "{column} has 18 characters", "0101", "91640104MA75ABC13"),
@@ -106,6 +106,7 @@ DOCUMENT_NUMBER = SemanticType(
 OPAQUE_ID = SemanticType(
     name="opaque_id", physical="VARCHAR",
     clean_sql="clean_opaque_id({raw})", reason_sql="_opaque_id_reason({cleaned})", form_sql=SAME,
+    plain_sql="strlen({raw}) BETWEEN 6 AND 64 AND regexp_full_match({raw}, '[0-9A-DF-Za-df-z]+')",
     checks=(
         masked("AB12****"),
         Check("format", "{column}不是科学计数法", "{column} is not in scientific notation", "0302", "1.10105E+17"),

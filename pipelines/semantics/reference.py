@@ -27,6 +27,9 @@ _SHAPE = [{"list": str, "file": str, "name": str, "name_en": str, "standard": st
            "alias_columns": [str], "alias_separator": str, "aliases": {str: str}, "columns": {str: [str]}}]
 _REGION = Path(__file__).with_name("region.sql")
 Added = tuple[tuple[str, str, str], ...]      # (list, code, label)
+# Enum types of divisions: casting to one is a hash look-up per value, where a table would need a join.
+_DIVISIONS = {"known_region": "SELECT code FROM reference.region", "region_in_force": "SELECT code FROM reference.region WHERE is_current",
+              "known_county": "SELECT code FROM reference.region UNION ALL SELECT code FROM reference.stat_only_unit"}
 _made: dict[str, Path] = {}      # state → the file this process made or found
 _ORDER = ("text", "codes", "identifiers", "names", "contacts", "dates", "amounts")
 
@@ -129,9 +132,13 @@ def load(con: duckdb.DuckDBPyConnection, project: Project, added: Added = ()) ->
     for statement in _statements(_REGION):
         con.execute(statement)
     for one in coded:
-        con.execute(f"DROP TYPE IF EXISTS reference.{enum_name(one.list)}")
-        con.execute(f"CREATE TYPE reference.{enum_name(one.list)} AS ENUM "
-                    f"(SELECT alias FROM reference.code_alias WHERE list = {text(one.list)} ORDER BY alias)")
+        _enum(con, enum_name(one.list), f"SELECT alias FROM reference.code_alias WHERE list = {text(one.list)} ORDER BY alias")
+    for kind, select in _DIVISIONS.items():
+        _enum(con, kind, f"SELECT DISTINCT code FROM ({select}) ORDER BY code")
+
+
+def _enum(con: duckdb.DuckDBPyConnection, kind: str, select: str) -> None:
+    con.execute(f"DROP TYPE IF EXISTS reference.{kind}; CREATE TYPE reference.{kind} AS ENUM ({select})")
 
 
 def load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList, added: Added = ()) -> CodeList:

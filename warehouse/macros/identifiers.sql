@@ -59,11 +59,14 @@ CREATE OR REPLACE MACRO _resident_id_problem(c, as_of, strict) AS
        WHEN coalesce(_compact_date(substr(c, 7, 8)) > as_of, true) THEN 'birth_date'
        WHEN strict AND substr(c, 15, 3) = '000' THEN 'sequence' END;
 
--- The check digit stands first: only there does the optimiser share the seventeen casts (0.6 s instead of 3.2 s per 5 M rows).
-CREATE OR REPLACE MACRO _resident_id_check(c, as_of, strict) AS
-  CASE WHEN suffix(c, ['1', '0', 'X', '9', '8', '7', '6', '5', '4', '3', '2'][1 + _mod_11_2(c)])
-            AND _is_plain_resident_id(c) AND substr(c, 7, 8) <= strftime(as_of, '%Y%m%d') THEN NULL
-       ELSE _resident_id_problem(c, as_of, strict) END;
+-- Right at the first look: nothing to clean, to repair or to refuse. The check digit stands first: only there does the optimiser share the
+-- seventeen casts (0.6 s instead of 3.2 s per 5 M rows).
+CREATE OR REPLACE MACRO _plain_resident_id(c, as_of) AS
+  suffix(c, ['1', '0', 'X', '9', '8', '7', '6', '5', '4', '3', '2'][1 + _mod_11_2(c)])
+  AND _is_plain_resident_id(c) AND substr(c, 7, 8) <= strftime(as_of, '%Y%m%d');
+CREATE OR REPLACE MACRO _resident_id_check
+  (c, as_of) AS CASE WHEN _plain_resident_id(c, as_of) THEN NULL ELSE _resident_id_problem(c, as_of, true) END,
+  (c, as_of, strict) AS CASE WHEN _plain_resident_id(c, as_of) THEN NULL ELSE _resident_id_problem(c, as_of, strict) END;
 
 -- 15 位转 18 位: 插入 19, 补校验码。The 18-character form of a cleaned number.
 CREATE OR REPLACE MACRO _resident_id_value(c) AS
@@ -84,8 +87,8 @@ CREATE OR REPLACE MACRO _resident_id_repair(c, reason, as_of) AS
 
 -- 身份号码不合格的原因 (NULL 为合格)。Why a resident number is not valid; NULL when it is.
 CREATE OR REPLACE MACRO resident_id_reason
-  (x) AS _resident_id_check(clean_resident_id(x), current_date, true),
-  (x, as_of) AS _resident_id_check(clean_resident_id(x), as_of, true);
+  (x) AS _resident_id_check(clean_resident_id(x), current_date),
+  (x, as_of) AS _resident_id_check(clean_resident_id(x), as_of);
 -- 是否有效身份号码 (含港澳台居住证、外国人永久居留证、15 位旧号)。Is it a valid resident number on that date?
 CREATE OR REPLACE MACRO is_resident_id
   (x) AS clean_resident_id(x) IS NOT NULL AND resident_id_reason(x) IS NULL,
@@ -151,10 +154,13 @@ CREATE OR REPLACE MACRO _uscc_problem(c, strict) AS
        WHEN strict AND _org_code_check_character(c, 8) <> substr(c, 17, 1) THEN 'org_checksum'
        WHEN uscc_check_character(c) <> substr(c, 18, 1) THEN 'checksum' END;
 -- Both check characters in one comparison, and first: the look-ups of positions 9-16 are then shared.
+CREATE OR REPLACE MACRO _right_uscc(c, strict) AS
+  CASE WHEN strict THEN _org_code_check_character(c, 8) ELSE substr(c, 17, 1) END || _uscc_check_character(c, _uscc_head(c)) = substr(c, 17, 2)
+  AND _is_plain_uscc(c);
+-- Right at the first look. Digits alone may be a placeholder.
+CREATE OR REPLACE MACRO _plain_uscc(c, strict) AS _right_uscc(c, strict) AND try_cast(c AS bigint) IS NULL;
 CREATE OR REPLACE MACRO _uscc_check(c, strict) AS
-  CASE WHEN CASE WHEN strict THEN _org_code_check_character(c, 8) ELSE substr(c, 17, 1) END || _uscc_check_character(c, _uscc_head(c)) = substr(c, 17, 2)
-            AND _is_plain_uscc(c) THEN NULL
-       ELSE _uscc_problem(c, strict) END;
+  CASE WHEN _right_uscc(c, strict) THEN NULL ELSE _uscc_problem(c, strict) END;
 
 -- I O S Z are outside the alphabet; L and B only where a digit must stand. At most two, and both check characters must pass.
 CREATE OR REPLACE MACRO _uscc_unconfused(c) AS
