@@ -21,7 +21,7 @@ from pipelines.base import State, Version
 from pipelines.batch import BatchId
 from pipelines.compiler import Plan, digest
 from pipelines.settings import Lake
-from pipelines.sql import connect, name, names, text, texts
+from pipelines.sql import PARQUET, connect, name, names, text, texts
 
 FORMAT = 2
 
@@ -90,8 +90,8 @@ def _write(con: duckdb.DuckDBPyConnection, plan: Plan, state: State, quarantine:
     order = names(pseudonyms.get(k, k) for k in plan.dataset.key)
     con.execute(f"""
         COPY (SELECT {names(columns)}, source AS _source, stale_since AS _stale_since FROM winner ORDER BY {order})
-        TO {text(work / 'rows.parquet')} (FORMAT parquet, COMPRESSION zstd)""")
-    con.execute(f"COPY ({_overlaps(plan)}) TO {text(work / 'overlaps.parquet')} (FORMAT parquet, COMPRESSION zstd)")
+        TO {text(work / 'rows.parquet')} ({PARQUET})""")
+    con.execute(f"COPY ({_overlaps(plan)}) TO {text(work / 'overlaps.parquet')} ({PARQUET})")
     rows, stale = con.execute("SELECT count(*), count(_stale_since) FROM read_parquet($1)", [str(work / "rows.parquet")]).fetchone()
     return {"rows": rows, "stale_rows": stale, "disagreements": _disagreements(con, plan)}
 

@@ -29,7 +29,7 @@ from pipelines.readers import heading
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
-from pipelines.sql import connect, name, names, text
+from pipelines.sql import PARQUET, connect, name, names, text
 from pipelines.waivers import UNCOVERED, Cover
 
 ROW_GROUP = 122_880
@@ -220,7 +220,7 @@ def _split(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manifest, field
         COPY (SELECT {names(columns)}, {text(manifest.batch_id)} AS _batch, _file, _ordinal, _op, {text(manifest.batch_id)} AS {SEGMENT} FROM staged
               WHERE NOT {_rejected(plan)} AND (_file, _ordinal) NOT IN (SELECT (_file, _ordinal) FROM dropped))
         TO {text(work / 'accepted' / 'rows.parquet')}
-        (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{ids}}})""")
+        ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{ids}}})""")
     _write_quarantine(con, plan, work)
     _write_masks(con, plan, work, cover)
     con.execute("SET preserve_insertion_order = true")
@@ -272,7 +272,7 @@ def _write_quarantine(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path) ->
             UNION ALL
             SELECT _file, _ordinal, NULL, NULL, NULL, ['line.' || reason] FROM unparsed
             ORDER BY _file, _ordinal)
-        TO {text(work / 'quarantine.parquet')} (FORMAT parquet, COMPRESSION zstd)""")
+        TO {text(work / 'quarantine.parquet')} ({PARQUET})""")
 
 
 def _write_masks(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: Cover) -> None:
@@ -284,7 +284,7 @@ def _write_masks(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: 
         failed = f"_failed_{conflict.mask}"
         columns = columns.replace(failed, f"({failed} | CASE WHEN {hit} THEN {1 << conflict.bit} ELSE 0 END)::BIGINT AS {failed}", 1)
     con.execute(f"COPY (SELECT _file, _ordinal, {compiler.region_of(plan)} AS region, {columns} FROM staged) "
-                f"TO {text(work / 'masks.parquet')} (FORMAT parquet, COMPRESSION zstd)")
+                f"TO {text(work / 'masks.parquet')} ({PARQUET})")
 
 
 def _kinds(cover: Cover) -> tuple[str, ...]:

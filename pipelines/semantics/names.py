@@ -8,8 +8,8 @@ _MISSING = ("", " 　", "NULL", "\\N", "无", "暂无", "不详", "—", "0")
 
 # Han without the characters that lost text is made of; a name that begins as a placeholder does is looked at closely.
 _HAN = r"\x{4E00}-\x{5C6E}\x{5C70}-\x{70EA}\x{70EC}-\x{951E}\x{9520}-\x{9FFF}"
-_IN_NAMES = r"[\x{4E00}-\x{67CF}\x{67D1}-\x{951E}\x{9520}-\x{9FFF}]"
-_FIRST = r"[^暂没无不未待其测同见空某锟\x00-\x{4DFF}\x{A000}-\x{10FFFF}]"
+_IN_NAMES = r"[\x{3400}-\x{4DBF}\x{4E00}-\x{67CF}\x{67D1}-\x{951E}\x{9520}-\x{9FFF}\x{20000}-\x{3FFFF}]"
+_FIRST = r"[^暂没无不未待其测同见空某锟\x00-\x{33FF}\x{4DC0}-\x{4DFF}\x{A000}-\x{1FFFF}\x{40000}-\x{10FFFF}]"
 
 
 def _braced(sql: str) -> str:
