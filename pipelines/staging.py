@@ -63,6 +63,7 @@ def engine(lake: Lake, project: Project, plan: Plan) -> Iterator[duckdb.DuckDBPy
     try:
         added = Ledger(lake).added_codes()
         reference.ready(con, project, lake.staging, added)
+        reference.constant(con)
         keys.install(con, keys.pseudonym_key(lake))
         _prove_once(con, project, plan, added)
         yield con

@@ -41,7 +41,7 @@ CREATE OR REPLACE MACRO _old_resident_check(c) AS
   CASE WHEN NOT regexp_full_match(c, '[0-9]{15}') THEN 'format'
        WHEN NOT _is_province(substr(c, 1, 2)) THEN 'region'
        WHEN _compact_date('19' || substr(c, 7, 6)) IS NULL THEN 'birth_date'
-       WHEN substr(c, 13, 3) IN ('000', '996', '997', '998', '999') THEN 'sequence' END;
+       WHEN regexp_full_match(substr(c, 13, 3), '000|99[6-9]') THEN 'sequence' END;
 
 -- strict: sequence 000, which is never assigned, is refused.
 CREATE OR REPLACE MACRO _resident_id_problem(c, as_of, strict) AS
@@ -101,7 +101,7 @@ CREATE OR REPLACE MACRO resident_id_birth_date(id) AS
   CASE WHEN strlen(id) = 18 THEN _compact_date(substr(id, 7, 8)) END;
 -- 性别代码 (GB/T 2261.1: 1 男 2 女)。Sex code in an 18-character number.
 CREATE OR REPLACE MACRO resident_id_sex(id) AS
-  CASE WHEN strlen(id) = 18 THEN CASE WHEN substr(id, 17, 1) IN ('1', '3', '5', '7', '9') THEN '1' ELSE '2' END END;
+  CASE WHEN strlen(id) = 18 THEN CASE WHEN list_contains(['1', '3', '5', '7', '9'], substr(id, 17, 1)) THEN '1' ELSE '2' END END;
 -- 首次登记地区划代码, 不是住址。County of first registration, never a residence; NULL for permits and foreigners.
 CREATE OR REPLACE MACRO resident_id_region_code(id) AS
   CASE WHEN strlen(id) = 18 AND substr(id, 1, 1) BETWEEN '1' AND '7' THEN substr(id, 1, 6) END;
