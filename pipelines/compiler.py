@@ -291,6 +291,11 @@ def key_digest(plan: Plan, columns: dict[str, str]) -> str:
     return digest(f"key:{plan.dataset.id}", [columns[k] for k in plan.dataset.key])
 
 
+def key_column(plan: Plan) -> str:
+    """The column of judged rows that holds the record key: the pseudonym that is the same digest, so that it is kept once."""
+    return next((p for c, p, _ in plan.pseudonyms if (c,) == plan.dataset.key), "_key")
+
+
 def digest(kind: str, parts: list[str]) -> str:
     """SQL of the 128-bit keyed digest of `parts`; NULL when any part is NULL. Needs `keys.install` on the connection."""
     joined = " || chr(31) || ".join(f"{p}::VARCHAR" for p in parts)
@@ -301,14 +306,15 @@ def judge(plan: Plan, from_sql: str, keyed: bool = True, waived: Waived = Mappin
     """The last layer: base columns, digests and rule masks over the final columns of `standardise`.
 
     Args:
-        keyed: without it no digest is computed and only the masks come out, which is all that proving rules needs.
+        keyed: the result has `_key` where `key_column` says so; without it no digest is computed and only the masks come out, which is all that proving rules needs.
         waived: rules whose failing rows are counted as waived, beside applicable and failed; then there is `_waived_n`.
     """
     dataset = plan.dataset
     pseudonyms = {p: digest(kind, [name(c)]) for c, p, kind in plan.pseudonyms}
     key = key_digest(plan, {k: name(k) for k in dataset.key})
     digests = ", ".join([f"{sql} AS {name(p)}" for p, sql in pseudonyms.items()] + [f"{key} AS _key"]) if keyed else "NULL AS _key"
-    kept = [name(n) for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op")] if keyed else []
+    twice = {"_key"} if key_column(plan) != "_key" else set()
+    kept = [name(n) for n, _ in plan.physical() if n not in {"_batch", "_file", "_ordinal", "_op"} | twice] if keyed else []
     columns = [*kept, "_op", "_line", *(_masks(plan, i, waived) for i in range(plan.masks)), *([f"{_unlisted(plan, waived)} AS {UNLISTED}"] if keyed else [])]
     return f"SELECT {', '.join(columns)} FROM (SELECT *, {digests} FROM ({from_sql}))"
 

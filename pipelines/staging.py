@@ -157,7 +157,7 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
         reading = corrections.read(con, unit, partial(_select, plan, header.cells, header.op, as_of, cover.waived), table)
         if reading.rejects:
             con.execute("INSERT INTO unparsed SELECT $1, unnest($2::BIGINT[]), unnest($3::VARCHAR[])", [unit.number, *map(list, zip(*reading.rejects))])
-        parts += _keep(con, unit.number, table, reading.records)
+        parts += _keep(con, plan, unit.number, table, reading.records)
         units.append(_unit_facts(unit, reading, header))
     if not parts:
         raise WrongUse(f"{manifest.batch_id}: no file of this batch holds a table.")
@@ -171,10 +171,12 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
                      "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
 
 
-def _keep(con: duckdb.DuckDBPyConnection, number: int, table: str, records: int) -> list[str]:
+def _keep(con: duckdb.DuckDBPyConnection, plan: Plan, number: int, table: str, records: int) -> list[str]:
     """The SELECT over a unit's records with their addresses; small units share the table `pile`, because a table of its
     own costs each some megabytes."""
-    rows = f"SELECT {number}::INTEGER AS _file, coalesce(_line, rowid + 1) AS _ordinal, * EXCLUDE (_line) FROM {table}"
+    key = compiler.key_column(plan)
+    keyed = "" if key == "_key" else f", {name(key)} AS _key"
+    rows = f"SELECT {number}::INTEGER AS _file, coalesce(_line, rowid + 1) AS _ordinal, * EXCLUDE (_line){keyed} FROM {table}"
     if records >= ROW_GROUP:
         return [rows]
     con.execute(f"CREATE TABLE IF NOT EXISTS pile AS FROM ({rows}) LIMIT 0")

@@ -109,5 +109,5 @@ def results(folder: Path) -> None:
 
 if __name__ == "__main__":
     what, file, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]).resolve()
-    os.environ |= {"LAKE_HOME": str(folder / "lake"), "LAKE_PROJECT": str(folder / "project"), "LAKE_SETTLE_SECONDS": "0"}
+    os.environ |= {"LAKE_HOME": str(folder / "lake"), "LAKE_PROJECT": str(folder / "project"), "LAKE_SETTLE_SECONDS": "0", "LAKE_MEMORY": os.environ.get("LAKE_MEMORY", "2GB")}
     {"prepare": lambda: prepare(file, folder), "ingest": lambda: ingest(folder, False), "publish": lambda: ingest(folder, True), "results": lambda: results(folder)}[what]()
