@@ -147,6 +147,9 @@ def _candidates(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         SELECT e.* EXCLUDE (_identity), r.batch_date FROM earlier e
         JOIN (SELECT DISTINCT source, part, batch_date, sequence, _identity FROM rejected WHERE newest AND _key IS NULL AND _identity IS NOT NULL) r
           ON e.source = r.source AND e.part = r.part AND e._identity = r._identity""")
+    if not con.execute("SELECT count(*) FROM kept").fetchone()[0]:      # or every use of the view would hash all rows for nothing
+        con.execute("CREATE VIEW candidate AS FROM newest")
+        return
     con.execute("CREATE VIEW candidate AS FROM newest UNION ALL BY NAME "
                 "FROM kept WHERE (source, part, _key) NOT IN (SELECT (source, part, _key) FROM newest)")
 
