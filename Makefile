@@ -1,4 +1,4 @@
-# make run | test | test-real | test-long | test-scale | test-chaos | test-postgresql | bench-reading | bench-judging | bench-binding | bench-analyst | up | notebook | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
+# make run | test | test-real | test-long | test-scale | test-chaos | test-postgresql | bench | bench-reading | bench-judging | bench-binding | bench-analyst | up | notebook | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
 PYTHON ?= python3.11
 PERSONS ?= 20000
 SEED ?= 1
@@ -9,7 +9,7 @@ LAKE_PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SAMPLE := $(LAKE)/sample-$(PERSONS)-$(SEED)
 
-.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench-reading bench-judging bench-binding bench-analyst lint up notebook clean lock
+.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench bench-report bench-reading bench-judging bench-binding bench-analyst lint up notebook clean lock
 
 # Three questions an analyst asks: residents by county, pensions paid after death, what departments must mend.
 export RESIDENTS := select r.name as county, count(*) as persons from population.person p join reference.region r \
@@ -50,6 +50,15 @@ test-chaos: $(INSTALLED)
 test-postgresql: $(INSTALLED)
 	LAKE_TEST_CATALOGUE=postgresql $(LAKE_PYTHON) -m pytest -n $(WORKERS) --no-loadscope-reorder tests/end_to_end tests/test_docs.py \
 	  tests/pipelines/test_release.py tests/pipelines/test_inbox.py tests/pipelines/test_closing.py tests/pipelines/test_gate.py $(ARGS)
+
+# The whole way of one list against a hand-written script, in turn; BENCH names a folder with another generator, script and comparison.
+bench: $(INSTALLED)
+	$(LAKE_PYTHON) -m tests.benchmarks.job $(or $(ROWS),5000000) --turns $(or $(TURNS),3) $(if $(BENCH),--bench $(BENCH)) \
+	  --out $(or $(FIGURES),tests/benchmarks/results/job-$(or $(ROWS),5000000).json)
+
+# docs/performance.md from the figures that stand in tests/benchmarks/results.
+bench-report: $(INSTALLED)
+	$(LAKE_PYTHON) -m tests.benchmarks.report
 
 bench-reading: $(INSTALLED)
 	$(LAKE_PYTHON) -m tests.benchmarks.reading $(or $(ROWS),5000000)

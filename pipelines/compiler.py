@@ -18,6 +18,7 @@ from typing import Any
 from pipelines.contract import Column, Dataset
 from pipelines.rules import AT_LEAST, Rule
 from pipelines.semantics import SemanticType, semantic_type
+from pipelines.semantics.model import SAME
 from pipelines.settings import WrongUse
 from pipelines.sql import name, text
 
@@ -176,6 +177,8 @@ def _column_rules(column: Column, kind: SemanticType, owner: str) -> list[Planne
             repaired=f"{hit} AND {fixed} IS NOT NULL", new_values=watched if check.reason == "code" else "", **common))
     if kind.form("x", "y") is not None:
         off = f"NOT coalesce({kind.form(name(c + '__r'), name(c))}, true)"
+        if kind.plain_sql and kind.plain_form and kind.form("x", "y") != SAME.format(raw="x", value="y"):
+            off = f"CASE WHEN {name(c + '__k')} THEN false ELSE {off} END"
         found.append(PlannedRule(
             rule=f"{c}.form", reason="form", zh=f"{column.zh}按标准形式填报", en=f"{column.name} is submitted in standard form",
             indicator="0101", applied=f"{sent} AND {name(c)} IS NOT NULL", failed=off,
@@ -218,29 +221,45 @@ def standardise(plan: Plan, cells: dict[str, str], op: str | None, from_sql: str
         waived: rules whose failing values are kept; give `judge` the same.
 
     Returns:
-        A SELECT yielding per column its value, `__r` submitted, `__c` cleaned, `__x` reason, `__p` repair and
+        A SELECT yielding per column its value, `__r` submitted, `__k` plain (right as it stands), `__c` cleaned, `__x` reason, `__p` repair and
         `__sent`, and `_op`, `_ordinal`, `_batch_date`; `_waiver_key` where a waiver is for single keys.
     """
-    layers: list[list[str]] = [[], [], [], [], [], [], []]
+    layers: list[list[str]] = [[], [], [], [], [], [], [], []]
     for column in plan.dataset.columns:
         kind, c = plan.type(column.name), column.name
-        raw, cleaned, value, reason, fixed = (name(f"{c}__{s}") for s in "rcvxp")
+        raw, plain, cleaned, value, reason, fixed = (name(f"{c}__{s}") for s in "rkcvxp")
         layers[0].append(f"{cells.get(c, 'NULL::VARCHAR')} AS {raw}, {str(c in cells).lower()} AS {name(c + '__sent')}")
-        layers[1].append(f"{kind.clean(raw, column.keep_words)} AS {cleaned}")
-        layers[2].append(f"{kind.value(cleaned, '_batch_date')} AS {value}")
-        layers[3].append(f"{kind.reason(cleaned, value, '_batch_date')} AS {reason}")
+        layers[1].append(f"{kind.plain(raw, '_batch_date')} AS {plain}")
+        layers[2].append(f"{_cleaned(kind, column, raw, plain)} AS {cleaned}")
+        layers[3].append(f"{_value(kind, raw, plain, cleaned)} AS {value}")
+        layers[4].append(f"CASE WHEN NOT {plain} AND {cleaned} IS NOT NULL THEN {kind.reason(cleaned, value, '_batch_date')} END AS {reason}")
         repair = kind.repair(cleaned, reason, "_batch_date")
         fix = f"CASE WHEN {reason} IS NOT NULL THEN {repair} END" if repair else "NULL"
-        layers[4].append(f"({fix})::{kind.physical} AS {fixed}")
-        layers[6].append(f"CASE WHEN {reason} IS NULL THEN {value}::{kind.physical} {_kept(plan, column, waived)}ELSE {fixed} END AS {name(c)}")
+        layers[5].append(f"({fix})::{kind.physical} AS {fixed}")
+        layers[7].append(f"CASE WHEN {reason} IS NULL THEN {value}::{kind.physical} {_kept(plan, column, waived)}ELSE {fixed} END AS {name(c)}")
     if any(waived.values()):
-        layers[5].append(f"{key_digest(plan, {k: _meant(plan, k) for k in plan.dataset.key})} AS _waiver_key")
+        layers[6].append(f"{key_digest(plan, {k: _meant(plan, k) for k in plan.dataset.key})} AS _waiver_key")
     deletes = ", ".join(text(w) for w in DELETE_WORDS)
     op_sql = f"CASE WHEN upper(trim({op})) IN ({deletes}) THEN 'D' ELSE 'U' END" if op else "'U'"
     sql = f"SELECT {', '.join(layers[0])}, {op_sql} AS _op, {ordinal} AS _line, {as_of} AS _batch_date FROM {from_sql}"
     for layer in filter(None, layers[1:]):
         sql = f"SELECT *, {', '.join(layer)} FROM ({sql})"
     return sql
+
+
+def _cleaned(kind: SemanticType, column: Column, raw: str, plain: str) -> str:
+    """SQL of a cell's cleaned text. Most cells are right as they stand or empty, and neither is worked on."""
+    sent = "true" if "" in column.keep_words else f"{raw} <> ''"
+    rest = f"WHEN {sent} THEN {kind.clean(raw, column.keep_words)} END"
+    return f"CASE WHEN {plain} THEN {raw} {rest}" if kind.plain_sql else f"CASE {rest}"
+
+
+def _value(kind: SemanticType, raw: str, plain: str, cleaned: str) -> str:
+    """SQL of a cell's value."""
+    value = kind.value(cleaned, "_batch_date")
+    if not kind.plain_sql or kind.plain_value_sql is None or value == cleaned:
+        return value
+    return f"CASE WHEN {plain} THEN {kind.plain_value_sql.format(raw=raw)} ELSE {value} END"
 
 
 def _meant(plan: Plan, column: str) -> str:
@@ -277,6 +296,11 @@ def key_digest(plan: Plan, columns: dict[str, str]) -> str:
     return digest(f"key:{plan.dataset.id}", [columns[k] for k in plan.dataset.key])
 
 
+def key_column(plan: Plan) -> str:
+    """The column of judged rows that holds the record key: the pseudonym that is the same digest, so that it is kept once."""
+    return next((p for c, p, _ in plan.pseudonyms if (c,) == plan.dataset.key), "_key")
+
+
 def digest(kind: str, parts: list[str]) -> str:
     """SQL of the 128-bit keyed digest of `parts`; NULL when any part is NULL. Needs `keys.install` on the connection."""
     joined = " || chr(31) || ".join(f"{p}::VARCHAR" for p in parts)
@@ -287,28 +311,53 @@ def judge(plan: Plan, from_sql: str, keyed: bool = True, waived: Waived = Mappin
     """The last layer: base columns, digests and rule masks over the final columns of `standardise`.
 
     Args:
-        keyed: without it no digest is computed and only the masks come out, which is all that proving rules needs.
+        keyed: the result has `_key` where `key_column` says so; without it no digest is computed and only the masks come out, which is all that proving rules needs.
         waived: rules whose failing rows are counted as waived, beside applicable and failed; then there is `_waived_n`.
     """
     dataset = plan.dataset
     pseudonyms = {p: digest(kind, [name(c)]) for c, p, kind in plan.pseudonyms}
     key = key_digest(plan, {k: name(k) for k in dataset.key})
     digests = ", ".join([f"{sql} AS {name(p)}" for p, sql in pseudonyms.items()] + [f"{key} AS _key"]) if keyed else "NULL AS _key"
-    kept = [name(n) for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op")] if keyed else []
-    region = name(dataset.region) if dataset.region else "NULL::VARCHAR"
-    content = ", ".join(name(c.name) for c in dataset.columns)
-    identity = ", ".join(name(i) for i in dataset.identity) or "NULL"
-    columns = [*kept, "_op", "_line", f"{region} AS _region", f"hash({content}, _op) AS _content", f"hash({identity}) AS _same",
-               *(_masks(plan, i, waived) for i in range(plan.masks)), *([f"{_unlisted(plan, waived)} AS {UNLISTED}"] if keyed else [])]
+    twice = {"_key"} if key_column(plan) != "_key" else set()
+    kept = [name(n) for n, _ in plan.physical() if n not in {"_batch", "_file", "_ordinal", "_op"} | twice] if keyed else []
+    columns = [*kept, "_op", "_line", *(_masks(plan, i, waived) for i in range(plan.masks)), *([f"{_unlisted(plan, waived)} AS {UNLISTED}"] if keyed else [])]
     return f"SELECT {', '.join(columns)} FROM (SELECT *, {digests} FROM ({from_sql}))"
 
 
+def region_of(plan: Plan) -> str:
+    """SQL of a judged row's county."""
+    return name(plan.dataset.region) if plan.dataset.region else "NULL::VARCHAR"
+
+
+def content_of(plan: Plan) -> str:
+    """SQL of a 64-bit digest of a judged row: copies of a row have the same."""
+    return f"hash({', '.join(name(c.name) for c in plan.dataset.columns)}, _op)"
+
+
+def identity_of(plan: Plan) -> str:
+    """SQL of a 64-bit digest of what rows of one key must agree in."""
+    return f"hash({', '.join(name(i) for i in plan.dataset.identity) or 'NULL'})"
+
+
 def _masks(plan: Plan, index: int, waived: Waived) -> str:
+    """SQL of one column of masks of each kind.
+
+    Bits that hang on one condition are added at once, and what only a cell with a reason can have is asked of such cells only:
+    a term per rule, for all rows, took as long as standardising.
+    """
     rules = [r for r in plan.rules if r.mask == index]
     found = []
     for kind in ("failed", "applied", "repaired", *(["waived"] if waived else [])):
-        terms = [f"({_holds(plan, r, kind, waived)})::BIGINT * {1 << r.bit}" for r in rules if getattr(r, kind, "true") != "false" and (kind != "waived" or r.rule in waived)]
-        found.append(f"({' + '.join(terms) or '0'})::BIGINT AS _{kind}_{index}")
+        wanted = [r for r in rules if getattr(r, kind, "true") != "false" and (kind != "waived" or r.rule in waived)]
+        terms: dict[str | None, dict[str, int]] = {}
+        for rule in wanted:
+            condition = _holds(plan, rule, kind, waived)
+            asked = name(f"{rule.column}__x") if rule.reason not in (None, "required", "form") and kind != "applied" else None
+            bits = terms.setdefault(asked, {})
+            bits[condition] = bits.get(condition, 0) | 1 << rule.bit
+        added = {asked: " + ".join(f"({condition})::BIGINT * {bit}" for condition, bit in bits.items()) for asked, bits in terms.items()}
+        whole = [sql if asked is None else f"CASE WHEN {asked} IS NOT NULL THEN {sql} ELSE 0 END" for asked, sql in added.items()]
+        found.append(f"({' + '.join(whole) or '0'})::BIGINT AS _{kind}_{index}")
     return ", ".join(found)
 
 

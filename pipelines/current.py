@@ -21,7 +21,7 @@ from pipelines.base import State, Version
 from pipelines.batch import BatchId
 from pipelines.compiler import Plan, digest
 from pipelines.settings import Lake
-from pipelines.sql import connect, name, names, text, texts
+from pipelines.sql import PARQUET, connect, name, names, text, texts
 
 FORMAT = 2
 
@@ -93,9 +93,9 @@ def _write(con: duckdb.DuckDBPyConnection, plan: Plan, state: State, quarantine:
     order = names(pseudonyms.get(k, k) for k in plan.dataset.key)
     con.execute(f"""
         COPY (SELECT {names(columns)}, source AS _source, stale_since AS _stale_since FROM winner ORDER BY {order})
-        TO {text(work / 'rows.parquet')} (FORMAT parquet, COMPRESSION zstd)""")
-    con.execute(f"COPY ({_overlaps(plan)}) TO {text(work / 'overlaps.parquet')} (FORMAT parquet, COMPRESSION zstd)")
-    rows, stale = con.execute("SELECT count(*), count(stale_since) FROM winner").fetchone()
+        TO {text(work / 'rows.parquet')} ({PARQUET})""")
+    con.execute(f"COPY ({_overlaps(plan)}) TO {text(work / 'overlaps.parquet')} ({PARQUET})")
+    rows, stale = con.execute("SELECT count(*), count(_stale_since) FROM read_parquet($1)", [str(work / "rows.parquet")]).fetchone()
     return {"rows": rows, "stale_rows": stale, "disagreements": _disagreements(con, plan)}
 
 
@@ -150,6 +150,9 @@ def _candidates(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         SELECT e.* EXCLUDE (_identity), r.batch_date FROM earlier e
         JOIN (SELECT DISTINCT source, part, batch_date, sequence, _identity FROM rejected WHERE newest AND _key IS NULL AND _identity IS NOT NULL) r
           ON e.source = r.source AND e.part = r.part AND e._identity = r._identity""")
+    if not con.execute("SELECT count(*) FROM kept").fetchone()[0]:      # or every use of the view would hash all rows for nothing
+        con.execute("CREATE VIEW candidate AS FROM newest")
+        return
     con.execute("CREATE VIEW candidate AS FROM newest UNION ALL BY NAME "
                 "FROM kept WHERE (source, part, _key) NOT IN (SELECT (source, part, _key) FROM newest)")
 
@@ -181,7 +184,7 @@ def _winners(con: duckdb.DuckDBPyConnection, keep: bool) -> None:
                 UNION ALL
                 SELECT l.* REPLACE (coalesce(l.stale_since, late.since) AS stale_since) FROM live l JOIN late USING (source, _key))
             WHERE {'true' if keep else 'stale_since IS NULL'};
-        CREATE TABLE winner AS
+        CREATE VIEW winner AS
             SELECT * FROM of_source WHERE _key NOT IN (SELECT _key FROM repeated)
             UNION ALL
             SELECT * FROM of_source WHERE _key IN (SELECT _key FROM repeated)

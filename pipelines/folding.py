@@ -21,7 +21,7 @@ from pipelines.base import BASELINE, FOLDED, State, Version
 from pipelines.batch import BatchId
 from pipelines.compiler import SEGMENT, Plan
 from pipelines.settings import Lake, WrongUse
-from pipelines.sql import connect, name, names, text
+from pipelines.sql import PARQUET, connect, name, names, text
 from pipelines.staging import ROW_GROUP
 
 DAYS = 400
@@ -88,6 +88,6 @@ def _write(con: duckdb.DuckDBPyConnection, plan: Plan, old: list[Version], mark:
                     ORDER BY batch_date DESC, sequence DESC, _file DESC, _ordinal DESC, part DESC) = 1)
             SELECT {listed}, {text(mark)} AS {SEGMENT} FROM newest WHERE _op <> 'D' OR {text(d.load)} = 'snapshot'
             ORDER BY {names(pseudonyms.get(k, k) for k in d.key)})
-        TO {text(target)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{field_ids}}},
+        TO {text(target)} ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{field_ids}}},
             KV_METADATA {{{FOLDED}: {text(json.dumps(folded, ensure_ascii=False))}}})""")
     return con.execute("SELECT count(*) FROM read_parquet($1)", [str(target)]).fetchone()[0]

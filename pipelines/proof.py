@@ -63,7 +63,7 @@ def _type_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
 
 
 def _business_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
-    """Each example is a row of final columns, in a file of its own with the rows `beside` it; only the rule's own SQL reads it."""
+    """Each example is a row of final columns (and their cleaned texts, `<column>__c`), in a file of its own with the rows `beside` it; only the rule's own SQL reads it."""
     errors = []
     planned = {r.rule: r for r in plan.rules}
     types = {c.name: plan.type(c.name).physical for c in plan.dataset.columns}
@@ -86,7 +86,7 @@ def _business_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
 
 
 def _row(types: dict[str, str], example: dict[str, Any], line: int) -> str:
-    columns = ", ".join(f"{text(_plain(example.get(c)))}::{t} AS {name(c)}" for c, t in types.items())
+    columns = ", ".join(f"{text(_plain(example.get(c)))}::{t} AS {name(c)}, {text(_plain(example.get(c)))} AS {name(c + '__c')}" for c, t in types.items())
     return f"SELECT {columns}, 'U' AS _op, {AS_OF} AS _batch_date, {line} AS _line"
 
 

@@ -59,7 +59,10 @@ def ingest(dataset_id: str, batch_date: str | None = None) -> dict[str, Any]:
     Returns:
         {"keys": […], "accepted": […], "packs": […], "troubles": […], "unsettled": […]} of this call.
     """
-    received = receive(dataset_id, batch_date)
+    desk = Desk.open()
+    if inbox_dates(desk, read_dataset(dataset_id, desk.project)):
+        gate.warm()
+    received = receive(dataset_id, batch_date, desk)
     accepted = judge(dataset_id, stage(dataset_id, received))
     counts = commit(dataset_id, accepted) if accepted else {}
     packs = pack.make_waiting(dataset_id)
@@ -290,7 +293,9 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
                 commit_one(desk, plan, batch_id, revision)
             total = {"batches": total["batches"] + 1, "accepted": total["accepted"] + (row["accepted"] or 0),
                      "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
-        state = derive(desk, plan)
+        with desk.ledger.step(dataset_id, "derive") as detail:
+            state = derive(desk, plan)
+            detail["rows"] = state.facts["rows"]
         tidy(desk, plan)
         problems.note(desk, dataset_id, [])
         pages.write(desk, plan.dataset, map(split_key, batch_keys))

@@ -16,7 +16,7 @@ from pipelines import ledger_tables as tables
 from pipelines.checks.candidate import Candidate
 from pipelines.checks.profiles import Accepted
 from pipelines.compiler import Plan
-from pipelines.sql import name, text, texts
+from pipelines.sql import name, names, text, texts
 
 SQL = Path(__file__).with_name("signals.sql")
 FEWEST, SURE = 200, 1e-6
@@ -85,13 +85,16 @@ def look(con: duckdb.DuckDBPyConnection, plan: Plan, batches: list[Accepted], as
     """
     files = texts(f for a in batches for f in a.files)
     held = {c for c, *_ in con.execute(f"DESCRIBE FROM read_parquet({files}, union_by_name = true)").fetchall()}
-    con.execute(f"CREATE OR REPLACE TEMP TABLE placed AS SELECT row_number() OVER (ORDER BY _batch, _file, _ordinal) - 1 AS place, * "
+    looked = [(c.name, signal) for c in plan.dataset.columns if c.name in held for signal in SIGNALS if plan.type(c.name).name in signal.types]
+    if not looked:
+        return []
+    columns = names(["_batch", "_file", "_ordinal", *dict.fromkeys(c for c, _ in looked)])      # names and addresses need not be sorted
+    con.execute(f"CREATE OR REPLACE TEMP TABLE placed AS SELECT row_number() OVER (ORDER BY _batch, _file, _ordinal) - 1 AS place, {columns} "
                 f"FROM read_parquet({files}, union_by_name = true) WHERE _op = 'U'")
     try:
         if con.execute("SELECT count(*) FROM placed").fetchone()[0] < FEWEST:
             return []
-        return [row for c in plan.dataset.columns if c.name in held for signal in SIGNALS if plan.type(c.name).name in signal.types
-                for row in _strongest(con, c.name, signal, batches, as_of)]
+        return [row for column, signal in looked for row in _strongest(con, column, signal, batches, as_of)]
     finally:
         con.execute("DROP TABLE placed")
 

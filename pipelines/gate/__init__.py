@@ -7,6 +7,8 @@ read, cannot count or cannot explain holds the batch, each with its own reason; 
 from __future__ import annotations
 
 import logging
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,14 @@ from pipelines.gate import docs, staged, suite, verdict
 from pipelines.gate.verdict import RuleResult, Verdict
 from pipelines.settings import Lake
 
-__all__ = ["RuleResult", "Verdict", "judge"]
+__all__ = ["RuleResult", "Verdict", "judge", "warm"]
 log = logging.getLogger(__name__)
+
+
+def warm() -> None:
+    """Import Great Expectations beside other work: it takes seconds, of which reading and hashing files leave room."""
+    if "great_expectations" not in sys.modules:
+        threading.Thread(target=suite.great_expectations, name="import", daemon=True).start()
 
 
 def judge(lake: Lake, folder: Path, context: dict[str, Any]) -> Verdict:

@@ -114,7 +114,7 @@ def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str],
     """Create `table` from `unit` by records, or by lines when that cannot be trusted; see `readers.read`."""
     if not (unit.damaged or unit.nuls or unit.widths or len(unit.header) == 1 or unit.escape != unit.quote):
         try:
-            con.execute(f"CREATE TABLE {table} AS {select(_scan(unit))}")
+            _create(con, unit, select, table)
         except duckdb.InvalidInputException:      # its text quotes the line; the read by lines says what is wrong
             con.execute(f"DROP TABLE IF EXISTS {table}")
         else:
@@ -123,6 +123,22 @@ def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str],
                 return reading
             con.execute(f"DROP TABLE {table}")
     return lines.read(con, unit, select, table)
+
+
+def _create(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str], table: str) -> None:
+    """Create `table` in one pass where DuckDB keeps the order of the rows, so that their places tell their ordinals; else the texts are kept first.
+
+    Reading by several threads keeps it only when the plan writes by batches: a join or a window in `select` gives rows back in any order.
+    """
+    statement = f"CREATE TABLE {table} AS {select(_scan(unit))}"
+    if "BATCH_CREATE_TABLE_AS" in con.execute(f"EXPLAIN {statement}").fetchall()[0][1]:
+        con.execute(statement)
+        return
+    try:
+        con.execute(f"CREATE TABLE _lake_text AS FROM {_scan(unit)}")
+        con.execute(f"CREATE TABLE {table} AS {select('(SELECT *, rowid + 1 AS _at FROM _lake_text)', '_at')}")
+    finally:
+        con.execute("DROP TABLE IF EXISTS _lake_text")
 
 
 def _scan(unit: Unit) -> str:

@@ -22,6 +22,7 @@ def code(list_name: str) -> SemanticType:
     return SemanticType(
         name="code", parameter=list_name, physical="VARCHAR",
         clean_sql=f"clean_code({text(list_name)}, {{raw}})", value_sql=_looked_up(list_name),
+        plain_sql=f"try_cast({{raw}} AS reference.{enum_name(list_name)}) IS NOT NULL", plain_value_sql=None, plain_form=False,
         reason_sql="_code_reason({cleaned}, {value})", repair_sql=f"_code_repair({text(list_name)}, {{cleaned}})", form_sql=SAME,
         checks=(Check("code", "{column}在代码表内", "{column} is in the code list", "0105", "〇不在表内〇"),),
         must_pass=(), must_miss=("", "NULL", "--", "待核实"),
@@ -47,6 +48,7 @@ REGION_CODE = SemanticType(
     name="region_code", physical="VARCHAR", standard="GB/T 2260", classification="public",
     clean_sql="clean_region_code({raw})", reason_sql="_region_code_check({cleaned})",
     repair_sql="_region_code_repair({cleaned}, {reason})", form_sql=SAME, checks=_REGION_CHECKS,
+    plain_sql="try_cast({raw} AS reference.known_region) IS NOT NULL",
     must_pass=(("640104", "640104"), ("６４０１０４ ", "640104"), ("330104", "330104")), must_miss=(*_MISSING, "000000", "999999"),
 )
 
@@ -54,6 +56,7 @@ REGION_CODE_CURRENT = SemanticType(
     name="region_code", parameter="current", physical="VARCHAR", standard="GB/T 2260", classification="public",
     clean_sql="clean_region_code({raw})", reason_sql="_current_region_check({cleaned}, {as_of})",
     repair_sql="_current_region_repair({cleaned}, {reason})", form_sql=SAME,
+    plain_sql="try_cast({raw} AS reference.region_in_force) IS NOT NULL",
     checks=(*_REGION_CHECKS,
             Check("obsolete", "{column}在报送日有效", "{column} is in force on the batch date", "0105", "330104")),
     must_pass=(("640104", "640104"), ("330102", "330102")), must_miss=(*_MISSING, "000000"),
@@ -62,6 +65,7 @@ REGION_CODE_CURRENT = SemanticType(
 DIVISION_CODE = SemanticType(
     name="division_code", physical="VARCHAR", classification="internal",
     clean_sql="clean_division_code({raw})", reason_sql="_division_code_check({cleaned})", form_sql=SAME,
+    plain_sql="try_cast(left({raw}, 6) AS reference.known_county) IS NOT NULL AND regexp_full_match({raw}, '[1-8][0-9]{{5}}([0-9]{{3}}){{0,3}}')",
     checks=(
         masked("6401****"),
         Check("format", "{column}由数字组成", "{column} is digits", "0302", "城关镇"),

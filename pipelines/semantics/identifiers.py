@@ -5,28 +5,34 @@ from pipelines.semantics.model import SAME, Check, SemanticType, characters, mas
 
 _MISSING = ("", "  ", "无", "N/A", "000000000000000000", "--")
 
-RESIDENT_ID = SemanticType(
-    name="resident_id", physical="VARCHAR", standard="GB 11643-1999", classification="personal", pseudonym_kind="person",
-    clean_sql="clean_resident_id({raw})", value_sql="_resident_id_value({cleaned})",
-    reason_sql="_resident_id_check({cleaned}, {as_of})", repair_sql="_resident_id_repair({cleaned}, {reason}, {as_of})",
-    form_sql=SAME,
-    checks=(
-        masked("330203************"),
-        Check("length", "{column}为18位或15位", "{column} has 18 or 15 characters", "0101", "11010549123100"),
-        Check("format", "{column}由数字组成，末位可为X", "{column} is digits, the last one possibly X", "0302", "1.10105194912310E+17"),
-        Check("checksum", "{column}的校验码正确（GB 11643-1999）", "{column} has the right check digit (GB 11643-1999)", "0302", "110105194912310021"),
-        Check("region", "{column}的省级代码存在", "{column} begins with a province that exists", "0105", "990105199001010014"),
-        Check("nationality", "{column}的国籍代码存在（ISO 3166）", "{column} holds a nationality that exists (ISO 3166)", "0105", "964999197503150175"),
-        Check("birth_date", "{column}的出生日期存在且不晚于报送日", "{column} holds a real birth date, not after the batch date", "0302", "110105194902310026"),
-        Check("sequence", "{column}的顺序码有效", "{column} holds an assigned sequence number", "0302", "110105199001010002"),
-    ),
-    must_pass=(("11010519491231002X", "11010519491231002X"), ("11010519491231002x", "11010519491231002X"),
-               ("１１０１０５１９４９１２３１００２Ｘ", "11010519491231002X"), (" '110105 19491231-002X\t", "11010519491231002X"),
-               ("110105491231002", "11010519491231002X"), ("330104199001010154", "330104199001010154"),
-               ("830000199003070035", "830000199003070035"), ("911124198108030024", "911124198108030024"),
-               ("USA640175031519", "USA640175031519")),
-    must_miss=(*_MISSING, "111111111111111111", "123456789012345678"),
-)
+def _resident_id(parameter: str | None) -> SemanticType:
+    judged = "{cleaned}, {as_of}" if parameter is None else "{cleaned}, {as_of}, false"
+    sequence = (Check("sequence", "{column}的顺序码有效", "{column} holds an assigned sequence number", "0302", "110105199001010002"),)
+    return SemanticType(
+        name="resident_id", parameter=parameter, physical="VARCHAR", standard="GB 11643-1999", classification="personal", pseudonym_kind="person",
+        clean_sql="clean_resident_id({raw})", value_sql="_resident_id_value({cleaned})",
+        reason_sql=f"_resident_id_check({judged})", repair_sql="_resident_id_repair({cleaned}, {reason}, {as_of})",
+        form_sql=SAME, plain_sql="_plain_resident_id({raw}, {as_of})",
+        checks=(
+            masked("330203************"),
+            Check("length", "{column}为18位或15位", "{column} has 18 or 15 characters", "0101", "11010549123100"),
+            Check("format", "{column}由数字组成，末位可为X", "{column} is digits, the last one possibly X", "0302", "1.10105194912310E+17"),
+            Check("checksum", "{column}的校验码正确（GB 11643-1999）", "{column} has the right check digit (GB 11643-1999)", "0302", "110105194912310021"),
+            Check("region", "{column}的省级代码存在", "{column} begins with a province that exists", "0105", "990105199001010014"),
+            Check("nationality", "{column}的国籍代码存在（ISO 3166）", "{column} holds a nationality that exists (ISO 3166)", "0105", "964999197503150175"),
+            Check("birth_date", "{column}的出生日期存在且不晚于报送日", "{column} holds a real birth date, not after the batch date", "0302", "110105194902310026"),
+            *(sequence if parameter is None else ()),
+        ),
+        must_pass=(("11010519491231002X", "11010519491231002X"), ("11010519491231002x", "11010519491231002X"),
+                   ("１１０１０５１９４９１２３１００２Ｘ", "11010519491231002X"), (" '110105 19491231-002X\t", "11010519491231002X"),
+                   ("110105491231002", "11010519491231002X"), ("330104199001010154", "330104199001010154"),
+                   ("830000199003070035", "830000199003070035"), ("911124198108030024", "911124198108030024"),
+                   ("USA640175031519", "USA640175031519"), *((("110105199001010002", "110105199001010002"),) if parameter else ())),
+        must_miss=(*_MISSING, "111111111111111111", "123456789012345678"),
+    )
+
+
+RESIDENT_ID, RESIDENT_ID_LENIENT = _resident_id(None), _resident_id("lenient")
 
 
 def _uscc(parameter: str | None) -> SemanticType:
@@ -36,7 +42,7 @@ def _uscc(parameter: str | None) -> SemanticType:
     return SemanticType(
         name="uscc", parameter=parameter, physical="VARCHAR", standard="GB 32100-2015", classification="public",
         clean_sql="clean_uscc({raw})", reason_sql=f"_uscc_check({{cleaned}}, {strict})",
-        repair_sql="_uscc_repair({cleaned}, {reason})", form_sql=SAME,
+        repair_sql="_uscc_repair({cleaned}, {reason})", form_sql=SAME, plain_sql=f"_plain_uscc({{raw}}, {strict})",
         checks=(
             masked("9164**************"),
             Check("length", "{column}为18位", "{column} has 18 characters", "0101", "91640104MA75ABC13"),
@@ -100,6 +106,7 @@ DOCUMENT_NUMBER = SemanticType(
 OPAQUE_ID = SemanticType(
     name="opaque_id", physical="VARCHAR",
     clean_sql="clean_opaque_id({raw})", reason_sql="_opaque_id_reason({cleaned})", form_sql=SAME,
+    plain_sql="strlen({raw}) BETWEEN 6 AND 64 AND regexp_full_match({raw}, '[0-9A-DF-Za-df-z]+')",
     checks=(
         masked("AB12****"),
         Check("format", "{column}不是科学计数法", "{column} is not in scientific notation", "0302", "1.10105E+17"),
@@ -109,4 +116,4 @@ OPAQUE_ID = SemanticType(
     must_miss=("", "无", "NULL", "\\N", "0"),
 )
 
-TYPES = (RESIDENT_ID, USCC, USCC_LENIENT, ORG_CODE, REG_NO, DOCUMENT_NUMBER, OPAQUE_ID)
+TYPES = (RESIDENT_ID, RESIDENT_ID_LENIENT, USCC, USCC_LENIENT, ORG_CODE, REG_NO, DOCUMENT_NUMBER, OPAQUE_ID)

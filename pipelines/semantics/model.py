@@ -29,7 +29,12 @@ class Check:
 
 @dataclass(frozen=True)
 class SemanticType:
-    """One kind of value: how it is cleaned, typed, judged and repaired, all as SQL templates over macros."""
+    """One kind of value: how it is cleaned, typed, judged and repaired, all as SQL templates over macros.
+
+    `plain_sql` tells cheaply that a submitted text needs none of it, as most do: it is its own cleaned text, has no reason and, unless
+    `plain_form` is false, the standard form. It never decides: without it the outcome is the same (a test compares them), only later.
+    `plain_value_sql` is then the value; None: as for any other.
+    """
 
     name: str
     physical: str
@@ -46,6 +51,14 @@ class SemanticType:
     classification: str = "internal"
     pseudonym_kind: str | None = None
     standard: str | None = field(default=None, repr=False)     # names it, judges nothing: no part of what a rule says
+    # How fast the answer comes is no part of what a rule says: `PlannedRule.definition` does not see it.
+    plain_sql: str | None = field(default=None, repr=False)
+    plain_value_sql: str | None = field(default="{raw}", repr=False)
+    plain_form: bool = field(default=True, repr=False)
+
+    def plain(self, raw: str, as_of: str) -> str:
+        """SQL BOOLEAN, never NULL: the text is right as it stands on the day `as_of`."""
+        return f"coalesce({self.plain_sql.format(raw=raw, as_of=as_of)}, false)" if self.plain_sql else "false"
 
     def clean(self, raw: str, keep_words: Sequence[str] = ()) -> str:
         """SQL: submitted text → cleaned text; NULL is missing. `keep_words` are placeholder words that mean something here."""

@@ -25,8 +25,11 @@ from pipelines.sql import connect, name, text
 
 _SHAPE = [{"list": str, "file": str, "name": str, "name_en": str, "standard": str, "code": str, "label": str,
            "alias_columns": [str], "alias_separator": str, "aliases": {str: str}, "columns": {str: [str]}}]
-_REGION = Path(__file__).with_name("region.sql")
+_REGION, _CONSTANTS = Path(__file__).with_name("region.sql"), Path(__file__).with_name("constants.sql")
 Added = tuple[tuple[str, str, str], ...]      # (list, code, label)
+# Enum types of divisions: casting to one is a hash look-up per value, where a table would need a join.
+_DIVISIONS = {"known_region": "SELECT code FROM reference.region", "region_in_force": "SELECT code FROM reference.region WHERE is_current",
+              "known_county": "SELECT code FROM reference.region UNION ALL SELECT code FROM reference.stat_only_unit"}
 _made: dict[str, Path] = {}      # state → the file this process made or found
 _ORDER = ("text", "codes", "identifiers", "names", "contacts", "dates", "amounts")
 
@@ -145,9 +148,13 @@ def load(con: duckdb.DuckDBPyConnection, project: Project, added: Added = ()) ->
     for statement in _statements(_REGION):
         con.execute(statement)
     for one in coded:
-        con.execute(f"DROP TYPE IF EXISTS reference.{enum_name(one.list)}")
-        con.execute(f"CREATE TYPE reference.{enum_name(one.list)} AS ENUM "
-                    f"(SELECT alias FROM reference.code_alias WHERE list = {text(one.list)} ORDER BY alias)")
+        _enum(con, enum_name(one.list), f"SELECT alias FROM reference.code_alias WHERE list = {text(one.list)} ORDER BY alias")
+    for kind, select in _DIVISIONS.items():
+        _enum(con, kind, f"SELECT DISTINCT code FROM ({select}) ORDER BY code")
+
+
+def _enum(con: duckdb.DuckDBPyConnection, kind: str, select: str) -> None:
+    con.execute(f"DROP TYPE IF EXISTS reference.{kind}; CREATE TYPE reference.{kind} AS ENUM ({select})")
 
 
 def load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList, added: Added = ()) -> CodeList:
@@ -225,6 +232,18 @@ def ready(con: duckdb.DuckDBPyConnection, project: Project, folder: Path, added:
             fcntl.flock(lock, fcntl.LOCK_EX)
             _prepare(project, file, added)
     con.execute(f"ATTACH {text(file)} AS prepared (READ_ONLY); COPY FROM DATABASE prepared TO memory; DETACH prepared")
+
+
+def constant(con: duckdb.DuckDBPyConnection) -> None:
+    """Put constants in the place of the subqueries of the macros, in this connection; `ready` or `load_macros` came before."""
+    lists = [one for one, in con.execute("SELECT list FROM reference.code UNION SELECT list FROM reference.code_alias").fetchall()]
+    asked = {f"lake_{what}_{one}": f"_{what}({text(one)})" for one in lists for what in ("aliases", "alias_codes", "codes", "code_length")}
+    asked |= {f"lake_ended_{what}": f"_ended_regions({text(what)})" for what in ("code", "from", "to", "successor")}
+    asked |= {"lake_id_regions": "_id_regions()", "lake_current_regions": "_current_regions()"}
+    for variable, value in asked.items():
+        con.execute(f"SET VARIABLE {variable} = (SELECT {value})")
+    for statement in _statements(_CONSTANTS):
+        con.execute(statement)
 
 
 def _prepare(project: Project, file: Path, added: Added) -> None:

@@ -158,7 +158,7 @@ def _effects(tmp_path, declared: dict) -> str:
     header = mapping.map_header(found, found.sources[0], HEADER, "File 1")
     sql = compiler.judge(plan, compiler.standardise(plan, header.cells, header.op, "file", "DATE '2026-11-01'", "NULL"))
     relation = dict.fromkeys(("contract_hash", "version", "as_of", "rows", "withheld_rows", "stale_rows", "disagreements"))
-    engines = [sql, header.unread, [r.public() for r in plan.rules], plan.physical(), masks.published(plan), governance._dataset(plan, relation),
+    engines = [sql, compiler.region_of(plan), compiler.content_of(plan), compiler.identity_of(plan), header.unread, [r.public() for r in plan.rules], plan.physical(), masks.published(plan), governance._dataset(plan, relation),
                governance._dataset_columns(plan, {}), current._version(plan, State(None, {}))]
     attributes = {a: getattr(found.sources[0] if hasattr(found.sources[0], a) else found, a) for a in READ_BY}
     return repr(engines) + repr(attributes)

@@ -1,5 +1,5 @@
 -- Code lists and divisions. Membership is a subquery (a list literal is some 200 times slower); what only rare rows need
--- is one constant list per query, so that no join is planned for the rows that are right. Subqueries that compare with an
+-- is one constant list per query. Staging puts constants and enums in the place of the subqueries (semantics/constants.sql): a join would lose the order of rows. Subqueries that compare with an
 -- argument rename their columns (__…): a caller's column called code or name must not be taken for theirs.
 
 -- 代码比较键: 半角、去空格、大写。How a code, label or spelling is compared: half-width, no spaces, upper case.
@@ -50,8 +50,12 @@ CREATE OR REPLACE MACRO _region_problem(c) AS
        WHEN NOT regexp_full_match(c, '[0-9]+') THEN 'format'
        WHEN length(c) <> 6 THEN 'length'
        ELSE 'code' END;
+-- Was it ever in force; is it now; is it that or a unit of the statistical list?
+CREATE OR REPLACE MACRO _is_known_region(c) AS c IN (SELECT "code" FROM reference.region);
+CREATE OR REPLACE MACRO _is_region_in_force(c) AS c IN (SELECT "code" FROM reference.region WHERE is_current);
+CREATE OR REPLACE MACRO _is_known_county(c) AS c IN (SELECT "code" FROM reference.region UNION ALL SELECT "code" FROM reference.stat_only_unit);
 CREATE OR REPLACE MACRO _region_code_check(c) AS
-  CASE WHEN c IS NULL OR c IN (SELECT "code" FROM reference.region) THEN NULL ELSE _region_problem(c) END;
+  CASE WHEN c IS NULL OR _is_known_region(c) THEN NULL ELSE _region_problem(c) END;
 
 -- Codes that ended, in one order: code, first and last day in force, the one successor in force today (NULL: several or none).
 CREATE OR REPLACE MACRO _ended_regions(what) AS
@@ -65,7 +69,7 @@ CREATE OR REPLACE MACRO _ended_region_check(c, as_of) AS
                                                AND _ended_regions('to')[list_position(_ended_regions('code'), c)] THEN NULL ELSE 'obsolete' END
        ELSE _region_problem(c) END;
 CREATE OR REPLACE MACRO _current_region_check(c, as_of) AS
-  CASE WHEN c IS NULL OR c IN (SELECT "code" FROM reference.region WHERE is_current) THEN NULL ELSE _ended_region_check(c, as_of) END;
+  CASE WHEN c IS NULL OR _is_region_in_force(c) THEN NULL ELSE _ended_region_check(c, as_of) END;
 
 -- A full name that only one division in force has; the county part of a longer division code; the successor of a code that ended.
 CREATE OR REPLACE MACRO _region_by_name(c) AS _alias_codes('region')[list_position(_aliases('region'), c)];
@@ -83,7 +87,7 @@ CREATE OR REPLACE MACRO _current_region_repair(c, reason) AS
 CREATE OR REPLACE MACRO clean_division_code(x) AS clean_region_code(x);
 CREATE OR REPLACE MACRO _division_code_check(c) AS
   CASE WHEN c IS NULL THEN NULL
-       WHEN substr(c, 1, 6) IN (SELECT "code" FROM reference.region UNION ALL SELECT "code" FROM reference.stat_only_unit)
+       WHEN _is_known_county(substr(c, 1, 6))
             AND regexp_full_match(c, '[0-9]{6}|[0-9]{9}|[0-9]{12}|[0-9]{15}') THEN NULL
        WHEN _is_masked(c) THEN 'masked'
        WHEN NOT regexp_full_match(c, '[0-9]+') THEN 'format'

@@ -17,7 +17,7 @@ CREATE OR REPLACE MACRO _unless_phone_placeholder(t) AS
 -- 电话清洗。A telephone number with its separators as hyphens; placeholders become NULL.
 CREATE OR REPLACE MACRO clean_phone(x) AS
   CASE WHEN regexp_full_match(x, '1[3-9][0-9]{9}|0[0-9]{2,3}-[2-9][0-9]{6,7}') THEN x
-       ELSE _unless_phone_placeholder(regexp_replace(regexp_replace(regexp_replace(half_width(_visible(x)), '[\s()\[\]''‐‑–—−－.]+', '-', 'g'),
+       ELSE _unless_phone_placeholder(regexp_replace(regexp_replace(regexp_replace(_wide_to_half(_visible(x)), '[\s()\[\]''‐‑–—−－.]+', '-', 'g'),
          '^-+|-+$', '', 'g'), '^(?:\+|00)86-?', '')) END;
 CREATE OR REPLACE MACRO _phone_value(c) AS
   CASE WHEN regexp_full_match(c, '1[3-9][0-9]{9}|0(10|2[0-57-9]|[3-9][0-9]{2})-[2-9][0-9]{6,7}|[2-9][0-9]{6,7}|[48]00[0-9]{7}|9[56][0-9]{3,4}') THEN c

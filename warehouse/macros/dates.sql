@@ -1,13 +1,18 @@
 -- Dates, months and times (GB/T 7408). Accepted: YYYY-MM-DD, YYYYMMDD, one-digit parts, / . 年月日, a time behind, YYYYMMDDHHMMSS,
 -- Excel serials of five digits (base 1899-12-30). Day-month order and two-digit years are refused: they cannot be decided.
 
+-- A day in a year that no placeholder stands for, in figures; 1970 alone is one of the seventies that is looked at closely.
+CREATE OR REPLACE MACRO _is_plain_day(x) AS
+  regexp_full_match(x, '(18[5-8][0-9]|19[1-689][0-9]|197[1-9]|20[0-8][0-9])(-?[0-9]{2}-?[0-9]{2}|[-/.年][0-9]{1,2}[-/.月][0-9]{1,2}日?)');
 CREATE OR REPLACE MACRO _date_text(x) AS
   CASE WHEN regexp_full_match(x, '[0-9][0-9:./-]*') THEN x
        ELSE upper(trim(ltrim(_spaced(half_width(x)), ''''))) END;
 CREATE OR REPLACE MACRO _clock() AS
   '( ?T?[0-9]{1,2}[:;][0-9]{2}([:;][0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?';
 CREATE OR REPLACE MACRO _slow_date(t) AS
-  CASE WHEN regexp_full_match(t, '[0-9]{4}[-/.年][0-9]{1,2}[-/.月][0-9]{1,2}日?' || _clock())
+  CASE WHEN regexp_full_match(t, '[0-9]{4}(-[0-9]{1,2}-|/[0-9]{1,2}/)[0-9]{1,2}') THEN try_cast(t AS date)
+       WHEN regexp_full_match(t, '[0-9]{4}年[0-9]{1,2}月[0-9]{1,2}日?') THEN try_cast(rtrim(replace(replace(t, '年', '-'), '月', '-'), '日') AS date)
+       WHEN regexp_full_match(t, '[0-9]{4}[-/.年][0-9]{1,2}[-/.月][0-9]{1,2}日?' || _clock())
        THEN try_cast(regexp_replace(t, '^([0-9]{4})[^0-9]([0-9]{1,2})[^0-9]([0-9]{1,2}).*$', '\1-\2-\3') AS date)
        WHEN regexp_full_match(t, '[0-9]{8}([01][0-9]|2[0-3])[0-5][0-9]([0-5][0-9])?') THEN try_strptime(substr(t, 1, 8), '%Y%m%d')::date
        WHEN regexp_full_match(t, '[0-9]{8}' || _clock()) THEN try_strptime(substr(t, 1, 8), '%Y%m%d')::date
@@ -24,7 +29,7 @@ CREATE OR REPLACE MACRO _is_no_date(t) AS
 CREATE OR REPLACE MACRO _unless_no_date(t) AS list_transform([t], lambda __t: CASE WHEN _is_no_date(__t) THEN NULL ELSE __t END)[1];
 -- 日期清洗; 占位日期为 NULL。A date as text; sentinels become NULL.
 CREATE OR REPLACE MACRO clean_date(x) AS
-  CASE WHEN regexp_full_match(x, '(18[5-8]|19[1-689]|20[0-8])[0-9]-?[0-9]{2}-?[0-9]{2}') THEN x ELSE _unless_no_date(_date_text(x)) END;
+  CASE WHEN _is_plain_day(x) THEN x ELSE _unless_no_date(_date_text(x)) END;
 CREATE OR REPLACE MACRO _kept_date(x, words) AS
   CASE WHEN list_contains(words, strftime(_date_of(_date_text(x)), '%Y-%m-%d')) THEN _date_text(x)
        WHEN list_contains(words, _date_text(x)) THEN _date_text(x) END;
@@ -39,7 +44,7 @@ CREATE OR REPLACE MACRO _is_long_term(t) AS
   regexp_full_match(t, '长期有?效?|永久有?效?|永久|无固定期限?|无期限?|无限期|不约定期限|不定期|(2099|2999)[-/.年]?12[-/.月]?31日?' || _clock() || '|(9999[-/.年]?[0-9]{1,2}[-/.月]?[0-9]{1,2}日?' || _clock() || '|99999999|9999)|(2099|2999)1231[0-9]{4,6}');
 -- 截止日期清洗; 保留"长期"。An end date as text; words for long-term stay.
 CREATE OR REPLACE MACRO clean_end_date(x) AS
-  CASE WHEN regexp_full_match(x, '(18[5-8]|19[1-689]|20[0-8])[0-9]-?[0-9]{2}-?[0-9]{2}') THEN x
+  CASE WHEN _is_plain_day(x) THEN x
        WHEN _is_long_term(_date_text(x)) THEN _date_text(x)
        WHEN regexp_full_match(_date_text(x), '无?处罚期限|无') THEN NULL
        ELSE _unless_no_date(_date_text(x)) END;

@@ -31,7 +31,7 @@ CREATE OR REPLACE MACRO org_name_reason(x) AS _org_name_reason(clean_org_name(x)
 CREATE OR REPLACE MACRO _one_variant(x) AS translate(x, '峯羣啓晳喆囍昇陞菓蓆韮恆覈嶽濶兎箇鉅', '峰群启晰喆喜升升果席韭恒核岳阔兔个巨');
 -- 单位名称匹配键: 有限责任公司 = 有限公司，括号、空格、大小写、异体字归一。绝不单凭名称合并单位。Match key of an organisation's name; never merge on it alone.
 CREATE OR REPLACE MACRO org_name_key(x) AS
-  regexp_replace(replace(replace(_one_variant(upper(translate(regexp_replace(half_width(_visible(x)), '[\s·•・．.,，、"“”''-]', '', 'g'),
+  regexp_replace(replace(replace(_one_variant(upper(translate(regexp_replace(_wide_to_half(_visible(x)), '[\s·•・．.,，、"“”''-]', '', 'g'),
     '()[]〔〕【】<>《》', '（）（）（）（）（）（）'))), '有限责任公司', '有限公司'), '股份公司', '股份有限公司'), '^（(.*)）$', '\1');
 -- 姓名匹配键。Match key of a person's name.
 CREATE OR REPLACE MACRO person_name_key(x) AS

@@ -33,6 +33,19 @@ def test_one_unclosed_quote_in_20000_rows_costs_one_row(bench):
     assert balance(got) == (20_001, 1, 0, 0, 19_999, 0, 1)
 
 
+@pytest.mark.parametrize("more", ["true", "c0 NOT IN (SELECT n FROM listed)", "count(*) OVER (PARTITION BY c1) > 0"], ids=["alone", "join", "window"])
+def test_rows_read_by_several_threads_keep_their_addresses_whatever_is_asked_of_them(bench, more):
+    """A join or a window gives the rows back in any order; then their places in the table must not be taken for their ordinals."""
+    rows = 500_000
+    content = b"n,a,b\n" + b"".join(b"%d,a%d,%s\n" % (i, i % 7, b"x" * 40) for i in range(1, rows + 1))
+    [unit] = readers.units(*bench.land(content))
+    bench.con.execute("CREATE OR REPLACE TABLE listed AS SELECT unnest(['1', '2', '3']) AS n; DROP TABLE IF EXISTS t")
+    reading = readers.read(bench.con, unit, lambda found, ordinal=None: f"SELECT c0::BIGINT AS n, {more} AS m, "
+                           f"{ordinal or ('row_number() OVER ()' if 'OVER' in more else 'NULL::BIGINT')} AS _line FROM {found}", "t")
+    assert reading.records == rows and reading.by == "records"
+    assert bench.con.execute("SELECT count(*) FROM t WHERE coalesce(_line, rowid + 1) <> n").fetchone()[0] == 0
+
+
 def test_two_stray_quotes_that_make_one_well_formed_record_do_not_swallow_the_rows_between(bench):
     lines = [f"{i},a{i},b" for i in range(300)]
     lines[10], lines[250] = '10,"a10,b', '250,a250",b'
