@@ -303,17 +303,16 @@ def _rule_counts(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: 
     kinds = _kinds(cover)
     groups = [f"SELECT coalesce(region, '') AS region, {text(kind)} AS kind, {i} AS mask, _{kind}_{i} AS bits, count(*) AS n FROM read_parquet($1) GROUP BY ALL"
               for i in range(plan.masks) for kind in kinds]
-    sums = ", ".join(f"coalesce(sum(n) FILTER (kind = {text(k)} AND mask = {r.mask} AND bits & {1 << r.bit} <> 0), 0)::BIGINT"
-                     for r in plan.rules for k in kinds)
-    rows = con.execute(f"SELECT region, {sums} FROM ({' UNION ALL '.join(groups)}) GROUP BY region ORDER BY region",
-                       [str(work / "masks.parquet")]).fetchall()
+    rules, found = {(r.mask, r.bit): r.rule for r in plan.rules}, {}
+    for region, kind, mask, bit, rows in con.execute(
+            f"SELECT region, kind, mask, bit, sum(n)::BIGINT FROM ({' UNION ALL '.join(groups)}) CROSS JOIN range(62) b(bit) "
+            "WHERE bits & (1::BIGINT << bit::INTEGER) <> 0 GROUP BY ALL", [str(work / "masks.parquet")]).fetchall():
+        found.setdefault((region, rules[mask, bit]), dict.fromkeys(COUNTED.values(), 0))[COUNTED[kind]] = rows
     total = {r.rule: dict.fromkeys(COUNTED.values(), 0) for r in plan.rules}
-    regions = []
-    for region, *numbers in rows:
-        for i, rule in enumerate(plan.rules):
-            found = dict.fromkeys(COUNTED.values(), 0) | dict(zip((COUNTED[k] for k in kinds), numbers[len(kinds) * i:len(kinds) * (i + 1)]))
-            for key, value in found.items():
-                total[rule.rule][key] += value
-            if found["applicable"] or found["waived"]:
-                regions.append({"region": region, "rule": rule.rule, **found})
+    for (_, rule), counts in found.items():
+        for key, value in counts.items():
+            total[rule][key] += value
+    place = {r.rule: i for i, r in enumerate(plan.rules)}
+    regions = [{"region": region, "rule": rule, **counts} for (region, rule), counts in sorted(found.items(), key=lambda f: (f[0][0], place[f[0][1]]))
+               if counts["applicable"] or counts["waived"]]
     return total, regions
