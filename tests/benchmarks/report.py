@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.job.__main__ import APART
