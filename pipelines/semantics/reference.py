@@ -239,7 +239,6 @@ def constant(con: duckdb.DuckDBPyConnection) -> None:
     lists = [one for one, in con.execute("SELECT list FROM reference.code UNION SELECT list FROM reference.code_alias").fetchall()]
     asked = {f"lake_{what}_{one}": f"_{what}({text(one)})" for one in lists for what in ("aliases", "alias_codes", "codes", "code_length")}
     asked |= {f"lake_ended_{what}": f"_ended_regions({text(what)})" for what in ("code", "from", "to", "successor")}
-    asked |= {"lake_id_regions": "_id_regions()", "lake_current_regions": "_current_regions()"}
     for variable, value in asked.items():
         con.execute(f"SET VARIABLE {variable} = (SELECT {value})")
     for statement in _statements(_CONSTANTS):
