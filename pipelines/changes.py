@@ -140,7 +140,8 @@ def between(lake: Lake, manifests: list[dict[str, Any]], dataset_id: str, first:
     first = max((n for n in kept if last is not None and n < last), default=None) if first is None else first
     for number in (first, last):
         if number not in kept:
-            raise WrongUse(f"Release {number or 'to compare with'} is not kept. Kept releases: {', '.join(map(str, kept)) or 'none'}.")
+            what = "There is no release to compare with" if number is None else f"Release {number} is not kept"
+            raise WrongUse(f"{what}. Kept releases: {', '.join(map(str, kept)) or 'none'}.")
     if dataset_id not in kept[last]["relations"] or kept[last]["relations"][dataset_id]["kind"] != "dataset":
         shown = sorted(d for d, r in kept[last]["relations"].items() if r["kind"] == "dataset")
         raise WrongUse(f"Release {last} has no dataset {dataset_id!r}. It has: {', '.join(shown)}.")

@@ -235,7 +235,7 @@ def test_nothing_is_made_twice_and_what_changed_or_went_is_followed(small):
     publish(small, [{"id_number": resident_id(1), "status": "在住"}, {"id_number": resident_id(2)}])
     building.describe(small)
     changed = {p.name for p in folder.glob("*.html") if p != folder / "macros.html" and p.stat().st_mtime_ns != before[p][0]}
-    assert changed == {"index.html", "population.residence.html"} and "50.0 %" in (folder / "population.residence.html").read_text("utf-8")
+    assert changed == {"index.html", "population.residence.html", "population.residence_changes.html", "population.other_changes.html"} and "50.0 %" in (folder / "population.residence.html").read_text("utf-8")
     release.rollback(small.lake, small.project, small.ledger)
     building.describe(small)
     assert (folder / "population.residence.html").read_bytes() == before[folder / "population.residence.html"][1]
