@@ -164,4 +164,3 @@ class Workers:
         for worker in idle:
             worker.close()
         shutil.rmtree(self._scratch.name, ignore_errors=True)
-
