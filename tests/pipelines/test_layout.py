@@ -57,8 +57,9 @@ def test_a_large_dataset_is_files_of_a_range_of_the_key_that_go_by_division_then
 def test_every_pseudonym_has_a_bloom_filter_that_tells_what_is_absent(world):
     found = dict(duckdb.sql(f"SELECT path_in_schema, bool_and(bloom_filter_offset IS NOT NULL) FROM parquet_metadata({[str(f) for f in files(world)]}) GROUP BY ALL").fetchall())
     assert found["person_id"] and found["household_no_pseudonym"]
-    probed = [excluded for _, _, excluded in duckdb.sql(f"SELECT * FROM parquet_bloom_probe({[str(f) for f in files(world)]}, 'household_no_pseudonym', 'nobody lives here 12')").fetchall()]
-    assert probed and all(probed)
+    absent = [excluded for n in range(40) for _, _, excluded in duckdb.sql(
+        f"SELECT * FROM parquet_bloom_probe({[str(f) for f in files(world)]}, 'household_no_pseudonym', 'nobody lives here {n:02}')").fetchall()]
+    assert len(absent) >= 120 and sum(absent) > 0.85 * len(absent), "three in a hundred may be taken for present"
     one = world.rows("SELECT person_id, household_no_pseudonym FROM population.resident LIMIT 1 OFFSET 1500")[0]
     assert world.rows(f"SELECT count(*) FROM population.resident WHERE person_id = '{one[0]}' AND household_no_pseudonym = '{one[1]}'") == [(1,)]
 
