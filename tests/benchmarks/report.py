@@ -1,4 +1,4 @@
-"""docs/performance.md: its figures, from what `make bench` left in tests/benchmarks/results; everything else in it is written by hand.
+"""docs/performance.md: its figures and pictures, from what `make bench` left in tests/benchmarks/results; everything else in it is written by hand.
 
     python -m tests.benchmarks.report
 
@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from pathlib import Path
 from typing import Any
+
+import altair as alt
 
 from tests.benchmarks.job.__main__ import APART
 from tests.support import REPOSITORY
 
 RESULTS, PAGE = REPOSITORY / "tests" / "benchmarks" / "results", REPOSITORY / "docs" / "performance.md"
 WAYS = {"limit": "hand-written script", "ingest": "ingest", "publish": "ingest and release"}
+STEPS = ("receive", "stage", "judge", "commit", "derive", "checks", "release")
+COST, SHARES = PAGE.with_name("performance-cost.svg"), PAGE.with_name("performance-steps.svg")
 BEGIN, END = "<!-- figures -->", "<!-- end -->"
 
 
@@ -37,7 +42,7 @@ def lines(found: list[dict[str, Any]]) -> list[str]:
             wall, cpu = _median(runs, "wall"), _median(runs, "cpu")
             apart = statistics.median(sum(r["phases"].get(p, 0) for p in APART) for r in runs)
             right = "no" if any(r["wrong"] for r in runs) else "yes"
-            made.append(f"| {one['rows']:,} | {WAYS[way]} | {right} | {wall:.1f} | {wall - apart:.1f} | {(wall - apart) / _median(limit, 'wall'):.2f} | {cpu:.1f} | "
+            made.append(f"| {one['rows']:,} | {WAYS.get(way, way)} | {right} | {wall:.1f} | {wall - apart:.1f} | {(wall - apart) / _median(limit, 'wall'):.2f} | {cpu:.1f} | "
                         f"{cpu / _median(limit, 'cpu'):.2f} | {_median(runs, 'memory'):,.0f} | {len(runs)} |")
     made += ["", "Where the seconds go (run of median wall time, from the ledger):", "", "| rows | way | " + " | ".join(_steps(found)) + " |", "|--:|---|" + "--:|" * len(_steps(found))]
     for one in found:
@@ -53,9 +58,8 @@ def lines(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _steps(found: list[dict[str, Any]]) -> list[str]:
-    order = ("receive", "stage", "judge", "commit", "derive", "checks", "release")
     held = {s for one in found for way in ("ingest", "publish") for r in one["runs"].get(way, ()) for s in r["phases"]}
-    return [s for s in order if s in held]
+    return [s for s in STEPS if s in held]
 
 
 def _slope(small: dict[str, Any], big: dict[str, Any]) -> list[str]:
@@ -69,11 +73,24 @@ def _slope(small: dict[str, Any], big: dict[str, Any]) -> list[str]:
     return ["From the smallest to the largest input:", "", *made, ""]
 
 
+def draw(found: list[dict[str, Any]], cost: Path = COST, shares: Path = SHARES) -> None:
+    """Two pictures: how CPU time grows with the rows, and which steps the wall time of the largest run went to."""
+    grown = [{"rows": one["rows"], "CPU seconds": _median(runs, "cpu"), "way": WAYS.get(way, way)} for one in found for way, runs in one["runs"].items()]
+    chart = alt.Chart(alt.Data(values=grown), width=560, height=300).mark_line(point=True)
+    chart.encode(x=alt.X("rows:Q", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", values=[one["rows"] for one in found])), y=alt.Y("CPU seconds:Q", scale=alt.Scale(type="log")),
+                 color=alt.Color("way:N", title=None, sort=None)).save(cost)
+    spent = [{"way": WAYS[way], "step": step, "seconds": run["phases"][step], "turn": STEPS.index(step)} for way in ("ingest", "publish") if way in found[-1]["runs"]
+             for run in [sorted(found[-1]["runs"][way], key=lambda r: r["wall"])[len(found[-1]["runs"][way]) // 2]] for step in STEPS if step in run["phases"]]
+    bars = alt.Chart(alt.Data(values=spent), width=560, height=90, title=f"{found[-1]['rows']:,} rows").mark_bar()
+    bars.encode(x=alt.X("seconds:Q"), y=alt.Y("way:N", title=None, sort=None), color=alt.Color("step:N", title=None, sort=list(STEPS)), order="turn:Q").save(shares)
+
+
 def main() -> None:
-    """Write the figures into the page."""
+    """Write the figures into the page, and its pictures beside it."""
     text = PAGE.read_text("utf-8")
     head, _, rest = text.partition(BEGIN)
     PAGE.write_text(f"{head}{BEGIN}\n" + "\n".join(lines(figures())) + f"\n{END}{rest.partition(END)[2]}", "utf-8")
+    draw(figures())
 
 
 if __name__ == "__main__":
