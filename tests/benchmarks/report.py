@@ -21,6 +21,7 @@ RESULTS, PAGE = REPOSITORY / "tests" / "benchmarks" / "results", REPOSITORY / "d
 WAYS = {"limit": "hand-written script", "ingest": "ingest", "publish": "ingest and release"}
 STEPS = ("receive", "stage", "judge", "commit", "derive", "checks", "release")
 COST, SHARES = PAGE.with_name("performance-cost.svg"), PAGE.with_name("performance-steps.svg")
+PLACES = {"county": 500_000, "city": 5_000_000, "province": 50_000_000, "country": 1_400_000_000}
 BEGIN, END = "<!-- figures -->", "<!-- end -->"
 
 
@@ -51,7 +52,7 @@ def lines(found: list[dict[str, Any]]) -> list[str]:
             if runs:
                 phases = runs[len(runs) // 2]["phases"]
                 made.append(f"| {one['rows']:,} | {WAYS[way]} | " + " | ".join(f"{phases[s]:.1f}" if s in phases else "" for s in _steps(found)) + " |")
-    made += ["", *(_slope(found[0], found[-1]) if len(found) > 1 else []), f"Machine: {found[-1]['machine']}. Load when the runs ended: "
+    made += ["", *(_slope(found[0], found[-1]) if len(found) > 1 else []), *(_sizes(found[0], found[-1]) if len(found) > 1 else []), f"Machine: {found[-1]['machine']}. Load when the runs ended: "
              + ", ".join(f"{one['load']:.1f} ({one['rows']:,})" for one in found) + "; on a busy machine only CPU seconds compare. Input: "
              + ", ".join(f"{one['rows']:,} {one['input']}" for one in found) + "."]
     return made
@@ -71,6 +72,24 @@ def _slope(small: dict[str, Any], big: dict[str, Any]) -> list[str]:
             per, slope = (high - low) / (big["rows"] - small["rows"]) * 1e6, math.log(high / low) / math.log(big["rows"] / small["rows"])
             made.append(f"- {WAYS[way]}: {low - per * small['rows'] / 1e6:.1f} s of CPU whatever the rows, and {per:.1f} s for each million; log-log slope {slope:.2f}.")
     return ["From the smallest to the largest input:", "", *made, ""]
+
+
+def _sizes(small: dict[str, Any], big: dict[str, Any]) -> list[str]:
+    """Arithmetic from the two: how long a first load of everybody takes, and the disk it needs."""
+    if not all("publish" in one["runs"] and "disk" in one["runs"]["publish"][0] for one in (small, big)):
+        return []
+    low, high, disk = _median(small["runs"]["publish"], "cpu"), _median(big["runs"]["publish"], "cpu"), sum(big["runs"]["publish"][0]["disk"].values())
+    per = (high - low) / (big["rows"] - small["rows"])
+    made = ["A first load of everybody, with the release. **Arithmetic from the slope above, not measured:** processor seconds spread over the cores, disk as in the largest run:", "",
+            "| | persons | 2 cores | 16 cores | 64 cores | disk |", "|---|--:|--:|--:|--:|--:|"]
+    for place, persons in PLACES.items():
+        hours = (low + per * (persons - small["rows"])) / 3600
+        made.append(f"| {place} | {persons:,} | " + " | ".join(_hours(hours / cores) for cores in (2, 16, 64)) + f" | {disk / big['rows'] * persons / 1000:,.0f} GB |")
+    return [*made, ""]
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{hours * 60:,.0f} min" if hours * 60 >= 1 else f"{hours * 3600:,.0f} s"
 
 
 def draw(found: list[dict[str, Any]], cost: Path = COST, shares: Path = SHARES) -> None:

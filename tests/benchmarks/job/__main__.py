@@ -28,6 +28,7 @@ from tests.benchmarks.job import compare
 OURS = "tests.benchmarks.job."
 SEED = "20240601"
 APART = ("derive",)      # sorting, which is no part of taking a file in
+KEPT = ("landing", "base", "current", "releases")      # what stays on the disk
 
 
 def measured(command: list[str], out: Path) -> dict[str, float]:
@@ -67,6 +68,10 @@ def _resident(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     except (OSError, IndexError):
         return 0
+
+
+def _megabytes(folder: Path) -> float:
+    return round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6, 1)
 
 
 def _data(rows: int, bench: Path | None, root: Path) -> Path:
@@ -116,6 +121,7 @@ def _turn(way: str, data: Path, bench: Path | None, work: Path, peers: dict[str,
         run = [sys.executable, "-m", f"{OURS}run"]
         subprocess.run([*run, "prepare", str(file), str(work)], check=True)
         found = measured([*run, way, str(file), str(work)], said)
+        found["disk"] = {part: _megabytes(work / "lake" / part) for part in KEPT}
         with open(said, "w") as out:
             subprocess.run([*run, "results", str(file), str(work)], check=True, stdout=out)
         results = work / "results"
