@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import stat
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pipelines.counts import Counter, Counts
 from pipelines.settings import WrongUse
 
 CHUNK = 1 << 20
+SYNCED = 64 * CHUNK      # bytes after which the disk is given what there is, so that it works while the rest is read
 KEPT_EXTENSIONS = (".csv", ".txt", ".tsv", ".dat", ".prn", ".xlsx", ".xls", ".xlsb", ".ods", ".json", ".jsonl", ".ndjson", ".xml",
                    ".dbf", ".parquet", ".zip", ".gz", ".tgz", ".tar", ".7z")
 
@@ -75,14 +77,21 @@ def copied(path: Path, what: str, target: Path, stated: Stated) -> tuple[Path, s
     """
     extension = path.suffix.lower() if path.suffix.lower() in KEPT_EXTENSIONS else ".bin"
     stored, digest, counter = target.with_name(target.name + extension), hashlib.sha256(), Counter()
-    with os.fdopen(opened_file(path, what), "rb", buffering=0) as read, open(stored, "xb") as write:
+    with os.fdopen(opened_file(path, what), "rb", buffering=0) as read, open(stored, "xb") as write, ThreadPoolExecutor(1) as disk:
         before = Identity.of(os.fstat(read.fileno()))
         if stated.identity not in (None, before):
             raise NotTaken("unsettled", f"{what} is not the file that was found a moment ago: it is being written or replaced.")
+        given, syncing = 0, Future()
+        syncing.set_result(None)
         while chunk := _read(read, what):
             digest.update(chunk)
             counter.update(chunk)
             write.write(chunk)
+            given += len(chunk)
+            if given >= SYNCED and syncing.done():
+                syncing.result()
+                given, syncing = 0, disk.submit(os.fdatasync, write.fileno())
+        syncing.result()
         after = Identity.of(os.fstat(read.fileno()))
         write.flush()
         os.fsync(write.fileno())

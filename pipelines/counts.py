@@ -4,10 +4,11 @@
 """
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-_BLANK = re.compile(rb"\n(?=\n)")
+import numpy as np
+
+_LF, _CR = 10, 13
 _ENDS = (b"\n", b"\r")
 
 
@@ -65,25 +66,28 @@ class Counter:
     def _count(self, chunk: bytes) -> None:
         if not chunk:
             return
-        lf, cr = chunk.count(b"\n"), chunk.count(b"\r")
-        self._lf += lf
-        self._cr += cr
-        self._crlf += chunk.count(b"\r\n") if cr and lf else 0
+        bytes_ = np.frombuffer(chunk, np.uint8)
+        lf, cr = np.flatnonzero(bytes_ == _LF), np.flatnonzero(bytes_ == _CR)
+        paired = (bytes_[lf - 1] == _CR) & (lf > 0)                         # of each LF: it ends a CRLF
+        alone = cr[bytes_[np.minimum(cr + 1, len(bytes_) - 1)] != _LF]      # CRs that end a line by themselves
+        self._lf += len(lf)
+        self._cr += len(cr)
+        self._crlf += int(np.count_nonzero(paired))
         self._quotes += chunk.count(b'"')
         self._nuls += chunk.count(b"\0")
         self._blank += self._at_start and chunk.startswith(_ENDS)
-        if b"\n\n" in chunk or (cr and (b"\n\r" in chunk or b"\r\r" in chunk)):
-            self._blank += len(_BLANK.findall(chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")))
+        for starts in (lf - paired, alone):      # an end right behind another one
+            before = bytes_[starts[starts > 0] - 1]
+            self._blank += int(np.count_nonzero((before == _LF) | (before == _CR)))
         self._at_start = chunk.endswith(_ENDS)
-        self._measure(chunk, lf, cr)
+        self._measure(len(chunk), [int(p) for found in (lf, cr) if len(found) for p in (found[0], found[-1])], len(lf) + len(cr))
 
-    def _measure(self, chunk: bytes, lf: int, cr: int) -> None:
-        if not lf and not cr:
-            self._open += len(chunk)
+    def _measure(self, size: int, ends: list[int], count: int) -> None:
+        if not ends:
+            self._open += size
             return
-        first = min(p for p in (chunk.find(b"\n"), chunk.find(b"\r")) if p >= 0)
-        last = max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+        first, last = min(ends), max(ends)
         self._longest = max(self._longest, self._open + first)
-        if lf + cr > 1:
+        if count > 1:
             self._longest = max(self._longest, last - first)
-        self._open = len(chunk) - last - 1
+        self._open = size - last - 1

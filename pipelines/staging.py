@@ -104,10 +104,11 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
     (work / "scratch").mkdir()
     con.execute("DROP SCHEMA IF EXISTS batch CASCADE; CREATE SCHEMA batch; USE batch")
     _enter_keys(con, cover)
-    counts = _load(con, plan, source, manifest, work, cover)
-    counts |= _split(con, plan, manifest, field_ids, work, cover)
+    counts, tables = _load(con, plan, source, manifest, work, cover)
+    counts |= _split(con, plan, work, cover)
     counts["rules"], counts["regions"] = _rule_counts(con, plan, work, cover)
     counts["new_values"] = new_values.count(con, plan, counts["rules"])
+    counts |= _write_accepted(con, plan, manifest, field_ids, work, tables)
     con.execute("USE memory.main; DROP SCHEMA batch CASCADE")
     shutil.rmtree(work / "scratch")
     (work / "plan.json").write_text(json.dumps(
@@ -145,10 +146,11 @@ def _enter_keys(con: duckdb.DuckDBPyConnection, cover: Cover) -> None:
         con.execute("INSERT INTO waiver_keys SELECT $1, unnest($2::VARCHAR[])", [rule, list(found or ())])
 
 
-def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, work: Path, cover: Cover) -> dict[str, Any]:
-    """Create the view `staged` over every readable unit; returns the line balance and what was found of each unit."""
+def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, work: Path,
+          cover: Cover) -> tuple[dict[str, Any], list[str]]:
+    """Create the view `staged` over every readable unit; returns the line balance with what was found of each unit, and the tables of the units."""
     con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
-    parts, units, corrections = [], [], Corrections(con, manifest, work / "scratch")
+    parts, units, corrections = {}, [], Corrections(con, manifest, work / "scratch")
     as_of = f"DATE {text(date.fromisoformat(manifest.batch_date).isoformat())}"
     spelled = [[heading.key(s) for s in words] for words in mapping.spellings(plan.dataset, source).values()]
     for unit in readers.units(manifest, source, work / "scratch", spelled):
@@ -157,31 +159,32 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
         reading = corrections.read(con, unit, partial(_select, plan, header.cells, header.op, as_of, cover.waived), table)
         if reading.rejects:
             con.execute("INSERT INTO unparsed SELECT $1, unnest($2::BIGINT[]), unnest($3::VARCHAR[])", [unit.number, *map(list, zip(*reading.rejects))])
-        parts += _keep(con, plan, unit.number, table, reading.records)
+        parts |= _keep(con, plan, unit.number, table, reading.records)
         units.append(_unit_facts(unit, reading, header))
     if not parts:
         raise WrongUse(f"{manifest.batch_id}: no file of this batch holds a table.")
-    con.execute(f"CREATE VIEW staged AS {' UNION ALL '.join(dict.fromkeys(parts))}")
+    con.execute(f"CREATE VIEW staged AS {' UNION ALL '.join(parts.values())}")
     _check_row_counts(manifest, units)
     totals = {k: sum(u[k] for u in units) for k in ("lines", "header", "trailer", "blank", "inner_line_ends", "unparseable", "records")}
     con.execute(f"COPY (SELECT unnest($1::INTEGER[]) AS _file, unnest($2::BIGINT[]) AS _ordinal) TO {text(work / 'cancelled.parquet')} (FORMAT parquet)",
                 [[f for f, _ in corrections.cancelled], [n for _, n in corrections.cancelled]])
     totals |= {"corrected": corrections.corrected, "cancelled": len(corrections.cancelled)}
-    return totals | {"units": units, "reading": "lines" if any(u["reading"] == "lines" for u in units) else "records",
-                     "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
+    found = totals | {"units": units, "reading": "lines" if any(u["reading"] == "lines" for u in units) else "records",
+                      "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
+    return found, list(parts)
 
 
-def _keep(con: duckdb.DuckDBPyConnection, plan: Plan, number: int, table: str, records: int) -> list[str]:
-    """The SELECT over a unit's records with their addresses; small units share the table `pile`, because a table of its
-    own costs each some megabytes."""
+def _keep(con: duckdb.DuckDBPyConnection, plan: Plan, number: int, table: str, records: int) -> dict[str, str]:
+    """The table that holds a unit's records, and the SELECT over them with their addresses; small units share the table `pile`, because a table of
+    its own costs each some megabytes."""
     key = compiler.key_column(plan)
     keyed = "" if key == "_key" else f", {name(key)} AS _key"
     rows = f"SELECT {number}::INTEGER AS _file, coalesce(_line, rowid + 1) AS _ordinal, * EXCLUDE (_line){keyed} FROM {table}"
     if records >= ROW_GROUP:
-        return [rows]
+        return {table: rows}
     con.execute(f"CREATE TABLE IF NOT EXISTS pile AS FROM ({rows}) LIMIT 0")
     con.execute(f"INSERT INTO pile {rows}; DROP TABLE {table}")
-    return ["FROM pile"]
+    return {"pile": "FROM pile"}
 
 
 def _unit_facts(unit: readers.Unit, reading: readers.Reading, header: mapping.HeaderMap) -> dict[str, Any]:
@@ -213,33 +216,42 @@ def _rejected(plan: Plan) -> str:
     return f"({' OR '.join(terms) or 'false'})"
 
 
-def _split(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manifest, field_ids: dict[str, int], work: Path, cover: Cover) -> dict[str, int]:
-    """Resolve repeated keys, then write accepted rows, quarantine and masks."""
+def _split(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: Cover) -> dict[str, int]:
+    """Resolve repeated keys, then write quarantine and masks; returns how many rows go where."""
     _resolve_keys(con, plan)
+    outcome = dict(con.execute("SELECT outcome, count(*) FROM dropped GROUP BY ALL").fetchall())
+    conflicts = outcome.get("conflict", 0)
+    con.execute("SET preserve_insertion_order = false")
+    _write_quarantine(con, plan, work, conflicts)
+    _write_masks(con, plan, work, cover, conflicts)
+    con.execute("SET preserve_insertion_order = true")
+    any_repair = " OR ".join(f"_repaired_{i} <> 0" for i in range(plan.masks)) or "false"
+    rejected, repaired = con.execute(f"SELECT count(*) FILTER ({_rejected(plan)}), count(*) FILTER ({any_repair}) FROM staged").fetchone()
+    return {"copies": outcome.get("copy", 0), "superseded": outcome.get("superseded", 0), "quarantined": rejected + conflicts, "repaired": repaired}
+
+
+def _write_accepted(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manifest, field_ids: dict[str, int], work: Path,
+                    tables: list[str]) -> dict[str, int]:
+    """Write the accepted rows in the order of their records; what was dropped goes from the tables first, because a join would mix the rows."""
+    for table in tables:
+        con.execute("DELETE FROM pile WHERE (_file, _ordinal) IN (SELECT (_file, _ordinal) FROM dropped)" if table == "pile" else
+                    f"DELETE FROM {table} WHERE coalesce(_line, rowid + 1) IN (SELECT _ordinal FROM dropped WHERE _file = {table.removeprefix('unit_')})")
     columns = [n for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op")]
     ids = ", ".join(f"{name(n)}: {field_ids[n]}" for n, _ in plan.stored())
-    con.execute("SET preserve_insertion_order = false")
     con.execute(f"""
         COPY (SELECT {names(columns)}, {text(manifest.batch_id)} AS _batch, _file, _ordinal, _op, {text(manifest.batch_id)} AS {SEGMENT} FROM staged
-              WHERE NOT {_rejected(plan)} AND (_file, _ordinal) NOT IN (SELECT (_file, _ordinal) FROM dropped))
+              WHERE NOT {_rejected(plan)})
         TO {text(work / 'accepted' / 'rows.parquet')}
         ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{ids}}})""")
-    _write_quarantine(con, plan, work)
-    _write_masks(con, plan, work, cover)
-    con.execute("SET preserve_insertion_order = true")
-    accepted = con.execute("SELECT count(*) FILTER (_op = 'U'), count(*) FILTER (_op = 'D') FROM read_parquet($1)",
-                           [str(work / "accepted" / "rows.parquet")]).fetchone()
-    outcome = dict(con.execute("SELECT outcome, count(*) FROM dropped GROUP BY ALL").fetchall())
-    rejected = con.execute(f"SELECT count(*) FROM staged WHERE {_rejected(plan)}").fetchone()[0]
-    any_repair = " OR ".join(f"_repaired_{i} <> 0" for i in range(plan.masks)) or "false"
-    repaired = con.execute(f"SELECT count(*) FROM staged WHERE {any_repair}").fetchone()[0]
-    return {"accepted": accepted[0], "deletes": accepted[1], "copies": outcome.get("copy", 0),
-            "superseded": outcome.get("superseded", 0), "quarantined": rejected + outcome.get("conflict", 0),
-            "repaired": repaired}
+    rows = dict(con.execute("SELECT _op, count(*) FROM read_parquet($1) GROUP BY ALL", [str(work / "accepted" / "rows.parquet")]).fetchall())
+    return {"accepted": rows.get("U", 0), "deletes": rows.get("D", 0)}
 
 
 def _resolve_keys(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    """Fill `dropped(_file, _ordinal, outcome)`: copy, superseded or conflict, among rows that no rule rejects."""
+    """Fill `dropped(_file, _ordinal, outcome)`: copy, superseded or conflict, among rows that no rule rejects.
+
+    Keys are counted by their hash, which takes a third of their room; a key that only shares one with another is found to be alone.
+    """
     latest = name(plan.dataset.latest_by) if plan.dataset.latest_by else "NULL"
     differs = "min(_same) FILTER (_op = 'U') OVER same_key IS DISTINCT FROM max(_same) FILTER (_op = 'U') OVER same_key"
     con.execute(f"""
@@ -247,7 +259,7 @@ def _resolve_keys(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         WITH kept AS (SELECT * FROM staged WHERE NOT {_rejected(plan)}),
         repeated AS (
             SELECT _file, _ordinal, _key, {compiler.content_of(plan)} AS _content, _op, {latest} AS latest, {compiler.identity_of(plan)} AS _same FROM kept
-            WHERE _key IN (SELECT _key FROM kept GROUP BY _key HAVING count(*) > 1)),
+            WHERE _key IS NOT NULL AND hash(_key) IN (SELECT hash(_key) FROM kept WHERE _key IS NOT NULL GROUP BY ALL HAVING count(*) > 1)),
         judged AS (
             SELECT *, {differs if plan.dataset.identity else 'false'} AS differs,
                 first_value(_content) OVER (same_key ORDER BY latest DESC NULLS LAST, _file DESC, _ordinal DESC) AS newest
@@ -259,27 +271,25 @@ def _resolve_keys(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
         FROM ranked WHERE differs OR _content <> newest OR place > 1""")
 
 
-def _write_quarantine(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path) -> None:
+def _write_quarantine(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, conflicts: int) -> None:
     failing = ", ".join(f"CASE WHEN _failed_{r.mask} & {1 << r.bit} <> 0 THEN {text(r.rule)} END"
                         for r in plan.rules if r.severity == "reject")
     identity = compiler.digest(f"identity:{plan.dataset.id}", [name(i) for i in plan.dataset.identity]) \
         if plan.dataset.identity else "NULL::VARCHAR"
+    row = f"SELECT _file, _ordinal, _key, {identity} AS _identity, {compiler.region_of(plan)} AS region"
+    conflicting = f"UNION ALL {row}, [{text(CONFLICT)}] FROM staged SEMI JOIN (FROM dropped WHERE outcome = 'conflict') USING (_file, _ordinal)"
     con.execute(f"""
         COPY (
-            SELECT _file, _ordinal, _key, {identity} AS _identity, {compiler.region_of(plan)} AS region,
-                list_filter([{failing}], rule -> rule IS NOT NULL) AS rules
-            FROM staged WHERE {_rejected(plan)}
-            UNION ALL
-            SELECT _file, _ordinal, _key, {identity} AS _identity, {compiler.region_of(plan)}, [{text(CONFLICT)}]
-            FROM staged SEMI JOIN (FROM dropped WHERE outcome = 'conflict') USING (_file, _ordinal)
+            {row}, list_filter([{failing}], rule -> rule IS NOT NULL) AS rules FROM staged WHERE {_rejected(plan)}
+            {conflicting if conflicts else ''}
             UNION ALL
             SELECT _file, _ordinal, NULL, NULL, NULL, ['line.' || reason] FROM unparsed
             ORDER BY _file, _ordinal)
         TO {text(work / 'quarantine.parquet')} ({PARQUET})""")
 
 
-def _write_masks(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: Cover) -> None:
-    conflict = next((r for r in plan.rules if r.rule == CONFLICT), None)
+def _write_masks(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: Cover, conflicts: int) -> None:
+    conflict = next((r for r in plan.rules if r.rule == CONFLICT and conflicts), None)
     masks = [f"_{kind}_{i}" for i in range(plan.masks) for kind in _kinds(cover)]
     columns = ", ".join(masks)
     if conflict:

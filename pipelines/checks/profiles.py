@@ -51,19 +51,34 @@ def add(found: Candidate, plan: Plan, fresh: list[Accepted]) -> None:
 
 
 def profile(con: duckdb.DuckDBPyConnection, plan: Plan, files: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of `profiles` and `profile_values` of some files, without the batch they belong to; one pass over them.
+    """Rows of `profiles` and `profile_values` of some files, without the batch they belong to.
 
-    Values are listed of code columns only, and of none that is sensitive.
+    Values are listed of code columns only, and of none that is sensitive. Codes are counted as groups: `histogram` takes four times as long.
     """
+    rows = f"FROM read_parquet({texts(files)}) WHERE _op = 'U'"
     held = {c for c, *_ in con.execute(f"DESCRIBE FROM read_parquet({texts(files)})").fetchall()}
     columns = [c for c in plan.dataset.columns if c.name in held]
     coded = [c for c in columns if plan.type(c.name).name in ("code", "currency") and c.strictest != "sensitive"]
-    wanted = [f"{kind}({name(c.name)})" for c in columns for kind in ("count", "approx_count_distinct")] + [f"histogram({name(c.name)})" for c in coded]
-    records, *numbers = con.execute(f"SELECT count(*), {', '.join(wanted)} FROM read_parquet({texts(files)}) WHERE _op = 'U'").fetchone()
-    filled, distinct, values = numbers[:2 * len(columns):2], numbers[1:2 * len(columns):2], numbers[2 * len(columns):]
-    per_column = [{"column": c.name, "records": records, "filled": n, "distinct_values": min(m, n)} for c, n, m in zip(columns, filled, distinct)]
-    per_value = [{"column": c.name, "value": value, "rows": n} for c, counted in zip(coded, values) for value, n in sorted((counted or {}).items())]
+    values = _values(con, [c.name for c in coded], rows)
+    wanted = [f"count({name(c.name)}), {'0' if c in coded else f'approx_count_distinct({name(c.name)})'}" for c in columns]
+    records, *numbers = con.execute(f"SELECT count(*), {', '.join(wanted)} {rows}").fetchone()
+    per_column = [{"column": c.name, "records": records, "filled": n, "distinct_values": min(len(values[c.name]) if c in coded else m, n)}
+                  for c, n, m in zip(columns, numbers[::2], numbers[1::2])]
+    per_value = [{"column": c, "value": value, "rows": n} for c, counted in values.items() for value, n in sorted(counted.items())]
     return per_column, per_value
+
+
+def _values(con: duckdb.DuckDBPyConnection, columns: list[str], rows: str) -> dict[str, dict[str, int]]:
+    """Column → value → rows of some columns, in one pass."""
+    found: dict[str, dict[str, int]] = {c: {} for c in columns}
+    if columns:
+        sets = ", ".join(f"({name(c)})" for c in columns)
+        which = " ".join(f"WHEN grouping({name(c)}) = 0 THEN {i}" for i, c in enumerate(columns))
+        value = ", ".join(f"{name(c)}::VARCHAR" for c in columns)
+        for i, v, n in con.execute(f"SELECT CASE {which} END, coalesce({value}), count(*) {rows} GROUP BY GROUPING SETS ({sets})").fetchall():
+            if v is not None:
+                found[columns[i]][v] = n
+    return found
 
 
 def _enter(found: Candidate, one: Accepted, per_column: list[dict[str, Any]], per_value: list[dict[str, Any]]) -> None:

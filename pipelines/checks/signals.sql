@@ -1,37 +1,46 @@
 -- Leads of made-up data. Table macros over `seen(place, v)`: one column of a group of batches, `place` being the row's position in
--- the order of submission. A window is 50 rows, and begins every 25: a block of 50 rows fills three quarters of one at least.
--- Fewer than 40 filled rows make no window. Every statistic is compared with its median over the windows (`peers`): what is usual in a file is no signal.
+-- the order of submission, in which the rows also lie. A window is 50 rows, and begins every 25: a block of 50 rows fills three quarters of one
+-- at least. Fewer than 40 filled rows make no window. Every statistic is compared with its median over the windows (`peers`): what is usual in a
+-- file is no signal. Rows are counted by blocks of 25 places, of which two make a window, so that no row is counted twice.
 
 -- A macro is only made where what it reads exists; every look puts its own column in the place of this view.
 CREATE OR REPLACE TEMP VIEW seen AS SELECT 0::BIGINT AS place, 0::BIGINT AS v;
 
--- The share of a window that one value takes. `elsewhere`: the value's share outside the window.
+-- The share of a window that one value takes. `elsewhere`: the value's share outside the window. A value that fills half a window and one row more
+-- follows itself at least once: only windows where a value does so are counted value by value, and 4,000 others for what is usual.
 CREATE OR REPLACE TEMP MACRO modal_share() AS TABLE
-WITH placed AS (SELECT unnest([place // 25, place // 25 - 1]) AS win, place, hash(v) AS v FROM seen WHERE v IS NOT NULL),
-counted AS (SELECT win, v, count(*) AS hits, min(place) AS first, max(place) AS last FROM placed GROUP BY ALL),
-best AS (SELECT win, max(hits) AS hits, arg_max(v, hits) AS v, sum(hits) AS n, arg_max(first, hits) AS first, arg_max(last, hits) AS last FROM counted GROUP BY win),
-share AS (SELECT *, hits / n AS value, median(hits / n) OVER () AS peers, count(*) OVER () AS windows FROM best WHERE n >= 40),
+WITH filled AS (SELECT place, v = lag(v) OVER () AS again FROM seen WHERE v IS NOT NULL),
+block AS (SELECT place // 25 AS block, count(*) AS n, count(*) FILTER (again) AS again FROM filled GROUP BY block),
+whole AS (SELECT win, sum(n)::BIGINT AS n, sum(again) AS again FROM (SELECT unnest([block, block - 1]) AS win, n, again FROM block) GROUP BY win HAVING sum(n) >= 40),
+known AS (SELECT *, row_number() OVER (ORDER BY win) % greatest((SELECT count(*) FROM whole) // 4000, 1) = 0 AS spread FROM whole),
+looked AS (SELECT win, n, spread FROM known WHERE spread OR again > 0),
+part AS (SELECT unnest([win, win + 1]) AS block, win, n, spread FROM looked),
+counted AS (SELECT place // 25 AS block, v, count(*) AS hits, min(place) AS first, max(place) AS last FROM seen WHERE v IS NOT NULL AND place // 25 IN (SELECT block FROM part) GROUP BY ALL),
+joined AS (SELECT win, n, spread, v, sum(hits)::BIGINT AS hits, min(first) AS first, max(last) AS last FROM part JOIN counted USING (block) GROUP BY ALL),
+best AS (SELECT win, n, spread, max(hits) AS hits, arg_max(v, hits) AS v, arg_max(first, hits) AS first, arg_max(last, hits) AS last FROM joined GROUP BY ALL),
+share AS (SELECT *, hits / n AS value, median(hits / n) FILTER (spread) OVER () AS peers, (SELECT count(*) FROM whole) AS windows FROM best),
 suspect AS (SELECT * FROM share WHERE value >= peers + 0.5),
-total AS (SELECT hash(v) AS v, count(*) AS everywhere FROM seen WHERE hash(v) IN (SELECT v FROM suspect) AND v IS NOT NULL GROUP BY ALL)
-SELECT value, peers, n::BIGINT AS n, first, last, everywhere,
+total AS (SELECT v, count(*) AS everywhere FROM seen WHERE v IN (SELECT v FROM suspect) GROUP BY v)
+SELECT value, peers, n, first, last, everywhere,
     windows * binomial_tail(hits, n, greatest((everywhere - hits) / (SELECT count(v) FROM seen), 0.02)) AS p
 FROM suspect JOIN total USING (v);
 
 -- The share of steps of one size from row to row; `v` is a number, NULL where it does not follow its predecessor's series.
 CREATE OR REPLACE TEMP MACRO consecutive() AS TABLE
-WITH step AS (SELECT place, v - lag(v) OVER (ORDER BY place) AS step FROM seen WHERE v IS NOT NULL),
-placed AS (SELECT unnest([place // 25, place // 25 - 1]) AS win, place, step FROM step),
-counted AS (SELECT win, step, count(*) AS hits, min(place) AS first, max(place) AS last FROM placed WHERE step BETWEEN 1 AND 9 GROUP BY ALL),
-size AS (SELECT win, count(*) AS n FROM placed GROUP BY win HAVING count(*) >= 40),
-best AS (SELECT win, n, coalesce(max(hits), 0) AS hits, arg_max(first, hits) AS first, arg_max(last, hits) AS last FROM size LEFT JOIN counted USING (win) GROUP BY ALL),
+WITH step AS (SELECT place, v - lag(v) OVER () AS step FROM seen WHERE v IS NOT NULL),
+block AS (SELECT place // 25 AS block, CASE WHEN step BETWEEN 1 AND 9 THEN step END AS step, count(*) AS hits, min(place) AS first, max(place) AS last FROM step GROUP BY ALL),
+counted AS (SELECT win, step, sum(hits)::BIGINT AS hits, min(first) AS first, max(last) AS last FROM (SELECT unnest([block, block - 1]) AS win, * FROM block) GROUP BY win, step),
+best AS (SELECT win, sum(hits)::BIGINT AS n, coalesce(max(hits) FILTER (step > 0), 0) AS hits, arg_max(first, hits) FILTER (step > 0) AS first, arg_max(last, hits) FILTER (step > 0) AS last
+         FROM counted GROUP BY win HAVING sum(hits) >= 40),
 share AS (SELECT *, hits / n AS value, median(hits / n) OVER () AS peers, count(*) OVER () AS windows FROM best)
 SELECT value, peers, n, first, last, hits AS everywhere, windows * binomial_tail(hits, n, greatest(peers, 0.1)) AS p FROM share WHERE value >= peers + 0.5;
 
 -- The share of windows' rows for which `v` is true: round amounts, ages ending in 0 or 5.
 CREATE OR REPLACE TEMP MACRO share_true() AS TABLE
-WITH placed AS (SELECT unnest([place // 25, place // 25 - 1]) AS win, place, v FROM seen WHERE v IS NOT NULL),
-share AS (SELECT *, hits / n AS value, median(hits / n) OVER () AS peers, count(*) OVER () AS windows
-          FROM (SELECT win, count(*) AS n, count(*) FILTER (v) AS hits, min(place) AS first, max(place) AS last FROM placed GROUP BY win HAVING count(*) >= 40))
+WITH block AS (SELECT place // 25 AS block, count(*) AS n, count(*) FILTER (v) AS hits, min(place) AS first, max(place) AS last FROM seen WHERE v IS NOT NULL GROUP BY block),
+counted AS (SELECT win, sum(n)::BIGINT AS n, sum(hits)::BIGINT AS hits, min(first) AS first, max(last) AS last
+            FROM (SELECT unnest([block, block - 1]) AS win, * FROM block) GROUP BY win HAVING sum(n) >= 40),
+share AS (SELECT *, hits / n AS value, median(hits / n) OVER () AS peers, count(*) OVER () AS windows FROM counted)
 SELECT value, peers, n, first, last, hits AS everywhere, windows * binomial_tail(hits, n, greatest(peers, 0.1)) AS p FROM share WHERE value >= peers + 0.5;
 
 -- Last digits against evenness, per 500 rows: Cramér's V; amounts that are usually round are their own peers.

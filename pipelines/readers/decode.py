@@ -202,7 +202,8 @@ def _decide(path: Path, declared: str) -> tuple[str, int, bool]:
 
 def _foreign(block: bytes) -> bool:
     """Whether UTF-8 text holds characters that reading uses itself, or private-use ones that are mapped."""
-    return any(r in block for r in _RESERVED) or (b"\xee" in block and any(p in block for p in _PRIVATE))
+    # One byte is looked for in a tenth of the time that several take; leading bytes are no part of other characters.
+    return any(r[:1] in block and r in block for r in _RESERVED) or (b"\xee" in block and any(p in block for p in _PRIVATE))
 
 
 def _wide(block: bytes) -> int:

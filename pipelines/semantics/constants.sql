@@ -8,3 +8,4 @@ CREATE OR REPLACE MACRO _ended_regions(what) AS getvariable('lake_ended_' || wha
 CREATE OR REPLACE MACRO _is_known_region(c) AS try_cast(c AS reference.known_region) IS NOT NULL;
 CREATE OR REPLACE MACRO _is_region_in_force(c) AS try_cast(c AS reference.region_in_force) IS NOT NULL;
 CREATE OR REPLACE MACRO _is_known_county(c) AS try_cast(c AS reference.known_county) IS NOT NULL;
+CREATE OR REPLACE MACRO _region_by_name(c) AS _alias_codes('region')[enum_code(try_cast(c AS reference.alias_region)) + 1];

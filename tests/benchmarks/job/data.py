@@ -47,7 +47,7 @@ WITH person AS (
         (person // ({regions} * 26297)) AS block
     FROM report),
 numbered AS (
-    SELECT *, codes[1 + person % {regions}] || strftime(born, '%Y%m%d') || lpad((block * 2 + male::INTEGER)::VARCHAR, 3, '0') AS first17,
+    SELECT *, codes[1 + person % {regions}] || strftime(born, '%Y%m%d') || lpad((100 + block * 2 + male::INTEGER)::VARCHAR, 3, '0') AS first17,
         codes[1 + CASE WHEN h(person, 'home') % 10 = 0 THEN h(person, 'region') % {regions} ELSE person % {regions} END] AS region_code FROM person)
 SELECT person, version, line, w, first17 || '10X98765432'[1 + (list_sum(list_transform(range(1, 18), lambda i: first17[i]::INTEGER * {weights}[i])) % 11)::BIGINT] AS id_no, male, born,
     (['王', '李', '张', '刘', '陈', '杨', '赵', '黄', '欧阳', '马'])[1 + h(person, 'a') % 10] || chr((19968 + h(person, 'b') % 6000)::INTEGER)
