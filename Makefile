@@ -1,4 +1,4 @@
-# make run | test | test-real | test-long | test-scale | test-chaos | test-postgresql | bench | bench-reading | bench-judging | bench-binding | bench-analyst | up | notebook | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
+# make run | test | test-real | test-long | test-scale | test-chaos | test-postgresql | bench | bench-parts | bench-reading | bench-judging | bench-binding | bench-analyst | up | notebook | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
 PYTHON ?= python3.11
 PERSONS ?= 20000
 SEED ?= 1
@@ -9,7 +9,7 @@ LAKE_PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SAMPLE := $(LAKE)/sample-$(PERSONS)-$(SEED)
 
-.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench bench-report bench-reading bench-judging bench-binding bench-analyst lint up notebook clean lock
+.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench bench-report bench-parts bench-reading bench-judging bench-binding bench-analyst lint up notebook clean lock
 
 # Three questions an analyst asks: residents by county, pensions paid after death, what departments must mend.
 export RESIDENTS := select r.name as county, count(*) as persons from population.person p join reference.region r \
@@ -59,6 +59,11 @@ bench: $(INSTALLED)
 # docs/performance.md from the figures that stand in tests/benchmarks/results.
 bench-report: $(INSTALLED)
 	$(LAKE_PYTHON) -m tests.benchmarks.report
+	$(LAKE_PYTHON) -m tests.benchmarks.parts table
+
+# CPU time of every part of the job, a row; docs/performance.md shows what this leaves in tests/benchmarks/results.
+bench-parts: $(INSTALLED)
+	LAKE_MEMORY=2GB $(LAKE_PYTHON) -m tests.benchmarks.parts $(or $(ROWS),1000000)
 
 bench-reading: $(INSTALLED)
 	$(LAKE_PYTHON) -m tests.benchmarks.reading $(or $(ROWS),5000000)

@@ -320,7 +320,7 @@ def judge(plan: Plan, from_sql: str, keyed: bool = True, waived: Waived = Mappin
     digests = ", ".join([f"{sql} AS {name(p)}" for p, sql in pseudonyms.items()] + [f"{key} AS _key"]) if keyed else "NULL AS _key"
     twice = {"_key"} if key_column(plan) != "_key" else set()
     kept = [name(n) for n, _ in plan.physical() if n not in {"_batch", "_file", "_ordinal", "_op"} | twice] if keyed else []
-    columns = [*kept, "_op", "_line", *(_masks(plan, i, waived) for i in range(plan.masks)), *([f"{_unlisted(plan, waived)} AS {UNLISTED}"] if keyed else [])]
+    columns = [*kept, "_op::ENUM('U', 'D') AS _op", "_line", *(_masks(plan, i, waived) for i in range(plan.masks)), *([f"{_unlisted(plan, waived)} AS {UNLISTED}"] if keyed else [])]
     return f"SELECT {', '.join(columns)} FROM (SELECT *, {digests} FROM ({from_sql}))"
 
 

@@ -33,6 +33,7 @@ from pipelines.sql import PARQUET, connect, name, names, text
 from pipelines.waivers import UNCOVERED, Cover
 
 ROW_GROUP = 122_880
+KEYS = 2_000_000      # that are counted at once: some 80 MB
 COUNTED = {"applied": "applicable", "failed": "failed", "repaired": "repaired", "waived": "waived"}      # mask → what its bits are counted as
 _proved: set[tuple[str, ...]] = set()
 
@@ -207,7 +208,7 @@ def _check_row_counts(manifest: Manifest, units: list[dict[str, Any]]) -> None:
 
 def _select(plan: Plan, cells: dict[str, str], op: str | None, as_of: str, waived: Waived, from_sql: str, ordinal: str | None = None) -> str:
     """The SELECT over one unit. A window reorders rows, and then a row's place in the table no longer tells its ordinal."""
-    counted = ordinal or ("row_number() OVER ()" if plan.windowed else "NULL::BIGINT")
+    counted = ordinal or ("row_number() OVER ()" if plan.windowed else "NULL::TINYINT")
     return compiler.judge(plan, compiler.standardise(plan, cells, op, from_sql, as_of, counted, waived), waived=waived)
 
 
@@ -239,7 +240,7 @@ def _write_accepted(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manife
     columns = [n for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op")]
     ids = ", ".join(f"{name(n)}: {field_ids[n]}" for n, _ in plan.stored())
     con.execute(f"""
-        COPY (SELECT {names(columns)}, {text(manifest.batch_id)} AS _batch, _file, _ordinal, _op, {text(manifest.batch_id)} AS {SEGMENT} FROM staged
+        COPY (SELECT {names(columns)}, {text(manifest.batch_id)} AS _batch, _file, _ordinal, _op::VARCHAR AS _op, {text(manifest.batch_id)} AS {SEGMENT} FROM staged
               WHERE NOT {_rejected(plan)})
         TO {text(work / 'accepted' / 'rows.parquet')}
         ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{ids}}})""")
@@ -250,16 +251,21 @@ def _write_accepted(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manife
 def _resolve_keys(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     """Fill `dropped(_file, _ordinal, outcome)`: copy, superseded or conflict, among rows that no rule rejects.
 
-    Keys are counted by their hash, which takes a third of their room; a key that only shares one with another is found to be alone.
+    Keys are counted by their hash, which takes a third of their room, and a part of the hashes at a time, so that the rows need not give way to
+    them on the disk; a key that only shares its hash with another is found to be alone.
     """
     latest = name(plan.dataset.latest_by) if plan.dataset.latest_by else "NULL"
     differs = "min(_same) FILTER (_op = 'U') OVER same_key IS DISTINCT FROM max(_same) FILTER (_op = 'U') OVER same_key"
+    parts = 1 + con.execute("SELECT count(*) FROM staged").fetchone()[0] // KEYS
+    kept = f"FROM staged WHERE NOT {_rejected(plan)} AND _key IS NOT NULL"
+    con.execute("CREATE TABLE shared(hash UBIGINT)")
+    for part in range(parts):
+        con.execute(f"INSERT INTO shared SELECT hash(_key) AS h {kept} AND h % {parts} = {part} GROUP BY h HAVING count(*) > 1")
     con.execute(f"""
         CREATE TABLE dropped AS
-        WITH kept AS (SELECT * FROM staged WHERE NOT {_rejected(plan)}),
-        repeated AS (
-            SELECT _file, _ordinal, _key, {compiler.content_of(plan)} AS _content, _op, {latest} AS latest, {compiler.identity_of(plan)} AS _same FROM kept
-            WHERE _key IS NOT NULL AND hash(_key) IN (SELECT hash(_key) FROM kept WHERE _key IS NOT NULL GROUP BY ALL HAVING count(*) > 1)),
+        WITH repeated AS (
+            SELECT _file, _ordinal, _key, {compiler.content_of(plan)} AS _content, _op, {latest} AS latest, {compiler.identity_of(plan)} AS _same
+            {kept} AND hash(_key) IN (FROM shared)),
         judged AS (
             SELECT *, {differs if plan.dataset.identity else 'false'} AS differs,
                 first_value(_content) OVER (same_key ORDER BY latest DESC NULLS LAST, _file DESC, _ordinal DESC) AS newest
