@@ -33,7 +33,7 @@ from pipelines.sql import PARQUET, connect, name, names, text
 from pipelines.waivers import UNCOVERED, Cover
 
 ROW_GROUP = 122_880
-KEYS = 2_000_000      # that are counted at once: some 80 MB
+KEYS, PARTS = 2_000_000, 8      # keys that are counted at once, some 80 MB; but never more passes over them than this
 COUNTED = {"applied": "applicable", "failed": "failed", "repaired": "repaired", "waived": "waived"}      # mask → what its bits are counted as
 _proved: set[tuple[str, ...]] = set()
 
@@ -256,7 +256,7 @@ def _resolve_keys(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
     """
     latest = name(plan.dataset.latest_by) if plan.dataset.latest_by else "NULL"
     differs = "min(_same) FILTER (_op = 'U') OVER same_key IS DISTINCT FROM max(_same) FILTER (_op = 'U') OVER same_key"
-    parts = 1 + con.execute("SELECT count(*) FROM staged").fetchone()[0] // KEYS
+    parts = min(PARTS, 1 + con.execute("SELECT count(*) FROM staged").fetchone()[0] // KEYS)
     kept = f"FROM staged WHERE NOT {_rejected(plan)} AND _key IS NOT NULL"
     con.execute("CREATE TABLE shared(hash UBIGINT)")
     for part in range(parts):
