@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 
 import duckdb
@@ -19,7 +20,7 @@ from tests.support import REPOSITORY
 HEADER = ("公民身份号码", "姓名", "性别", "出生日期", "民族", "户籍区划代码", "住址", "手机", "更新日期")
 STANDARD = ("id_no", "name", "sex_code", "birth_date", "ethnic_code", "region_code", "address", "mobile", "update_date")
 LEAST = {"ID_CHECK": 0.995, "BIRTH_ID": 0.995, "SEX_ID": 0.995, "REGION_KNOWN": 0.998, "NAME_PRESENT": 0.9995, "MOBILE": 0.99}
-REGIONS = 61
+REGIONS, PIECE = 61, 5_000_000
 _WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 _REFERENCE = REPOSITORY / "warehouse" / "reference"
 
@@ -35,8 +36,8 @@ CREATE MACRO row_digest(r) AS ('0x' || md5(r)[:15])::BIGINT;"""
 # A row is a person's report: version 0 is the first, 1 an older, 2 a newer one; the same line again is the same version.
 _REPORTS = """
 CREATE TABLE report AS
-WITH persons AS (SELECT i AS person, 0 AS version, i AS line FROM range({persons}) t(i)),
-again AS (SELECT (i * 7919) % {persons} AS person, CASE WHEN h(i, 'kind') % 10 < 4 THEN 0 WHEN h(i, 'kind') % 10 < 7 THEN 1 ELSE 2 END AS version, {persons} + i AS line
+WITH persons AS (SELECT {first} + i AS person, 0 AS version, i AS line FROM range({persons}) t(i)),
+again AS (SELECT {first} + (i * 7919) % {persons} AS person, CASE WHEN h(i, 'kind') % 10 < 4 THEN 0 WHEN h(i, 'kind') % 10 < 7 THEN 1 ELSE 2 END AS version, {persons} + i AS line
           FROM range({rows} - {persons}) t(i))
 SELECT *, hash(person, version) AS w FROM (FROM persons UNION ALL FROM again)"""
 
@@ -92,40 +93,61 @@ FROM spoilt"""
 
 
 def make(rows: int, folder: Path) -> None:
-    """Write the input and its truth into `folder`."""
+    """Write the input and its truth into `folder`, `PIECE` rows at a time: each piece has persons of its own."""
     (folder / "ref").mkdir(parents=True, exist_ok=True)
-    con = duckdb.connect()
-    con.execute("SET preserve_insertion_order = false")
+    truths, file = [], folder / "person_gb18030.csv"
+    file.unlink(missing_ok=True)
+    for begin in range(0, rows, PIECE):
+        count = min(PIECE, rows - begin)
+        with duckdb.connect() as con:
+            con.execute("SET preserve_insertion_order = false")
+            _lists(con, folder)
+            con.execute(_MACROS)
+            first = begin - begin // 50
+            for made, statement, given in (("report", _REPORTS, {"first": first, "rows": count, "persons": count - count // 50}),
+                                           ("clean", _CLEAN, {"regions": REGIONS, "weights": list(_WEIGHTS)}), ("spoilt", _SPOILT, {}), ("made", _ROWS, {})):
+                con.execute(statement.format(**given) if given else statement)
+                con.execute(f"DROP TABLE IF EXISTS {dict(clean='report', spoilt='clean', made='spoilt').get(made, 'nothing')}")
+            _write(con, folder / "utf8.csv", file)
+            truths.append(_truth(con))
+    (folder / "truth.json").write_text(json.dumps(_together(truths, rows), ensure_ascii=False, indent=1))
+
+
+def _lists(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
     con.execute(f"CREATE TABLE regions AS SELECT code, full_name AS name FROM read_csv('{_REFERENCE}/admin_divisions.csv', all_varchar = true) "
                 f"WHERE level = '3' AND code[1] < '7' ORDER BY hash(code) LIMIT {REGIONS}")
     con.execute(f"CREATE TABLE ethnic AS SELECT code, name FROM read_csv('{_REFERENCE}/ethnic_groups.csv', all_varchar = true) WHERE code::INTEGER <= 56")
     for table in ("regions", "ethnic"):
         con.execute(f"COPY (FROM {table} ORDER BY code) TO '{folder}/ref/{table}.csv' (HEADER)")
-    for statement in (_MACROS, _REPORTS.format(rows=rows, persons=rows - rows // 50), _CLEAN.format(regions=REGIONS, weights=list(_WEIGHTS)), _SPOILT, _ROWS):
-        con.execute(statement)
-    _write(con, folder)
-    (folder / "truth.json").write_text(json.dumps(_truth(con, rows), ensure_ascii=False, indent=1))
 
 
-def _write(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+def _write(con: duckdb.DuckDBPyConnection, plain: Path, file: Path) -> None:
+    """Add the rows to `file`, which gets a header when it is new."""
     columns = ", ".join(f'r{i} AS "{h}"' for i, h in enumerate(HEADER))
-    plain = folder / "utf8.csv"
-    con.execute(f"SET preserve_insertion_order = true; COPY (SELECT {columns} FROM made ORDER BY hash(line), line) TO '{plain}' (HEADER)")
-    with open(plain, encoding="utf-8", newline="") as read, open(folder / "person_gb18030.csv", "w", encoding="gb18030", newline="") as write:
+    con.execute(f"SET preserve_insertion_order = true; COPY (SELECT {columns} FROM made ORDER BY hash(line), line) TO '{plain}' (HEADER {not file.exists()})")
+    with open(plain, encoding="utf-8", newline="") as read, open(file, "a", encoding="gb18030", newline="") as write:
         while chunk := read.read(1 << 24):
             write.write(chunk.replace("\n", "\r\n"))
     plain.unlink()
 
 
-def _truth(con: duckdb.DuckDBPyConnection, rows: int) -> dict:
+def _truth(con: duckdb.DuckDBPyConnection) -> dict:
     con.execute("CREATE TABLE kept AS SELECT * FROM made WHERE NOT bad QUALIFY row_number() OVER (PARTITION BY person ORDER BY update_date DESC, line) = 1")
     accepted, digest = con.execute("SELECT count(*), sum(digest)::VARCHAR FROM kept").fetchone()
     raw = ", ".join(f"r{i}" for i in range(9))
     bad, raw_digest = con.execute(f"SELECT count(*), sum(row_digest(concat_ws('|', {raw})))::VARCHAR FROM made WHERE bad").fetchone()
     failed = con.execute(f"SELECT {', '.join(f'count(*) FILTER ({c})' for c in ('bad_id', 'bad_birth', 'bad_sex', 'bad_region', 'no_name', 'bad_mobile'))} FROM made").fetchone()
-    rules = {r: {"failed": n, "status": "pass" if (rows - n) / rows >= LEAST[r] else "fail"} for r, n in zip(LEAST, failed)}
-    return {"rows_in": rows, "accepted": accepted, "duplicates": rows - bad - accepted, "quarantined": bad, "rules": rules, "accepted_digest": digest,
-            "quarantine_raw_digest": raw_digest, "provinces": dict(con.execute("SELECT province, count(*) FROM kept GROUP BY ALL ORDER BY ALL").fetchall())}
+    return {"accepted": accepted, "accepted_digest": int(digest), "quarantined": bad, "quarantine_raw_digest": int(raw_digest), "failed": Counter(dict(zip(LEAST, failed))),
+            "provinces": Counter(dict(con.execute("SELECT province, count(*) FROM kept GROUP BY ALL").fetchall()))}
+
+
+def _together(pieces: list[dict], rows: int) -> dict:
+    """The truth of all pieces: every part of it is a sum."""
+    accepted, bad, digest, raw = (sum(p[k] for p in pieces) for k in ("accepted", "quarantined", "accepted_digest", "quarantine_raw_digest"))
+    failed, provinces = (sum((p[k] for p in pieces), Counter()) for k in ("failed", "provinces"))
+    rules = {r: {"failed": failed[r], "status": "pass" if (rows - failed[r]) / rows >= LEAST[r] else "fail"} for r in LEAST}
+    return {"rows_in": rows, "accepted": accepted, "duplicates": rows - bad - accepted, "quarantined": bad, "rules": rules, "accepted_digest": str(digest),
+            "quarantine_raw_digest": str(raw), "provinces": dict(sorted(provinces.items()))}
 
 
 if __name__ == "__main__":
