@@ -151,14 +151,24 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     parts, units, corrections = [], [], Corrections(con, manifest, work / "scratch")
     as_of = f"DATE {text(date.fromisoformat(manifest.batch_date).isoformat())}"
     spelled = [[heading.key(s) for s in words] for words in mapping.spellings(plan.dataset, source).values()]
-    for unit in readers.units(manifest, source, work / "scratch", spelled):
-        header = mapping.map_header(plan.dataset, source, unit.header, unit.name.capitalize())
-        table = f"unit_{unit.number}"
-        reading = corrections.read(con, unit, partial(_select, plan, header.cells, header.op, as_of, cover.waived), table)
+    found = readers.units(manifest, source, work / "scratch", spelled)
+    headers = {unit.number: mapping.map_header(plan.dataset, source, unit.header, unit.name.capitalize()) for unit in found}
+    selects = {unit.number: partial(_select, plan, headers[unit.number].cells, headers[unit.number].op, as_of, cover.waived) for unit in found}
+    readings: dict[int, readers.Reading] = {}
+    if not plan.windowed:      # a window is over one file
+        for made in readers.together(con, [u for u in found if not corrections.concern(u)], selects):
+            readings |= made.readings
+            parts += _keep(con, plan, made.rows, made.table, made.records)
+    for unit in found:
+        reading = readings.get(unit.number)
+        if reading is None:
+            table = f"unit_{unit.number}"
+            reading = corrections.read(con, unit, selects[unit.number], table)
+            rows = f"SELECT {unit.number}::INTEGER AS _file, coalesce(_line, rowid + 1) AS _ordinal, * EXCLUDE (_line) FROM {table}"
+            parts += _keep(con, plan, rows, table, reading.records)
         if reading.rejects:
             con.execute("INSERT INTO unparsed SELECT $1, unnest($2::BIGINT[]), unnest($3::VARCHAR[])", [unit.number, *map(list, zip(*reading.rejects))])
-        parts += _keep(con, plan, unit.number, table, reading.records)
-        units.append(_unit_facts(unit, reading, header))
+        units.append(_unit_facts(unit, reading, headers[unit.number]))
     if not parts:
         raise WrongUse(f"{manifest.batch_id}: no file of this batch holds a table.")
     con.execute(f"CREATE VIEW staged AS {' UNION ALL '.join(dict.fromkeys(parts))}")
@@ -171,12 +181,15 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
                      "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
 
 
-def _keep(con: duckdb.DuckDBPyConnection, plan: Plan, number: int, table: str, records: int) -> list[str]:
-    """The SELECT over a unit's records with their addresses; small units share the table `pile`, because a table of its
-    own costs each some megabytes."""
+def _keep(con: duckdb.DuckDBPyConnection, plan: Plan, rows: str, table: str, records: int) -> list[str]:
+    """The SELECT over records with their addresses; small units share the table `pile`, because a table of its own costs each some megabytes.
+
+    Args:
+        rows: SELECT of `_file`, `_ordinal` and all columns of `table`.
+    """
     key = compiler.key_column(plan)
-    keyed = "" if key == "_key" else f", {name(key)} AS _key"
-    rows = f"SELECT {number}::INTEGER AS _file, coalesce(_line, rowid + 1) AS _ordinal, * EXCLUDE (_line){keyed} FROM {table}"
+    if key != "_key":
+        rows = f"SELECT *, {name(key)} AS _key FROM ({rows})"
     if records >= ROW_GROUP:
         return [rows]
     con.execute(f"CREATE TABLE IF NOT EXISTS pile AS FROM ({rows}) LIMIT 0")
