@@ -14,7 +14,6 @@ import duckdb
 from pipelines.readers import delimited
 from pipelines.readers.model import Reading, Unit
 
-SMALL = 8 << 20      # bytes of a file that is read together with others
 MOST = 1_000         # files of one statement
 _FILE = 1 << 40      # `_line` of a record: the place of its file in the group times this, and its place in the table where that is known
 
@@ -36,7 +35,7 @@ def groups(units: Iterable[Unit]) -> list[list[Unit]]:
     """The units that may be read together, two or more of a kind, in their order."""
     alike: dict[tuple, list[Unit]] = defaultdict(list)
     for unit in units:
-        if unit.form == "delimited" and delimited.by_records(unit) and unit.path.stat().st_size <= SMALL:
+        if unit.form == "delimited" and delimited.by_records(unit) and unit.path.stat().st_size <= delimited.SMALL:
             alike[unit.header, unit.delimiter, unit.quote, unit.skip, unit.line_end].append(unit)
     return [many[at:at + MOST] for many in alike.values() for at in range(0, len(many), MOST) if len(many[at:at + MOST]) > 1]
 
@@ -73,10 +72,11 @@ def read(con: duckdb.DuckDBPyConnection, units: list[Unit], select: Callable[[st
 def _create(con: duckdb.DuckDBPyConnection, units: list[Unit], select: Callable[[str, str], str], table: str) -> None:
     """Create `table` in one pass where DuckDB keeps the order of the rows, else by way of the texts; `_line` tells the file, and the place where rowid does not."""
     scan = delimited.scan(units[0], [unit.path for unit in units])
-    statement = f"CREATE TABLE {table} AS {select(f'(SELECT *, file_index::BIGINT * {_FILE} AS _at FROM {scan})', '_at')}"
-    if delimited.keeps_order(con, statement):
-        con.execute(statement)
-        return
+    if sum(unit.path.stat().st_size for unit in units) > delimited.SMALL:
+        statement = f"CREATE TABLE {table} AS {select(f'(SELECT *, file_index::BIGINT * {_FILE} AS _at FROM {scan})', '_at')}"
+        if delimited.keeps_order(con, statement):
+            con.execute(statement)
+            return
     try:
         con.execute(f"CREATE TABLE _lake_text AS SELECT *, file_index::BIGINT AS _of FROM {scan}")
         con.execute(f"CREATE TABLE {table} AS {select(f'(SELECT *, _of * {_FILE} + rowid + 1 AS _at FROM _lake_text)', '_at')}")

@@ -28,9 +28,9 @@ def _files(folder):
         yield path
 
 
-@pytest.mark.parametrize("together", [readers.many.SMALL, 0], ids=["together", "alone"])
+@pytest.mark.parametrize("together", [readers.delimited.SMALL, 0], ids=["together", "alone"])
 def test_a_batch_of_many_files(tmp_path, monkeypatch, together):
-    monkeypatch.setattr(readers.many, "SMALL", together)
+    monkeypatch.setattr(readers.delimited, "SMALL", together)
     at = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
     [one] = steps.submit(DATASET, _files(tmp_path / "sent"), "police", "2026-11-01", desk=at)
     [key] = steps.stage(DATASET, [f"{one.batch_id}~r1"], at)

@@ -38,8 +38,11 @@ def _forget(bench) -> None:
         bench.con.execute(f"DROP TABLE {name}")
 
 
+@pytest.mark.parametrize("planned", [True, False])
 @pytest.mark.parametrize("more", ["true", "c0 NOT IN (SELECT n FROM listed)"], ids=["plain", "join"])
-def test_files_read_together_are_the_files_read_alone(bench, more):
+def test_files_read_together_are_the_files_read_alone(bench, more, monkeypatch, planned):
+    if planned:      # by the plan that many bytes get
+        monkeypatch.setattr(readers.many.delimited, "SMALL", max(len(content) for content in contents().values()))
     files = contents()
     bench.con.execute("CREATE OR REPLACE TABLE listed AS SELECT unnest(['1', '2', '3']) AS n")
     _forget(bench)
@@ -75,7 +78,7 @@ def test_a_trailer_is_asked_of_every_file(bench):
 
 
 def test_large_files_are_read_alone(bench, monkeypatch):
-    monkeypatch.setattr(readers.many, "SMALL", 100)
+    monkeypatch.setattr(readers.delimited, "SMALL", 100)
     _forget(bench)
     units = readers.units(*bench.land(b"n,a,b\n1,x,y\n", b"n,a,b\n2,x,y\n", b"n,a,b\n" + b"3,x,y\n" * 50), SPELLED)
     [made] = readers.together(bench.con, units, {unit.number: lambda rows, ordinal: f"SELECT c0, {ordinal} AS _line FROM {rows}" for unit in units})
