@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -18,12 +18,13 @@ from typing import Any
 
 import duckdb
 
-from pipelines import compiler, durable, keys, mapping, new_values, readers
+from pipelines import compiler, durable, keys, mapping, new_values, places, readers
 from pipelines.compiler import CONFLICT, SEGMENT, Plan, Waived
 from pipelines.contract import Source
 from pipelines.feedback.corrections import Corrections
 from pipelines.landing import Manifest
 from pipelines.ledger import Ledger
+from pipelines.locks import Busy, writer
 from pipelines.proof import prove
 from pipelines.readers import heading
 from pipelines.rules import declared_hash
@@ -57,19 +58,13 @@ def engine(lake: Lake, project: Project, plan: Plan) -> Iterator[duckdb.DuckDBPy
     Raises:
         WrongUse: a rule cannot fail, refuses its own good example, or a column is read by no rule.
     """
-    scratch = lake.staging / f".spill-{plan.dataset.id}"
-    scratch.mkdir(exist_ok=True)
-    con = connect(temp=scratch)
-    try:
+    with places.place(lake, plan.dataset.id) as scratch, closing(connect(temp=scratch)) as con:
         added = Ledger(lake).added_codes()
         reference.ready(con, project, lake.staging, added)
         reference.constant(con)
         keys.install(con, keys.pseudonym_key(lake))
         _prove_once(con, project, plan, added)
         yield con
-    finally:
-        con.close()
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _prove_once(con: duckdb.DuckDBPyConnection, project: Project, plan: Plan, added: reference.Added) -> None:
@@ -82,7 +77,23 @@ def _prove_once(con: duckdb.DuckDBPyConnection, project: Project, plan: Plan, ad
 
 def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int],
           cover: Cover = UNCOVERED) -> Staged:
-    """Read, standardise, test and split one batch.
+    """Read, standardise, test and split one batch: `make` and `settle`. The caller holds the dataset's lock."""
+    return settle(lake, make(con, plan, source, manifest, field_ids, cover), manifest.batch_id, manifest.revision)
+
+
+def settle(lake: Lake, made: Staged, batch_id: str, revision: int) -> Staged:
+    """Give what `make` made its place, instead of an earlier try. The caller holds the dataset's lock."""
+    final, aside = folder(lake, batch_id, revision), made.folder.with_name("before")
+    if final.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        final.rename(aside)      # whole or gone, whenever this is killed
+    durable.replace(made.folder, final)
+    shutil.rmtree(aside, ignore_errors=True)
+    return Staged(final, made.counts)
+
+
+def make(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int], cover: Cover = UNCOVERED) -> Staged:
+    """Read, standardise, test and split one batch in this process's own place; several processes may do so at once.
 
     Args:
         con: from `engine`, for the same plan.
@@ -96,10 +107,8 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
         readers.ReadRefused: a file cannot be read so that its lines are accounted for, or its manifest counts other records.
         mapping.HeaderMismatch: a header does not hold the required columns.
     """
-    final = folder(lake, manifest.batch_id, manifest.revision)
-    work = final.with_name(final.name + ".part")
+    work = Path(con.execute("SELECT current_setting('temp_directory')").fetchone()[0]) / "made"
     shutil.rmtree(work, ignore_errors=True)
-    shutil.rmtree(final, ignore_errors=True)
     (work / "accepted").mkdir(parents=True)
     (work / "scratch").mkdir()
     con.execute("DROP SCHEMA IF EXISTS batch CASCADE; CREATE SCHEMA batch; USE batch")
@@ -114,8 +123,7 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
         {"dataset": plan.dataset.id, "batch_id": manifest.batch_id, "revision": manifest.revision,
          "rules": [r.public() for r in plan.rules], "waivers": list(cover.ids)}, ensure_ascii=False))
     (work / "counts.json").write_text(json.dumps(counts, ensure_ascii=False))
-    durable.replace(work, final)
-    return Staged(final, counts)
+    return Staged(work, counts)
 
 
 def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:
@@ -123,11 +131,26 @@ def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:
     for left in lake.staging.glob(f"{dataset_id}~*"):
         if left.name not in wanted:
             shutil.rmtree(left)
-        else:
-            for scratch in left.glob(".gate-*"):
-                shutil.rmtree(scratch)
-    for work in (".spill", ".fold", ".feedback"):
+    with suppress(Busy), writer(lake, judging(dataset_id), wait=0):
+        for scratch in lake.staging.glob(f"{dataset_id}~*/.gate-*"):
+            shutil.rmtree(scratch)
+    places.sweep(lake, dataset_id)
+    for work in (".fold", ".feedback"):
         shutil.rmtree(lake.staging / f"{work}-{dataset_id}", ignore_errors=True)
+
+
+def judging(dataset_id: str) -> str:
+    """The lock under which staged batches are judged."""
+    return f"judge-{dataset_id}"
+
+
+def mark(found: Staged) -> tuple[int, int] | None:
+    """What tells one staging of a batch from another; None when it is gone."""
+    try:
+        known = (found.folder / "counts.json").stat()
+    except FileNotFoundError:
+        return None
+    return known.st_ino, known.st_mtime_ns
 
 
 def read(lake: Lake, batch_id: str, revision: int) -> Staged | None:
