@@ -89,6 +89,8 @@ def derive(desk: Desk, plan: Plan) -> current.Current:
 
 def sweep_current(desk: Desk, plan: Plan, published: set[str]) -> None:
     """Remove derived states but the newest and the `published` versions, unless one is being derived now. The caller holds the dataset's lock."""
+    if {p.name for p in (desk.lake.current / plan.dataset.id).glob("*")} <= published:
+        return
     newest = derive(desk, plan).facts["version"]
     with suppress(Busy), writer(desk.lake, _deriving(plan.dataset.id), wait=0):
         current.sweep(desk.lake, plan.dataset.id, published | {newest})
