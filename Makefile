@@ -1,4 +1,4 @@
-# make run | test | test-real | test-long | test-scale | test-chaos | test-postgresql | bench | bench-… (see below) | up | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
+# make run | test | test-real | test-long | test-scale | test-chaos | test-postgresql | bench | bench-… (see below) | up | notebook | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
 PYTHON ?= python3.11
 PERSONS ?= 20000
 SEED ?= 1
@@ -9,7 +9,8 @@ LAKE_PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SAMPLE := $(LAKE)/sample-$(PERSONS)-$(SEED)
 
-.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench bench-report bench-reading bench-judging bench-small bench-arrival bench-workers bench-many lint up clean lock
+.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench bench-report bench-reading bench-judging bench-binding bench-analyst \
+        bench-small bench-arrival bench-workers bench-many lint up notebook clean lock
 
 # Three questions an analyst asks: residents by county, pensions paid after death, what departments must mend.
 export RESIDENTS := select r.name as county, count(*) as persons from population.person p join reference.region r \
@@ -79,11 +80,25 @@ bench-workers: $(INSTALLED)
 bench-many: $(INSTALLED)
 	$(LAKE_PYTHON) -m tests.benchmarks.many $(or $(CONTRACTS),200) $(if $(FIGURES),--out $(FIGURES))
 
+# DATASETS of FILES files each: opening lake.duckdb and binding every view.
+bench-binding: $(INSTALLED)
+	$(LAKE_PYTHON) -m tests.benchmarks.binding $(or $(DATASETS),200) $(or $(FILES),64)
+
+# What analysts wait for (docs/analyst_speed.md is made from its figures): 50,000,000 persons take an hour and 15 GB of disk.
+FIGURES_OF_ANALYSTS := docs/analyst_speed.json
+bench-analyst: $(INSTALLED)
+	LAKE_MEMORY=4GB $(LAKE_PYTHON) -m tests.benchmarks.analyst run $(if $(filter file,$(origin PERSONS)),2000000,$(PERSONS)) $(or $(FIGURES),$(FIGURES_OF_ANALYSTS))
+	$(LAKE_PYTHON) -m tests.benchmarks.analyst table $(or $(FIGURES),$(FIGURES_OF_ANALYSTS)) docs/analyst_speed.md
+
 lint: $(INSTALLED)
 	.venv/bin/ruff check .
 
 up: $(INSTALLED)
 	$(LAKE_PYTHON) -m pipelines.scheduler up --port $(PORT)
+
+# Five analyses with charts over lake.duckdb; a copy of your own keeps the example as it is.
+notebook: $(INSTALLED)
+	.venv/bin/marimo edit --no-sandbox --skip-update-check --host 127.0.0.1 docs/notebook.py
 
 # A lake that `make run` did not begin is data: it is kept.
 clean:

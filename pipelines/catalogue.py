@@ -7,6 +7,7 @@ refused. SQLite loses commits on a network file system and is refused there.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -135,6 +136,15 @@ def filesystem(path: Path, mounts: Path) -> str | None:
         point = before.split()[4].encode().decode("unicode_escape")
         found[point] = after.split()[0]
     return next((found[str(p)] for p in (path, *path.parents) if str(p) in found), None)
+
+
+def close_to_others(lake: Lake) -> None:
+    """The SQLite file is for this account alone: it says who was withdrawn, who is named in a grant, and who decided."""
+    for suffix in ("", "-wal", "-shm"):
+        file = Path(f"{lake.catalog}{suffix}")
+        with suppress(OSError):      # another process may just remove the last two
+            if file.stat().st_mode & 0o077:
+                file.chmod(0o600)
 
 
 def describe(lake: Lake) -> dict[str, str]:

@@ -6,15 +6,17 @@ errors of all files are gathered. Tests and the command line call this; DAG pars
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from typing import Any
 
 import duckdb
 import yaml
 
-from pipelines import channels, compiler, deadlines, keys, masks, themes
+from pipelines import channels, classification, compiler, deadlines, keys, masks, proofs, themes
 from pipelines.compiler import Plan
 from pipelines.contract import ContractError, Dataset, dataset as read_dataset
 from pipelines.declared import nearest
+from pipelines.history import judge as judge_history
 from pipelines.proof import prove, prove_across
 from pipelines.rules import history, published, rules
 from pipelines.semantics import reference
@@ -22,8 +24,12 @@ from pipelines.settings import Project, WrongUse
 from pipelines.sql import connect, name
 
 
-def check(project: Project | None = None) -> dict[str, Any]:
+def check(project: Project | None = None, known: proofs.Proofs | None = None) -> dict[str, Any]:
     """Try everything the project declares.
+
+    Args:
+        known: what was proved before and need not be proved again, because nothing that it rests on has changed; what is proved now is
+            added. Without it everything is proved.
 
     Returns:
         datasets, columns, rules, lists, views: counts of what was tried; errors: every error, empty when all is well.
@@ -36,20 +42,15 @@ def check(project: Project | None = None) -> dict[str, Any]:
         if plan:
             plans.append(plan)
     errors += _connections(plans)
-    con = connect()
+    known = known or proofs.Proofs(project)
     try:
         lists = {one.list for one in reference.lists(project)}
-        reference.load(con, project)
-        reference.load_macros(con, project)
-        keys.install(con, bytes(32))  # only the SQL is tried: no lake is opened, no real key used
         for plan in plans:
-            errors += _dataset_errors(con, plan, lists) + _across_errors(con, plan, plans)
-        views = themes.check(con, project, plans) if not errors else []
-        errors += [e for _, e in views if e]
+            errors += _dataset_errors(plan, lists)
+        errors += _proofs(project, plans, known, errors)
     except (WrongUse, duckdb.Error) as error:
         errors.append(str(error))
-    finally:
-        con.close()
+    known.keep()
     declared = {f"{p.dataset.domain}/{p.dataset.id.partition('.')[2]}" for p in plans}
     errors += _departments(project, plans)
     orphans = [p for p in sorted(project.expectations.glob("*/*.yaml")) if f"{p.parent.name}/{p.stem}" not in declared]
@@ -113,7 +114,31 @@ def _connections(plans: list[Plan]) -> list[str]:
             for one, said in found.items() if len(said) > 1]
 
 
-def _dataset_errors(con: duckdb.DuckDBPyConnection, plan: Plan, lists: set[str]) -> list[str]:
+def _proofs(project: Project, plans: list[Plan], known: proofs.Proofs, before: list[str]) -> list[str]:
+    """Push what is declared through the engine; it starts only when something is not known to hold."""
+    by_id = {p.dataset.id: p for p in plans}
+    waiting = [p for p in plans if not known.holds(p.dataset.id, known.of_dataset(p, by_id))]
+    views = known.of_views(plans)
+    if not waiting and known.holds("views", views):
+        return []
+    errors: list[str] = []
+    with closing(connect()) as con:
+        reference.load(con, project)
+        reference.load_macros(con, project)
+        keys.install(con, bytes(32))  # only the SQL is tried: no lake is opened, no real key used
+        for plan in waiting:
+            wrong = _engine_errors(con, plan) + _across_errors(con, plan, plans)
+            errors += wrong
+            if not wrong:
+                known.add(plan.dataset.id, known.of_dataset(plan, by_id))
+        if not before and not errors:
+            errors += classification.check(project, plans) or [e for _, e in themes.check(con, project, plans) if e]
+            if not errors:
+                known.add("views", views)
+    return errors
+
+
+def _dataset_errors(plan: Plan, lists: set[str]) -> list[str]:
     found = plan.dataset
     errors = []
     for column in found.columns:
@@ -123,17 +148,22 @@ def _dataset_errors(con: duckdb.DuckDBPyConnection, plan: Plan, lists: set[str])
         if column.primary_key and column.severity != "reject":
             errors.append(f"key column {column.name} has severity {column.severity!r}; a row without its key cannot be kept, so it must be reject")
     try:
-        prove(con, plan)
-    except WrongUse as error:
-        errors += [line.removeprefix(f"{found.id}: ") for line in str(error).splitlines()]
-    except duckdb.Error as error:
-        errors.append(f"its compiled SQL is refused: {str(error).splitlines()[0]}")
-    errors += _conditions(con, plan)
-    try:
         masks.judge(plan)
+        judge_history(plan)
     except WrongUse as error:
         errors.append(str(error))
     return [f"{found.id}: {e}" for e in errors]
+
+
+def _engine_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
+    errors = []
+    try:
+        prove(con, plan)
+    except WrongUse as error:
+        errors += [line.removeprefix(f"{plan.dataset.id}: ") for line in str(error).splitlines()]
+    except duckdb.Error as error:
+        errors.append(f"its compiled SQL is refused: {str(error).splitlines()[0]}")
+    return [f"{plan.dataset.id}: {e}" for e in errors + _conditions(con, plan)]
 
 
 def _across_errors(con: duckdb.DuckDBPyConnection, plan: Plan, plans: list[Plan]) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines import officer, show
+from pipelines import analyst, granting, officer, show
 from pipelines.failures import tell
 from pipelines.settings import Later, WrongUse
 
@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
         found.set_defaults(run=run)
         return found
 
-    command("check", _check, "read every contract, rule, code list and view; list every error at once")
+    checked = command("check", _check, "read every contract, rule, code list and view; list every error at once")
+    checked.add_argument("--again", action="store_true", help="also prove what was proved before and has not changed since")
     sample = command("sample", _sample, "write synthetic submissions with planted defects into the inbox")
     sample.add_argument("--persons", type=int, default=20_000, help="size of the population (default 20,000)")
     sample.add_argument("--seed", type=int, default=1, help="the same seed gives the same bytes")
@@ -84,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     why.add_argument("batch_id")
     query = command("query", _query, "run one SQL query on the published lake.duckdb")
     query.add_argument("sql")
+    query.add_argument("--release", type=int, help="ask this kept release (default: the one shown)")
+    changed = command("changes", _changes, "what changed in a dataset between two kept releases: records inserted, updated per column, deleted")
+    changed.add_argument("dataset")
+    changed.add_argument("--from", dest="first", type=int, metavar="N", help="earlier release (default: the kept one before)")
+    changed.add_argument("--to", dest="last", type=int, metavar="M", help="later release (default: the newest kept one)")
     rollback = command("rollback", _rollback, "point lake.duckdb back to an earlier kept release")
     rollback.add_argument("release", nargs="?", type=int, help="its number (default: the one before)")
     rebuild = command("rebuild", _rebuild, "replay landing under today's contract and swap the result in")
@@ -119,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("--backup", help="which one (default: the newest)")
     restore.add_argument("--only", nargs="+", metavar="PATH", help="files of the lake, as verify names them")
     officer.register(command)
+    granting.register(command)
+    analyst.register(command)
     catalogue = command("catalogue", _catalogue, "say where ledger and catalogue are, or move them to PostgreSQL")
     catalogue.add_argument("--move", action="store_true", help="copy them to the address in LAKE_CATALOG and use that from now on")
     return parser
@@ -129,9 +137,14 @@ def _print(options: argparse.Namespace, result: Any, as_text: Callable[[Any], st
 
 
 def _check(options: argparse.Namespace) -> int:
+    from pipelines import proofs
     from pipelines.check import check
+    from pipelines.settings import Project
 
-    found = check()
+    project, file = Project.open(), proofs.place(Project.open())
+    if options.again:
+        file.unlink(missing_ok=True)
+    found = check(project, proofs.Proofs(project, file))
     _print(options, found, show.check)
     return WRONG if found["errors"] else DONE
 
@@ -198,7 +211,16 @@ def _why(options: argparse.Namespace) -> int:
 def _query(options: argparse.Namespace) -> int:
     from pipelines.status import query
 
-    _print(options, query(options.sql), show.table)
+    _print(options, query(options.sql, release=options.release), show.table)
+    return DONE
+
+
+def _changes(options: argparse.Namespace) -> int:
+    from pipelines import changes, release
+    from pipelines.settings import Lake
+
+    lake = Lake.open()
+    _print(options, changes.between(lake, release.kept(lake), options.dataset, options.first, options.last), show.changed)
     return DONE
 
 

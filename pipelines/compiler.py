@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -55,7 +56,7 @@ class PlannedRule:
 
     def public(self) -> dict[str, Any]:
         """What stands in plan.json: everything but the SQL."""
-        return {k: v for k, v in asdict(self).items() if k not in ("applied", "failed", "repaired")}
+        return {k: v for k, v in vars(self).items() if k not in ("applied", "failed", "repaired")}
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,12 @@ class Plan:
     business: tuple[Rule, ...]
     across: tuple[Rule, ...] = ()      # rules that read other datasets: judged on the release candidate, never on a batch
 
+    @cached_property
+    def _by_column(self) -> dict[str, SemanticType]:
+        return dict(self.types)
+
     def type(self, column: str) -> SemanticType:
-        return dict(self.types)[column]
+        return self._by_column[column]
 
     @property
     def windowed(self) -> bool:

@@ -35,7 +35,7 @@ _CUSTOM = {
                "header": [str], "widths": [int], "record_path": str, "trailer": str,
                "not_sent": [str], "ignore": [str], "feedback": {"encrypt": bool}, "constants": {str: object}, "aliases": {str: [str]}, **declaration.KEYS},
     "schema": {"load": str, "latest_by": str, "identity": [str], "region": str, "op": [str], "loss_budget": float,
-               "on_reject": str, "publish_when": str},
+               "on_reject": str, "publish_when": str, "history": bool},
     "property": {"severity": str, "at_least": float, "mask": str, "pseudonym": str, "keep_words": [str], "new_values": str,
                  "classified": {"when": str, "then": str}},
 }
@@ -137,6 +137,7 @@ class Dataset:
     loss_budget: float
     on_reject: str
     publish_when: str | None
+    history: bool
     path: Path
     raw_hash: str
 
@@ -235,7 +236,7 @@ def _read(path: Path, problems: Problems) -> Dataset | None:
         sla=tuple((s["property"], float(s["value"]), s["unit"]) for s in raw["slaProperties"]),
         latest_by=custom.get("latest_by"), identity=tuple(custom.get("identity") or ()), region=custom.get("region"),
         op=tuple(custom.get("op") or ()), loss_budget=float(custom.get("loss_budget", 0.05)),
-        on_reject=custom.get("on_reject", "keep"), publish_when=custom.get("publish_when"), path=path,
+        on_reject=custom.get("on_reject", "keep"), publish_when=custom.get("publish_when"), history=bool(custom.get("history")), path=path,
         raw_hash=hashlib.sha256(json.dumps(raw, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest(),
     )
     _judge(found, problems)

@@ -33,6 +33,8 @@ class Current:
     folder: Path
     facts: dict[str, Any]
     snapshot: int | None = None     # of base, from which it was derived
+    segments: tuple[Version, ...] = ()      # that it was derived from,
+    quarantine: tuple[tuple[str, Path], ...] = ()      # with the rejected addresses of their batches
 
     @property
     def rows(self) -> Path:
@@ -70,7 +72,8 @@ def derive(lake: Lake, plan: Plan, state: State, quarantine: dict[str, Path]) ->
         (work / "current.json").write_text(json.dumps(facts, ensure_ascii=False))
         shutil.rmtree(final, ignore_errors=True)
         durable.replace(work, final)
-    return Current(final, json.loads((final / "current.json").read_text()), state.snapshot)
+    return Current(final, json.loads((final / "current.json").read_text()), state.snapshot, tuple(v for _, v in sorted(state.segments.items())),
+                   tuple(sorted(quarantine.items())))
 
 
 def _version(plan: Plan, state: State) -> str:

@@ -12,10 +12,12 @@ from typing import Any
 
 import duckdb
 
-from pipelines import durable, themes
+from pipelines import changes, durable, themes
 from pipelines.settings import WrongUse
 from pipelines.sql import connect, name, text, texts
 from pipelines.trouble import BROKEN, MachineTrouble, let_pass
+
+STOPPED = " The release is stopped; the one before stays."
 
 
 class BrokenView(WrongUse):
@@ -57,7 +59,7 @@ def _check_whole(path: Path, manifest: dict[str, Any]) -> None:
     """
     with connect(path, read_only=True) as con:
         views = con.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchone()[0]
-    if Path(f"{path}.wal").exists() or views != len(manifest["relations"]) + len(manifest["views"]):
+    if Path(f"{path}.wal").exists() or views != len(manifest["relations"]) + len(_made(manifest, path)):
         raise MachineTrouble(BROKEN)
 
 
@@ -92,11 +94,20 @@ def _create(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any], root: Path
             raise BrokenView(_broken(view, f"does not bind: {_tell(error)}")) from None
     for statement in manifest["macros"]:
         con.execute(statement)
-    for theme in manifest["views"]:
+    for dataset_id, relation in manifest["relations"].items():
+        for statement in changes.macro(dataset_id, relation) if "changes" in manifest and relation["kind"] == "dataset" else ():
+            con.execute(statement)
+    for theme in _made(manifest, root):
         try:
             themes.create(con, theme)
         except WrongUse as error:
-            raise BrokenView(f"{error} The release is stopped; the one before stays.") from None
+            raise BrokenView(f"{error}{STOPPED}") from None
+
+
+def _made(manifest: dict[str, Any], root: Path) -> list[dict[str, Any]]:
+    """The views that are a SELECT: what changed, histories, themes."""
+    changed = [changes.view(dataset_id, sides, root) for dataset_id, sides in manifest.get("changes", {}).items()]
+    return [*changed, *manifest.get("histories", ()), *manifest["views"]]
 
 
 def smoke(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> None:
@@ -114,8 +125,7 @@ def smoke(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> None:
             "ORDER BY schema_name, table_name, column_index").fetchall():
         found.setdefault(f"{schema}.{table}", []).append((column, kind, words))
     views = dict(con.execute("SELECT schema_name || '.' || view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall())
-    themes_ = {f"{t['schema']}.{t['name']}" for t in manifest["views"]}
-    wanted = set(manifest["relations"]) | themes_
+    wanted = set(manifest["relations"]) | {f"{t['schema']}.{t['name']}" for t in _made(manifest, Path())}
     errors += [_broken(v, "is missing or not in the manifest") for v in sorted(wanted ^ set(views))]
     for view, relation in manifest["relations"].items():
         given, declared = [c[:2] for c in found.get(view, ())], [tuple(c[:2]) for c in relation["columns"]]
@@ -143,7 +153,7 @@ def _count_error(con: duckdb.DuckDBPyConnection, view: str, relation: dict[str, 
 
 
 def _broken(view: str, why: str) -> str:
-    return f"View {view} {why}. The release is stopped; the one before stays."
+    return f"View {view} {why}.{STOPPED}"
 
 
 def _tell(error: duckdb.Error) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import ledger_tables as tables, masks
+from pipelines import data_items, ledger_tables as tables, masks
 from pipelines.compiler import Plan
-from pipelines.feedback import states
+from pipelines.current import Current
+from pipelines.feedback import states as quarantine_states
 from pipelines.ledger import Ledger
 from pipelines.rules import Rule
 from pipelines.semantics import reference
@@ -59,7 +60,7 @@ COMMENTS = {
     "rank": ("权威顺序（0 最高）", "Order of authority, 0 is the highest"), "uscc": ("统一社会信用代码", "Unified social credit code"),
     "changes": ("阈值变更记录", "Changes of the threshold: day, value, reason"), "why": ("规则依据", "Why the rule must hold"),
     "on_breach": ("低于下限时", "When below the limit: hold or report"), "outcome": ("结果", "Outcome"),
-    "owner": ("整改责任部门", "Department that must fix it"), "part": ("报送分区", "Part of the stream"),
+    "owner": ("责任部门", "Department that answers for it and must mend it"), "part": ("报送分区", "Part of the stream"),
     "pass_rate": ("合格率", "Pass rate"), "person_id": ("人员假名", "Pseudonym of the person"), "primary_key": ("主键", "Part of the key"),
     "provider": ("提供单位", "Catalogue: providing departments"), "provider_notes": ("报送说明", "How each source sends"), "provider_uscc": ("提供单位统一社会信用代码", "Unified social credit codes of the providers"),
     "published_as": ("发布字段", "Published columns"), "purpose": ("用途", "Purpose"), "quarantined": ("隔离记录数", "Records in quarantine"),
@@ -68,7 +69,7 @@ COMMENTS = {
     "refuse_basis": ("不予共享依据", "Legal basis when not shared"), "region": ("行政区划", "Division"),
     "release_id": ("发布号", "Release"), "reopened_at": ("重新开账时间", "Time of the re-opening"), "reopened_reason": ("重新开账原因", "Reason of the re-opening"),
     "repaired": ("修复记录数", "Records repaired"), "required": ("必填", "Required"),
-    "revision": ("修订号", "Revision of the batch"), "rows": ("发布行数", "Rows published"), "rule": ("规则", "Rule"),
+    "revision": ("修订号", "Revision of the batch"), "rows": ("行数", "Rows published or exported"), "rule": ("规则", "Rule"),
     "rules": ("未通过规则", "Rules that failed"), "score": ("质量得分", "Quality score"), "seconds": ("耗时（秒）", "Seconds"),
     "semantic_type": ("语义类型", "Semantic type"), "sequence": ("当日序号", "Sequence on the day"), "severity": ("严重程度", "Severity"),
     "share_class": ("共享属性", "Catalogue: sharing class"), "share_condition": ("共享条件", "Condition of sharing"),
@@ -89,19 +90,29 @@ COMMENTS = {
     "reopened": ("重开次数", "Times it was opened again"), "changed_at": ("变更时间", "Time of the last change"), "note": ("说明", "What was found or done"),
     "waived": ("豁免记录数", "Records that fail and are waived"), "definition": ("规则定义指纹", "Digest of what the rule says"),
     "waivers_hash": ("豁免指纹", "Digest of the waivers it was judged under"), "at": ("时间", "Time"),
-    "granted_at": ("豁免时间", "Time of the waiver"), "expires_on": ("豁免截止日期", "Last batch date the waiver holds for"),
+    "granted_at": ("授予时间", "Time it was granted"), "expires_on": ("截止日期", "Last day of a grant; of a waiver, the last batch date it holds for"),
     "keys": ("豁免记录键数", "Records that the waiver is for; empty: all"), "ended_at": ("终止时间", "Time it ended"), "ended_reason": ("终止原因", "Why it ended"),
     "decision": ("裁定", "Decision: release or hold"), "channel": ("通知渠道", "Channel of the message"), "sent_at": ("发送时间", "Time of sending"),
     "opened": ("新增问题数", "Problems opened"), "verified": ("核验问题数", "Problems verified"), "overdue": ("逾期问题数", "Problems past their last day"),
     "ended": ("豁免终止数", "Waivers that ended"), "digest": ("消息指纹", "Digest of the message"),
     "version": ("数据版本", "Version of the data"), "view": ("发布视图", "Published view"),
-    "kind": ("检查类别", "Kind of check: across, agreement, history, values, publication, conformity or timeliness"), "checked_at": ("检查时间", "Time of the check"),
-    "filled": ("已填写数", "Cells filled in"), "distinct_values": ("不同取值数", "Distinct values, about"), "value": ("取值或统计量", "Code, or value of the statistic"),
+    "kind": ("类别", "Kind. Of a check: across, agreement, history, values, publication, conformity or timeliness; of a usage note: problem, waiver or caveat"), "checked_at": ("检查时间", "Time of the check"),
+    "fill_rate": ("填充率", "Share of current rows that have a value"), "last_update": ("最近更新", "Newest batch date that the data holds"),
+    "since": ("起始日期", "Since when"), "filled": ("已填写数", "Cells filled in"), "distinct_values": ("不同取值数", "Distinct values, about"), "value": ("取值或统计量", "Code, or value of the statistic"),
     "signal": ("线索类别", "Kind of lead"), "peers": ("同类中位数", "Median of its peers"), "n": ("统计行数", "Rows of the statistic"),
     "p": ("偶然概率", "Probability that chance does it"), "explanation": ("说明和其他可能", "What was seen, and another explanation"),
     "label": ("代码含义", "What the code means"), "accepted_by": ("认定人", "Accepted by"), "accepted_at": ("认定时间", "Time it was accepted"),
     "revoked_at": ("撤销时间", "Time it was revoked"),
     "reads": ("引用的数据资源", "Datasets that the rule reads"),
+    "groups": ("组合数", "Groups: distinct combinations of these columns"), "smallest": ("最小组人数", "Persons of the smallest group counted"),
+    "rows_in_small_groups": ("不足五人组的行数", "Rows in groups of fewer than five persons"),
+    "counted_share": ("计数的组所占份额", "Share of the groups that was counted; below 1 the figures are scaled up"),
+    "role": ("角色", "Role"), "datasets": ("数据资源", "Datasets of the grant"), "columns": ("字段", "Columns granted or read"),
+    "request": ("申请编号", "Number of the request"), "exported_at": ("导出时间", "Time of the export"), "exported_by": ("导出人", "Who exported it"),
+    "views": ("视图", "Views that were read"),
+    "source_view": ("来源数据资源或表", "Dataset or table that it is made of"), "source_column": ("来源字段", "Column that it is made of"),
+    "clause": ("读取的子句", "Clause that reads it: select, filter, join, group, order or window; without a column it decides about every row"),
+    "raised_by": ("达到该分级的字段", "Columns that raise it to this classification"),
     "withheld_rows": ("不予发布行数", "Rows barred from publication"), "zh": ("中文说明", "Chinese words"),
 }
 
@@ -136,26 +147,29 @@ LEDGER = {"batches": tables.batches, "files": tables.files, "steps": tables.step
           "withdrawals": tables.withdrawals, "checks": tables.checks, "check_counts": tables.check_counts, "profiles": tables.profiles,
           "profile_values": tables.profile_values, "signals": tables.signals, "accepted_values": tables.accepted_values, "problems": tables.problems,
           "problem_events": tables.problem_events, "waivers": tables.waivers, "approvals": tables.approvals, "alerts": tables.alerts, "feedback": tables.feedback,
-          "new_values": tables.new_values}
+          "new_values": tables.new_values, "grants": tables.grants, "exports": tables.exports}
 TABLES = {
     "datasets": Table("数据资源目录：政务数据共享条例第十三条九要素和现状", "Catalogue of datasets: the nine statutory elements and the present state", _columns(
         "dataset, view, domain, catalogue_name, data_items, provider, data_format, update_frequency, share_class, share_mode, usage_conditions, grading, "
         "category, share_condition, refuse_basis, provider_uscc, provider_notes, purpose, limitations, load, sla_days:DOUBLE, contract_version, contract_hash, version, "
         "as_of:DATE, rows:BIGINT, withheld_rows:BIGINT, stale_rows:BIGINT, disagreements:BIGINT")),
-    "columns": Table("数据项：契约字段、标准、分级和发布方式", "Data items: contract columns, standards, classification and how they are published", _columns(
-        "dataset, column, zh, en, semantic_type, code_list, standard, primary_key:BOOLEAN, required:BOOLEAN, classification, mask, mask_words, published_as")),
+    "columns": Table("数据项：契约字段和专题视图字段，标准、分级、发布方式、填充率和质量", "Data items: columns of contracts and theme views, standards, classification, how they are published, how full and how good", _columns(
+        "dataset, column, zh, en, semantic_type, code_list, standard, primary_key:BOOLEAN, required:BOOLEAN, classification, mask, mask_words, published_as, "
+        "owner, fill_rate:DOUBLE, score:DOUBLE, last_update:DATE")),
+    "usage_notes": Table("使用须知：字段的已知问题、豁免和局限", "What to know before use: known problems, waivers and caveats of columns", _columns(
+        "dataset, column, kind, zh, en, since:DATE")),
     "rules": Table("已声明的质量规则", "Declared quality rules", _columns(
         "dataset, rule, column, reason, zh, en, indicator, severity, at_least:DOUBLE, on_breach, owner, why, changes, reads")),
     "sources": Table("报送渠道：谁报送什么、多久一次", "Sources: who sends what, and how often", _columns(
         "dataset, source, department, uscc, rank:INTEGER, frequency, sla_days:DOUBLE")),
     "lists": Table("代码表", "Code lists", _columns("list, name, name_en, standard, version, rows:BIGINT")),
-    "quarantine": Table("隔离区：地址、未通过规则和整改状态，不含数据值", "Quarantine: addresses, failed rules and what became of them, no values", _columns(states.COLUMNS)),
+    "quarantine": Table("隔离区：地址、未通过规则和整改状态，不含数据值", "Quarantine: addresses, failed rules and what became of them, no values", _columns(quarantine_states.COLUMNS)),
     "batches": Table("报送批次", "Batches", _of_ledger(tables.batches)),
     "files": Table("报送文件：每个文件、压缩包成员和工作表如何读取", "How each file, archive member and sheet was read", _of_ledger(tables.files)),
     "steps": Table("处理步骤", "Steps of processing", _of_ledger(tables.steps, ("id",))),
     "rule_results": Table("每批每规则的检验结果", "Results per batch and rule", _of_ledger(tables.rule_results)),
     "rule_counts": Table("每批每区划每规则的计数", "Counts per batch, division and rule", _of_ledger(tables.rule_counts)),
-    "releases": Table("历次发布", "Releases", _of_ledger(tables.releases)),
+    "releases": Table("历次发布", "Releases", _of_ledger(tables.releases, ("left_at",))),
     "release_datasets": Table("每次发布的数据版本", "Versions of the datasets in each release", _of_ledger(tables.release_datasets)),
     "closings": Table("关账：哪些月份已关账，以哪次发布为准", "Closed months: which release each stands for", _of_ledger(tables.closings, ("id",))),
     "withdrawals": Table("撤回：不再发布的记录数、依据和文号", "Withdrawn records: dataset, legal basis and decision", _of_ledger(tables.withdrawals, ("id", "key"))),
@@ -175,31 +189,48 @@ TABLES = {
     "alerts": Table("发给部门的通知：只有计数", "Messages to departments: counts only", _of_ledger(tables.alerts, ("id",))),
     "feedback": Table("反馈包：每批退回部门的行数、位置和更正情况", "Feedback packs: rows returned to the department, where they lie, which revision corrects them",
                       _of_ledger(tables.feedback, ("id",))),
+    # Which rows a grant holds may name persons by pseudonym: that stays in the ledger too.
+    "grants": Table("授权：给谁（角色）、哪些字段、为何、到何时", "Grants: to which role, which columns, what for, until when", _of_ledger(tables.grants, ("rows", "reader_group", "granted_by"))),
+    "exports": Table("导出：谁、何时、为何、多少行、读了哪些视图，不含查询中的值", "Exports: who, when, what for, how many rows, which views; no value of the query", _of_ledger(tables.exports)),
+    "reidentification": Table("可链接性：公开给分析员的字段组合有多小，只有计数", "Linkability: how small the groups are that county, year of birth, sex and codes make; counts only", _columns(
+        "dataset, columns, groups:BIGINT, smallest:BIGINT, rows_in_small_groups:BIGINT, rows:BIGINT, counted_share:DOUBLE")),
+    "lineage": Table("血缘：每个发布字段来自哪些契约字段，在哪个子句中读取", "Lineage: which contract columns every published column is made of, and in which clause", _columns(
+        "view, column, source_view, source_column, clause, classification")),
+    "views": Table("视图分级：所读字段中最高的分级", "Views: the classification of the most sensitive column that each reads", _columns("view, classification, raised_by")),
     "inbox": Table("收件箱中未接收的文件：原因和处理办法", "What is left in the inbox: why, and what to do", _of_ledger(tables.inbox)),
 }
 
 
 def export(con: duckdb.DuckDBPyConnection, lake: Lake, project: Project, plans: dict[str, Plan], ledger: Ledger,
-           manifest: dict[str, Any], folder: Path, withdrawn: dict[str, list[str]]) -> dict[str, Path]:
+           manifest: dict[str, Any], folder: Path, withdrawn: dict[str, list[str]], states: dict[str, Current]) -> dict[str, Path]:
     """Write every governance table into `folder`; returns table → file.
 
     Args:
         withdrawn: dataset → keys of records whose pseudonym is not shown in `quarantine` either.
         manifest: the release being made; its own rows are added to `releases` and `release_datasets`.
+        states: dataset → its derived current state, whose footers tell how full its columns are.
     """
+    from pipelines import classification  # which reads the tables declared here
+
     lists = reference.lists(project)
     rows = declared_rows(project, plans, manifest["relations"]) | {
         "lists": [{"list": one.list, "name": one.name, "name_en": one.name_en, "standard": one.standard,
                    **{k: manifest["relations"][f"reference.{one.list}"][k] for k in ("version", "rows")}} for one in lists],
-    } | ledger_tables(ledger)
+    } | ledger_tables(ledger) | {
+        "reidentification": [row for found in manifest["reidentification"].values() for row in found],
+        "lineage": classification.rows(plans.values(), manifest["views"]), "views": classification.view_rows(plans.values(), manifest["views"])}
     release, pinned = ledger_rows(manifest)
     n = release["release_id"]
     rows["releases"] = [r | {"state": "kept" if r["state"] == "published" else r["state"]} for r in rows["releases"] if r["release_id"] != n] + [release]
     rows["release_datasets"] = [r for r in rows["release_datasets"] if r["release_id"] != n] + pinned
     files = {table: folder / f"{table}.parquet" for table in TABLES}
+    declared = rows.pop("columns")
     for table, found in rows.items():
         _write(con, TABLES[table], found, files[table])
-    states.write(con, lake, plans, rows["batches"], rows["feedback"], manifest["created_at"], files["quarantine"], withdrawn)
+    items, notes = data_items.complete(con, plans, states, declared, manifest["views"], manifest["relations"], files, rows.get("lineage", ()))
+    _write(con, TABLES["columns"], items, files["columns"])
+    _write(con, TABLES["usage_notes"], notes, files["usage_notes"])
+    quarantine_states.write(con, lake, plans, rows["batches"], rows["feedback"], manifest["created_at"], files["quarantine"], withdrawn)
     return files
 
 
@@ -316,6 +347,6 @@ def _dataset_columns(plan: Plan, standards: dict[str, str]) -> list[dict[str, An
         words = masks.MASKS[mask]
         found.append({
             "dataset": plan.dataset.id, "column": c.name, "zh": c.zh, "en": c.en, "semantic_type": c.type, "code_list": code_list,
-            "standard": standards.get(code_list), "primary_key": c.primary_key, "required": c.required, "classification": c.strictest,
+            "standard": standards.get(code_list) or kind.standard, "primary_key": c.primary_key, "required": c.required, "classification": c.strictest,
             "mask": mask, "mask_words": f"{words.zh} — {words.en}", "published_as": ", ".join(given.get(c.name, ())) or None})
     return found

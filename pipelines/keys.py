@@ -7,6 +7,7 @@ digits of SHA-256 over it, stands in the ledger and the release manifest.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -54,16 +55,21 @@ def _create(path: Path) -> None:
     durable.sync(path.parent)
 
 
-def key_id(lake: Lake) -> str:
-    """The public name of the key in use."""
-    return hashlib.sha256(pseudonym_key(lake)).hexdigest()[:8]
+def key_id(lake: Lake, key: bytes | None = None) -> str:
+    """The public name of the key in use, or of another one."""
+    return hashlib.sha256(key or pseudonym_key(lake)).hexdigest()[:8]
 
 
-def install(con: duckdb.DuckDBPyConnection, key: bytes) -> None:
-    """Give `con` the macro `keyed_digest(message)` under `key`: VARCHAR(22), NULL for NULL."""
+def grant_key(lake: Lake, number: int) -> bytes:
+    """The key of one grant: made from the lake's, so that it needs no keeping, and tells nothing about it or another grant's."""
+    return hmac.digest(pseudonym_key(lake), f"grant\x1f{number}".encode(), "sha256")
+
+
+def install(con: duckdb.DuckDBPyConnection, key: bytes, macro: str = "keyed_digest") -> None:
+    """Give `con` the macro `keyed_digest(message)` (or another name for another key): VARCHAR(22), NULL for NULL."""
     block = key.ljust(_BLOCK, b"\0")
-    con.execute("SET VARIABLE lake_inner = $1", [bytes(b ^ 0x36 for b in block)])
-    con.execute("SET VARIABLE lake_outer = $1", [bytes(b ^ 0x5C for b in block)])
+    con.execute(f"SET VARIABLE {macro}_inner = $1", [bytes(b ^ 0x36 for b in block)])
+    con.execute(f"SET VARIABLE {macro}_outer = $1", [bytes(b ^ 0x5C for b in block)])
     con.execute(
-        "CREATE OR REPLACE TEMP MACRO keyed_digest(message) AS replace(replace(base64(unhex(sha256("
-        "getvariable('lake_outer') || unhex(sha256(getvariable('lake_inner') || encode(message))))[1:32]))[1:22], '+', '-'), '/', '_')")
+        f"CREATE OR REPLACE TEMP MACRO {macro}(message) AS replace(replace(base64(unhex(sha256("
+        f"getvariable('{macro}_outer') || unhex(sha256(getvariable('{macro}_inner') || encode(message))))[1:32]))[1:22], '+', '-'), '/', '_')")

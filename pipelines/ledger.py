@@ -20,9 +20,9 @@ from pipelines.ledger_tables import accepted_values, batches, closings, feedback
 from pipelines.settings import Lake
 
 
-def now() -> str:
+def now(hours_ago: float = 0) -> str:
     """The clock of the ledger (UTC, seconds): when something happened here, never a date of the data."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (datetime.now(UTC) - timedelta(hours=hours_ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @lru_cache(maxsize=8)
@@ -54,6 +54,7 @@ class Ledger:
 
     def __init__(self, lake: Lake):
         self.engine = _prepared(catalogue.engine(lake))
+        catalogue.close_to_others(lake)
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:

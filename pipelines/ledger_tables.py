@@ -61,6 +61,7 @@ releases = sa.Table(
     "ledger_releases", meta,
     sa.Column("release_id", sa.Integer, primary_key=True), sa.Column("created_at", _text, nullable=False),
     sa.Column("state", _text, nullable=False), sa.Column("reason", _text), sa.Column("manifest_hash", _text),
+    sa.Column("left_at", _text),      # when another release took its place in lake.duckdb; empty for the one shown
 )
 release_datasets = sa.Table(
     "ledger_release_datasets", meta,
@@ -189,5 +190,18 @@ new_values = sa.Table(
     "ledger_new_values", meta,
     sa.Column("batch_id", _text, primary_key=True), sa.Column("revision", sa.Integer, primary_key=True), sa.Column("column", _text, primary_key=True),
     sa.Column("value", _text, primary_key=True), sa.Column("rows", _int, nullable=False),
+)
+grants = sa.Table(
+    "ledger_grants", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("role", _text, nullable=False), sa.Column("datasets", _text, nullable=False),
+    sa.Column("columns", _text, nullable=False), sa.Column("rows", _text), sa.Column("purpose", _text, nullable=False), sa.Column("request", _text, nullable=False),
+    sa.Column("reader_group", _text), sa.Column("granted_by", _text, nullable=False), sa.Column("granted_at", _text, nullable=False),
+    sa.Column("expires_on", _text, nullable=False), sa.Column("revoked_at", _text), sa.Column("reason", _text), sa.Column("key_id", _text),
+)
+exports = sa.Table(
+    "ledger_exports", meta,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True), sa.Column("exported_at", _text, nullable=False), sa.Column("exported_by", _text, nullable=False),
+    sa.Column("purpose", _text, nullable=False), sa.Column("form", _text, nullable=False), sa.Column("rows", _int, nullable=False), sa.Column("views", _text),
+    sa.Column("columns", _text), sa.Column("release_id", sa.Integer),
 )
 TABLES = {t.name.removeprefix("ledger_"): t for t in meta.sorted_tables}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pipelines import base, folding, objects, release as publication, steps
+from pipelines import base, folding, grants, objects, release as publication, steps
 from pipelines.batch import batch_date
 from pipelines.contract import dataset as read_dataset, datasets
 from pipelines.desk import Desk
@@ -33,6 +33,7 @@ def maintain(dataset_ids: Iterable[str] = (), before: str | None = None, desk: D
     wanted = [read_dataset(i, desk.project) for i in dataset_ids] or [d for d in datasets(desk.project) if d.status != "draft"]
     with writer(desk.lake, "release"):
         done = [_maintain_one(desk, found.id, day) for found in wanted]
+        grants.sweep(desk)
         objects.enter(desk.lake, desk.ledger, desk.lake.releases)
         objects.forget(desk.lake, desk.ledger, [p for root in ("base", "current", "quarantine", "releases") for p in objects.gone(desk.lake, desk.ledger, root)])
     return done

@@ -244,15 +244,14 @@ def revealed(plan: Plan) -> tuple[frozenset[int], list[str]]:
     known: frozenset[int] = frozenset()
     by = []
     for column in published(plan):
-        subject = _subject(plan, column.source_column)
-        positions = dict(MASKS[column.mask].reveals).get(subject, frozenset())
+        positions = dict(MASKS[column.mask].reveals).get(subject(plan, column.source_column), frozenset())
         if positions:
             known |= positions
             by.append(column.name)
     return known, by
 
 
-def _subject(plan: Plan, column: str | None) -> str | None:
+def subject(plan: Plan, column: str | None) -> str | None:
     """What a column tells about an identity number. A region is taken for that of the number: mostly it is."""
     if column is None:
         return None

@@ -1,7 +1,7 @@
 """What a release shows, as files: masked rows of each dataset, code lists, and the unmasked views of the pipeline's account.
 
-releases/data/<dataset>/<version>-<masks>/rows.parquet + facts.json: `version` is that of `current`, `masks` a digest
-of the SELECT that made the file, so a file never changes and is written once for all the releases that list it.
+releases/data/<dataset>/<version>-<masks>/rows.parquet (rows-001.parquet … of large ones) + facts.json: `version` is that of `current`, `masks`
+a digest of the SELECT that made the files, so a file never changes and is written once for all the releases that list it.
 Written beside, then renamed; analysts may read them, so nothing that a mask hides is ever in them.
 """
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipelines import database, durable, keys, masks
+from pipelines import database, durable, history, keys, layout, masks
 from pipelines.compiler import Plan
 from pipelines.copying import digest
 from pipelines.current import Current
@@ -23,10 +24,11 @@ from pipelines.ledger import Ledger
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
-from pipelines.sql import connect, name, names, text, texts
+from pipelines.sql import connect, name, text, texts
 from pipelines.version import code_version
 
-FORMAT = 2
+FORMAT = 4
+_RANGE = "_range"
 _OWN_WORDS = {"_key": "主键摘要 — Digest of the key", "_file": "文件序号 — Number of the file in the batch",
               "_ordinal": "记录序号 — Ordinal of the record in its file"} | {n: f"{zh} — {en}" for n, _, zh, en in masks.LINEAGE}
 
@@ -58,7 +60,7 @@ class Engine:
         con = connect(temp=scratch)
         reference.ready(con, self.project, lake.staging, self.added)
         keys.install(con, keys.pseudonym_key(lake))
-        allowed = (lake.current, lake.quarantine, lake.releases, scratch)
+        allowed = (lake.base, lake.current, lake.quarantine, lake.releases, scratch)
         con.execute(f"SET allowed_directories = {texts(allowed)}; SET enable_external_access = false")
         return con
 
@@ -76,54 +78,116 @@ def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]
         WrongUse: the file holds other columns than the masks allow.
     """
     d, columns = plan.dataset, masks.published(plan)
-    select = _masked_select(plan, columns, state, engine.withdrawn.get(d.id, []))
-    made_by = [FORMAT, select.replace(str(engine.lake.current), ""), keys.key_id(engine.lake), (engine.project.macros / "redact.sql").read_text("utf-8")]
+    made = _masked(plan, columns, state, engine.withdrawn.get(d.id, []))
+    made_by = [FORMAT, repr(made).replace(str(engine.lake.current), ""), layout.options(made.rows), keys.key_id(engine.lake),
+               (engine.project.macros / "redact.sql").read_text("utf-8")]
     version = f"{state.facts['version'] if state else 'empty'}-{fingerprint(made_by)[:12]}"
-    file, shown = _materialise(engine, f"{d.id}/{version}", select)
+    files, shown = _materialise(engine, f"{d.id}/{version}", made)
     exposed = masks.exposed(plan, {n for n, _ in shown})
     if exposed or [n for n, _ in shown] != [c.name for c in columns]:
         raise WrongUse(f"{d.id}: the published file holds other columns than its masks allow: {', '.join(exposed) or 'order differs'}.")
     facts = state.facts if state else {"rows": 0, "stale_rows": 0, "disagreements": {}, "as_of": None}
-    rows, as_of = file["rows"], facts["as_of"] or "尚无数据 no data yet"
+    rows, as_of = sum(f["rows"] for f in files), facts["as_of"] or "尚无数据 no data yet"
     return {"kind": "dataset", "version": version, "rows": rows, "withheld_rows": facts["rows"] - rows, "stale_rows": facts["stale_rows"],
             "disagreements": sum(facts["disagreements"].values()), "as_of": facts["as_of"], "snapshot": state.snapshot if state else None, "record_key": masks.record_key(plan), "contract_version": d.version,
-            "contract_hash": declared_hash(d, engine.project), "files": [file], "comment": f"{d.name}（{d.table_zh}） — {d.grain}\n{d.purpose}\n数据截至 as of: {as_of}",
+            "contract_hash": declared_hash(d, engine.project), "files": files, "comment": f"{d.name}（{d.table_zh}） — {d.grain}\n{d.purpose}\n数据截至 as of: {as_of}",
             "columns": [(c.name, c.type, c.comment) for c in columns]}
 
 
-def _masked_select(plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Current | None, withdrawn: list[str]) -> str:
-    """The masked rows in the order of `current`; sorted anew where the key is only now made a pseudonym."""
-    d = plan.dataset
+def versions(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]:
+    """The manifest's entry of a dataset's masked row versions: one file per segment of base, written once for all the releases that list it.
+
+    Raises:
+        WrongUse: a file holds other columns than the masks allow.
+    """
+    d, declared, files = plan.dataset, history.columns(plan), []
+    held, macro = dict(state.quarantine) if state else {}, (engine.project.macros / "redact.sql").read_text("utf-8")
+    for files_, batches in [(v.files, v.batches) for v in state.segments] if state and state.segments else [((), ())]:
+        select = history.select(plan, files_, [(b, str(held[b])) for b, _ in batches if b in held], engine.withdrawn.get(d.id, []))
+        made_by = fingerprint([FORMAT, select.replace(str(engine.lake.home), ""), keys.key_id(engine.lake), macro])
+        written, shown = _materialise(engine, f"{d.id}_versions/{made_by[:24]}", Rows((select,)))
+        if [tuple(c) for c in shown] != [(n, kind) for n, kind, _ in declared]:
+            raise WrongUse(f"{d.id}: the file of versions holds other columns than its masks allow.")
+        files += written
+    return {"kind": "versions", "rows": sum(f["rows"] for f in files), "record_key": masks.record_key(plan), "files": files, "columns": declared,
+            "comment": f"{d.name}的各版本（脱敏） — Every accepted version of {d.id}, masked; {d.table}_history 由此而来 is made of it"}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How the files of one relation are made: one SELECT each; or, where the order of the source tells nothing, all `split` into ranges first.
+
+    Args:
+        rows: about how many in each file, by which its options are chosen.
+        split: a SELECT of all rows with the column `_range`; `selects` read `{range}` in place of the rows of one.
+    """
+
+    selects: tuple[str, ...]
+    rows: int = 0
+    split: str | None = None
+
+
+def _masked(plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Current | None, withdrawn: list[str]) -> Rows:
+    """The masked rows, file by file, in the order in which they are to lie."""
+    d, given, rows = plan.dataset, {c.source_column: c.name for c in columns}, state.facts["rows"] if state else 0
     physical = [(n, t) for n, t in plan.physical() if n != "_op"] + [("_source", "VARCHAR"), ("_stale_since", "DATE")]
-    rows = f"read_parquet({text(state.rows)})" if state else f"(SELECT {', '.join(f'NULL::{t} AS {name(n)}' for n, t in physical)} WHERE false)"
+    source = (f"read_parquet({text(state.rows)}, file_row_number = true)" if state
+              else f"(SELECT {', '.join(f'NULL::{t} AS {name(n)}' for n, t in physical)} WHERE false)")
     listed = ", ".join(f"({c.sql})::{c.type} AS {name(c.name)}" for c in columns)
     conditions = [f"coalesce(({d.publish_when}), false)"] if d.publish_when else []
     conditions += [f"_key NOT IN (SELECT unnest({texts(withdrawn)}))"] if withdrawn else []
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    key = [given[k] for k in d.key if k in given]
     made_here = {c.source_column: c.name for c in columns if c.mask == "pseudonym" and "keyed_digest" in c.sql}
-    given = {c.source_column: c.name for c in columns}
-    order = f" ORDER BY {names(given[k] for k in d.key if k in given)}" if set(made_here) & set(d.key) else ""
-    return f"SELECT {listed} FROM {rows}{where}{order}"
+    pseudonym = next((made_here[k] for k in d.key if k in made_here), None)
+    order, count = layout.order(rows, given.get(d.region), key, pseudonym), layout.ranges(rows, given.get(d.region))
+    select, each = f"SELECT {listed} FROM {source}", -(-rows // count)
+    if count == 1:
+        return Rows((f"{select}{_where(conditions)}{order}",), rows)
+    if pseudonym:
+        return Rows((f"FROM {{range}}{order}",) * count, each, f"SELECT *, coalesce({layout.range_of(pseudonym, count)}, 0) AS {_RANGE} FROM ({select}{_where(conditions)})")
+    parts = [f"file_row_number BETWEEN {i * each} AND {(i + 1) * each - 1}" for i in range(count)]
+    return Rows(tuple(f"{select}{_where([*conditions, part])}{order}" for part in parts), each)
 
 
-def _materialise(engine: Engine, place: str, select: str) -> tuple[dict[str, Any], list[list[str]]]:
-    """Write releases/data/<place>/rows.parquet unless it is there; returns its manifest entry and its (column, type)s."""
+def _where(conditions: list[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _materialise(engine: Engine, place: str, made: Rows) -> tuple[list[dict[str, Any]], list[list[str]]]:
+    """Write the files of releases/data/<place>/ unless they are there; returns their manifest entries and their (column, type)s."""
     final = engine.lake.releases / "data" / place
     if not (final / "facts.json").exists():
         work = final.with_name(f"{final.name}.part")
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(final, ignore_errors=True)
         _folders(work, engine.lake.releases)
-        rows = work / "rows.parquet"
-        engine.con.execute(f"COPY ({select}) TO {text(rows)} (FORMAT parquet, COMPRESSION zstd)")
-        columns = [c[:2] for c in engine.con.execute(f"DESCRIBE FROM read_parquet({text(rows)})").fetchall()]
-        (work / "facts.json").write_text(json.dumps({"entry": entry(engine.con, rows), "columns": columns}))
+        files = _write(engine, made, work)
+        columns = [c[:2] for c in engine.con.execute(f"DESCRIBE FROM read_parquet({text(files[0])})").fetchall()]
+        (work / "facts.json").write_text(json.dumps({"entries": {f.name: entry(engine.con, f) for f in files}, "columns": columns}))
         for file in work.iterdir():
             file.chmod(0o644)
         durable.replace(work, final)
         engine.written.append(place.partition("/")[0])
     facts = json.loads((final / "facts.json").read_text())
-    return {"path": f"data/{place}/rows.parquet", **facts["entry"]}, facts["columns"]
+    return [{"path": f"data/{place}/{file}", **one} for file, one in facts["entries"].items()], facts["columns"]
+
+
+def _write(engine: Engine, made: Rows, work: Path) -> list[Path]:
+    """The files of one relation, in `work`; what was split on the way lies in the engine's scratch folder, which only this account reads."""
+    scratch = engine.lake.staging / ".release" / "split"
+    if made.split:
+        shutil.rmtree(scratch, ignore_errors=True)
+        engine.con.execute(f"COPY ({made.split}) TO {text(scratch)} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, PARTITION_BY ({_RANGE}))")
+    files = []
+    for i, select in enumerate(made.selects):
+        part = scratch / f"{_RANGE}={i}"
+        if made.split and not part.exists():      # nobody's pseudonym begins so
+            continue
+        files.append(work / ("rows.parquet" if len(made.selects) == 1 else f"rows-{i + 1:03}.parquet"))
+        rows = f"read_parquet({text(part / '*.parquet')}, hive_partitioning = false)"
+        engine.con.execute(f"COPY ({select.replace('{range}', rows)}) TO {text(files[-1])} ({layout.options(made.rows)})")
+    shutil.rmtree(scratch, ignore_errors=True)
+    return files
 
 
 def entry(con: duckdb.DuckDBPyConnection, file: Path) -> dict[str, Any]:
@@ -146,7 +210,7 @@ def lists(engine: Engine) -> dict[str, Any]:
     relations = {}
     for one in reference.lists(engine.project):
         version = fingerprint([FORMAT, versions.get(one.list, derived)])[:16]
-        file, columns = _materialise(engine, f"reference.{one.list}/{version}", f"FROM reference.{name(one.list)}")
+        [file], columns = _materialise(engine, f"reference.{one.list}/{version}", Rows((f"FROM reference.{name(one.list)}",)))
         words = {c: f"{zh} — {en}" for c, (zh, en) in one.columns}
         relations[f"reference.{one.list}"] = {
             "kind": "reference", "version": version, "rows": file["rows"], "files": [file],

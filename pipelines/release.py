@@ -8,6 +8,7 @@ at any instant leaves the old release or the new one. The rows analysts may not 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,31 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import database, durable, governance, keys, ledger_tables as tables, masks, objects, published, themes
+from pipelines import (
+    changes,
+    classification,
+    database,
+    durable,
+    governance,
+    history,
+    keys,
+    ledger_tables as tables,
+    linkability,
+    masks,
+    objects,
+    published,
+    themes,
+)
 from pipelines.compiler import Plan
 from pipelines.current import Current
+from pipelines.database import BrokenView
 from pipelines.ledger import Ledger, now
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
 from pipelines.version import code_version
 
 KEEP = 12
+KEEP_HOURS = 12     # a session of a working day keeps its files however many releases follow
 
 
 def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[str, Current], ledger: Ledger, reason: str,
@@ -48,8 +65,8 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
     releases = kept(lake)
     engine = published.Engine(lake, project, withdrawn)
     try:
-        content = _content(engine, plans, states)
         newest = releases[-1] if releases else None
+        content = _content(engine, plans, states, newest)
         if newest and newest["fingerprint"] == published.fingerprint(content):
             if _known(ledger, newest["release_id"]):
                 _show(lake, ledger)
@@ -57,7 +74,8 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
                 return None
             manifest = newest
         else:
-            manifest = _make(engine, plans, ledger, content, reason)
+            before = {m["release_id"]: m for m in releases}.get(shown_release(ledger), newest)
+            manifest = _make(engine, plans, states, ledger, content, reason, before)
     finally:
         engine.close()
     database.point(folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
@@ -128,25 +146,47 @@ def _judge(plans: dict[str, Plan]) -> None:
     for plan in plans.values():
         try:
             masks.judge(plan)
+            history.judge(plan)
         except WrongUse as error:
             errors.append(str(error))
     if errors:
         raise WrongUse("\n".join(errors))
 
 
-def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current]) -> dict[str, Any]:
-    """What a release shows, without its number and its governance: equal content is no new release."""
+def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current], before: dict[str, Any] | None) -> dict[str, Any]:
+    """What a release shows, without its number and its governance: equal content is no new release.
+
+    Args:
+        before: the newest manifest, which tells what a broken view used to read.
+    """
     relations = {d: published.dataset(engine, plan, states.get(d)) for d, plan in plans.items()} | published.lists(engine)
+    followed = [plan for plan in plans.values() if plan.dataset.history]
+    relations |= {f"{plan.dataset.id}_versions": published.versions(engine, plan, states.get(plan.dataset.id)) for plan in followed}
+    histories = [history.view(plan, states.get(plan.dataset.id)) for plan in followed]
     declared = themes.themes(engine.project)
-    views = [t.facts() for t in declared if set(t.needs) <= set(plans)]
+    try:
+        views = classification.judged(engine.project, list(plans.values()), [t for t in declared if set(t.needs) <= set(plans)], before["views"] if before else ())
+    except WrongUse as error:
+        raise _explained(error, before, {"relations": relations}) from None
     left_out = {t.id: sorted(set(t.needs) - set(plans)) for t in declared if not set(t.needs) <= set(plans)}
-    content = {"relations": relations, "macros": reference.macros(engine.project), "views": views, "left_out": left_out,
+    content = {"relations": relations, "macros": reference.macros(engine.project), "histories": histories, "views": views, "left_out": left_out,
                "pseudonym": {"scheme": keys.SCHEME, "key_id": keys.key_id(engine.lake)}, "format": published.FORMAT}
     return json.loads(json.dumps(content, ensure_ascii=False))
 
 
-def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, content: dict[str, Any], reason: str) -> dict[str, Any]:
-    """Write the folder of a new release: governance, the tried database, and last the manifest."""
+def _explained(error: WrongUse, before: dict[str, Any] | None, content: dict[str, Any]) -> BrokenView:
+    """A broken view, with the changes of contracts that broke it."""
+    lines = [line.removesuffix(database.STOPPED) for line in str(error).splitlines()]
+    return BrokenView("\n".join([*lines, *classification.changes(before, content)]) + database.STOPPED)
+
+
+def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Current], ledger: Ledger, content: dict[str, Any], reason: str,
+          before: dict[str, Any] | None) -> dict[str, Any]:
+    """Write the folder of a new release: governance, the tried database, and last the manifest.
+
+    Args:
+        before: the manifest of the release shown until now, which `_changes` views compare with.
+    """
     lake, r = engine.lake, tables.releases
     used = [m["release_id"] for m in kept(lake)] + [row["release_id"] for row in ledger.rows(sa.select(r.c.release_id))]
     number = max(used, default=0) + 1
@@ -155,16 +195,33 @@ def _make(engine: published.Engine, plans: dict[str, Plan], ledger: Ledger, cont
     place.chmod(0o755)
     manifest = content | {"release_id": number, "created_at": now(), "reason": reason, "code_version": code_version(),
                           "engine": duckdb.__version__, "fingerprint": published.fingerprint(content)}
-    for table, file in governance.export(engine.con, lake, engine.project, plans, ledger, manifest, place, engine.withdrawn).items():
+    manifest |= {"reidentification": linkability.measured(engine, plans, manifest, before), "reidentification_format": linkability.FORMAT}
+    for table, file in governance.export(engine.con, lake, engine.project, plans, ledger, manifest, place, engine.withdrawn, states).items():
         file.chmod(0o644)
         declared, entry = governance.TABLES[table], published.entry(engine.con, file)
         manifest["relations"] = manifest["relations"] | {f"governance.{table}": {
             "kind": "governance", "rows": entry["rows"], "comment": declared.comment,
             "files": [{"path": str(file.relative_to(lake.releases)), **entry}],
             "columns": [[c, kind, " — ".join(governance.COMMENTS[c])] for c, kind in declared.columns]}}
-    database.build(manifest, lake.releases, place / "lake.duckdb")
+    manifest["changes"] = changes.facts(before, manifest)
+    try:
+        database.build(manifest, lake.releases, place / "lake.duckdb")
+    except BrokenView as error:
+        raise _explained(error, before, manifest) from None
     write_manifest(lake, manifest)
     return manifest
+
+
+def keep_hours() -> float:
+    """How long a release stays after another took its place: LAKE_KEEP_HOURS.
+
+    Raises:
+        WrongUse: it is no number of hours.
+    """
+    wish = os.environ.get("LAKE_KEEP_HOURS", str(KEEP_HOURS))
+    if not wish.replace(".", "", 1).isdigit():
+        raise WrongUse(f"LAKE_KEEP_HOURS is {wish!r}; give a number of hours, such as {KEEP_HOURS}.")
+    return float(wish)
 
 
 def write_manifest(lake: Lake, manifest: dict[str, Any]) -> None:
@@ -193,10 +250,10 @@ def _record(ledger: Ledger, manifest: dict[str, Any]) -> None:
     r, d, number = tables.releases, tables.release_datasets, manifest["release_id"]
     with ledger.transaction() as con:
         known = con.execute(sa.select(r.c.release_id).where(r.c.release_id == number)).first()
-        con.execute(r.update().where(r.c.state == "published").values(state="kept"))
+        con.execute(r.update().where(r.c.state == "published").values(state="kept", left_at=now()))
         con.execute(r.update().where(r.c.release_id > number, r.c.state != "removed").values(state="rolled_back"))
         if known:
-            con.execute(r.update().where(r.c.release_id == number).values(state="published"))
+            con.execute(r.update().where(r.c.release_id == number).values(state="published", left_at=None))
         else:
             con.execute(r.insert(), release)
             con.execute(d.insert(), pinned)
@@ -212,17 +269,18 @@ def _sweep_unfinished(lake: Lake) -> None:
 
 
 def _sweep(lake: Lake, ledger: Ledger) -> None:
-    """Keep the newest releases, the one shown and those a closing names; remove others and the data no kept manifest lists."""
-    named, manifests = {c["release_id"] for c in ledger.rows(sa.select(tables.closings))} | {shown_release(ledger)}, kept(lake)
-    old = [m["release_id"] for m in manifests[:-KEEP] if m["release_id"] not in named]
+    """Keep the newest releases, the one shown, those a closing names and those shown until lately; remove others and the data no kept manifest lists."""
+    r, manifests = tables.releases, kept(lake)
+    needed = {c["release_id"] for c in ledger.rows(sa.select(tables.closings))} | {shown_release(ledger)}
+    needed |= {row["release_id"] for row in ledger.rows(sa.select(r.c.release_id).where(r.c.left_at > now(keep_hours())))}
+    old = [m["release_id"] for m in manifests[:-KEEP] if m["release_id"] not in needed]
     if old:      # the ledger first: after a death the next sweep still finds the manifests
         with ledger.transaction() as con:
-            con.execute(tables.releases.update().where(tables.releases.c.release_id.in_(old)).values(state="removed"))
+            con.execute(r.update().where(r.c.release_id.in_(old)).values(state="removed"))
     for number in old:
         (folder(lake, number) / "manifest.json").unlink()
         shutil.rmtree(folder(lake, number))
-    listed = {(lake.releases / f["path"]).parent for m in manifests if m["release_id"] not in old
-              for r in m["relations"].values() for f in r["files"]}
+    listed = {(lake.releases / f["path"]).parent for m in manifests if m["release_id"] not in old for f in changes.listed(m)}
     for place in lake.releases.glob("data/*/*"):
         if place not in listed:
             shutil.rmtree(place)

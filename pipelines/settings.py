@@ -16,6 +16,7 @@ from typing import Any
 
 PRIVATE = ("landing", "staging", "base", "current", "quarantine", "keys", "locks")
 SHARED = ("inbox", "releases", "reports", "outbox")
+DELIVERED = ("inbox", "outbox")      # as departments send it and get it back: nothing is masked there
 FORMAT = 2
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
@@ -121,7 +122,10 @@ class Lake:
         """Make the lake's folders, those with personal data for the pipeline's account alone."""
         self.home.mkdir(parents=True, exist_ok=True)
         for name in PRIVATE + SHARED:
+            fresh = not (self.home / name).exists()
             (self.home / name).mkdir(exist_ok=True)
+            if fresh and name in DELIVERED:      # whom departments' accounts belong to is decided where the lake stands, and stays
+                (self.home / name).chmod(0o750)
         for name in PRIVATE:
             (self.home / name).chmod(0o700)
 

@@ -57,6 +57,15 @@ def sample(made: dict[str, Any]) -> str:
     return table({"columns": ["dataset", "files", "rows", "planted defects"], "rows": rows, "count": False}) + "\n" + note
 
 
+def changed(found: dict[str, Any]) -> str:
+    """What `changes` counted."""
+    said = (f"{found['dataset']}, release {found['from']} → {found['to']}: {found['inserted']:,} inserted, {found['updated']:,} updated, "
+            f"{found['deleted']:,} deleted, {found['unchanged']:,} unchanged. Records are told by {found['key']}.")
+    if not found["columns"]:
+        return said
+    return said + "\n" + table({"columns": ["column", "records updated"], "rows": [list(one) for one in found["columns"].items()], "count": False})
+
+
 def received(found: list[dict[str, Any]]) -> str:
     """What `receive` took in."""
     return "\n".join(

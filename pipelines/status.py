@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import ledger_tables as tables, problems
+from pipelines import ledger_tables as tables, problems, release as publication
 from pipelines.batch import BatchId
 from pipelines.contract import dataset as read_dataset, datasets
 from pipelines.desk import Desk
@@ -141,18 +141,23 @@ def _pack(desk: Desk, batch: dict[str, Any], department: str) -> str:
     return f"Feedback pack: {where}; corrected rows come back with their tickets in {place}."
 
 
-def query(sql: str, desk: Desk | None = None) -> dict[str, Any]:
+def query(sql: str, desk: Desk | None = None, release: int | None = None) -> dict[str, Any]:
     """Columns and rows of one query on the published database, opened read-only.
 
+    Args:
+        release: ask this kept release instead of the one shown.
+
     Raises:
-        WrongUse: nothing is published, or the query is not accepted by the engine.
+        WrongUse: nothing is published, the release is not kept, or the query is not accepted by the engine.
     """
     import duckdb
 
     desk = desk or Desk.open()
     if not desk.lake.database.exists():
         raise WrongUse("Nothing is published yet. Run: python -m pipelines release")
-    con = connect(desk.lake.database, read_only=True)
+    if release is not None and release not in (kept := [m["release_id"] for m in publication.kept(desk.lake)]):
+        raise WrongUse(f"Release {release} is not kept. Kept releases: {', '.join(map(str, kept))}.")
+    con = connect(desk.lake.database if release is None else publication.folder(desk.lake, release) / "lake.duckdb", read_only=True)
     try:
         found = con.execute(sql)
         return {"columns": [c[0] for c in found.description], "rows": [list(row) for row in found.fetchall()]}

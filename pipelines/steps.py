@@ -19,6 +19,7 @@ from pipelines import (
     base,
     checks,
     gate,
+    grants,
     inbox,
     landing,
     ledger_tables as tables,
@@ -370,6 +371,8 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
             withdrawal.finish(desk.lake, desk.ledger)
             done = publication.publish(desk.lake, desk.project, plans, states, desk.ledger, "accepted batches", withdrawal.withdrawn(desk.ledger))
             detail |= done or {"changed": False}
+        with desk.ledger.step("grants", "renew") as detail:
+            detail |= grants.renew(desk, plans, states)
         objects.enter(desk.lake, desk.ledger, desk.lake.releases)
         for dataset_id, plan in plans.items():
             with writer(desk.lake, dataset_id):
@@ -387,4 +390,5 @@ def rollback(release_id: int | None = None, desk: Desk | None = None) -> dict[st
         withdrawal.finish(desk.lake, desk.ledger)
         done = publication.rollback(desk.lake, desk.project, desk.ledger, release_id)
         detail |= done
+        site.describe(desk)
     return done

@@ -8,7 +8,9 @@ and `left out`, and they are created after the views they read.
 """
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
@@ -17,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import governance, masks
+from pipelines import governance, history, lineage, masks
 from pipelines.compiler import Plan
 from pipelines.declared import Problems
 from pipelines.settings import Project, WrongUse
@@ -74,7 +76,7 @@ def themes(project: Project) -> tuple[Theme, ...]:
 
 def _in_order(views: dict[str, Theme]) -> list[Theme]:
     """Governance views, each after the views it reads."""
-    order = TopologicalSorter({id_: _reads(view.sql) & set(views) for id_, view in views.items()})
+    order = TopologicalSorter({id_: reads(view.sql) & set(views) for id_, view in views.items()})
     try:
         return [views[id_] for id_ in order.static_order()]
     except CycleError as error:
@@ -124,18 +126,39 @@ def _header(lines: list[str], keys: tuple[str, ...], problems: Problems) -> tupl
 
 def _judge_needs(needs: tuple[str, ...], sql: str, problems: Problems) -> None:
     try:
-        datasets = {t for t in _reads(sql) if t.partition(".")[0] not in _SHARED}
-    except duckdb.Error as error:
-        return problems.add("SELECT", f"is not SQL: {str(error).splitlines()[0]}")
+        datasets = {t for t in reads(sql) if t.partition(".")[0] not in _SHARED}
+    except WrongUse as error:
+        form = lineage.refusal(sql)      # the engine's own words about PIVOT or COLUMNS() mislead here
+        return problems.add("SELECT", f"cannot be followed: {form}" if form else str(error))
     if datasets != set(needs):
         problems.add("needs", f"says {', '.join(needs) or 'nothing'}; the SELECT reads {', '.join(sorted(datasets)) or 'nothing'}")
 
 
 @lru_cache(maxsize=128)
-def _reads(sql: str) -> frozenset[str]:
-    """The relations a SELECT reads, as schema.name."""
+def reads(sql: str) -> frozenset[str]:
+    """The relations a SELECT reads, as schema.name; one without a schema stands as it is written.
+
+    From the parsed tree, which needs no macro to exist. Raises:
+        WrongUse: it is not one SELECT.
+    """
     with duckdb.connect() as con:
-        return frozenset(t.partition(" AS ")[0].replace('"', "") for t in con.get_table_names(sql, qualified=True))
+        tree = json.loads(con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0])
+    if tree["error"]:
+        raise WrongUse(f"is not SQL: {tree['error_message'].splitlines()[0]}")
+    tables, ctes = set(), set()
+    for node in _nodes(tree):
+        if node.get("type") == "BASE_TABLE":
+            tables.add(".".join(filter(None, (node["schema_name"], node["table_name"]))))
+        ctes.update(one["key"] for one in (node.get("cte_map") or {}).get("map", ()))
+    return frozenset(tables - ctes)
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a JSON tree."""
+    for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _nodes(child)
+    if isinstance(tree, dict):
+        yield tree
 
 
 def create(con: duckdb.DuckDBPyConnection, theme: dict[str, Any]) -> None:
@@ -174,6 +197,9 @@ def check(con: duckdb.DuckDBPyConnection, project: Project, plans: list[Plan]) -
     known = {plan.dataset.id for plan in plans}
     for plan in plans:
         _empty(con, plan.dataset.id, [(c.name, c.type) for c in masks.published(plan)])
+    for plan in (p for p in plans if p.dataset.history):
+        _empty(con, f"{plan.dataset.id}_versions", [c[:2] for c in history.columns(plan)])
+        create(con, history.view(plan, None))
     for table, declared in governance.TABLES.items():
         _empty(con, f"governance.{table}", declared.columns)
     results = []

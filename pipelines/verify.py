@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from pipelines import backup, base, catalogue, committing, keys, landing, ledger_tables as tables, objects, release as publication, withdrawal
+from pipelines import backup, base, catalogue, changes, committing, keys, landing, ledger_tables as tables, objects, release as publication, withdrawal
 from pipelines.batch import split_key
 from pipelines.contract import datasets
 from pipelines.copying import digest
@@ -79,6 +79,8 @@ def _remedy(desk: Desk, file: Path) -> str:
         anew = f"or remove it and make the pack again: python -m pipelines feedback {split_key(file.stem)[0]}"
     if parts[:2] == ("releases", "data"):
         anew = "or remove its folder; if the newest release lists it, python -m pipelines release makes it again"
+    elif parts[:2] == ("releases", "grants"):
+        anew = f"or remove the folder releases/grants/{parts[2]}: python -m pipelines release makes it again while the grant runs"
     elif parts[0] == "releases" and file.name == "lake.duckdb":
         anew = f"or make it anew: python -m pipelines rollback {int(parts[1][1:])}, then go back to the release that was shown"
     if parts[0] == "landing" and file.name not in _stored(file.parent):
@@ -135,9 +137,8 @@ def _needed(desk: Desk, entered: Iterable[str], damaged: set[str]) -> Iterator[t
     for row in desk.ledger.rows(sa.select(r.c.release_id).where(r.c.state != "removed")):
         yield publication.folder(lake, row["release_id"]) / "manifest.json", f"the ledger keeps release {row['release_id']}"
     for manifest in manifests:
-        for relation in manifest["relations"].values():
-            for file in relation["files"]:
-                yield lake.releases / file["path"], f"release {manifest['release_id']} lists it"
+        for file in changes.listed(manifest):
+            yield lake.releases / file["path"], f"release {manifest['release_id']} lists it"
         yield publication.folder(lake, manifest["release_id"]) / "lake.duckdb", f"release {manifest['release_id']} opens it"
 
 
@@ -168,11 +169,10 @@ def _rows(desk: Desk, damaged: set[str]) -> Iterator[Finding]:
             if have != want:
                 yield _finding(desk, facts.with_name("rows.parquet"), f"{have:,} rows where {want:,} were derived")
     for manifest in _manifests(desk, damaged):
-        for relation in manifest["relations"].values():
-            for file in relation["files"]:
-                path = lake.releases / file["path"]
-                if path.exists() and file["path"] and f"releases/{file['path']}" not in damaged and _count(path) != file["rows"]:
-                    yield _finding(desk, path, f"{_count(path):,} rows; release {manifest['release_id']} says {file['rows']:,}")
+        for file in changes.listed(manifest):
+            path = lake.releases / file["path"]
+            if path.exists() and f"releases/{file['path']}" not in damaged and _count(path) != file["rows"]:
+                yield _finding(desk, path, f"{_count(path):,} rows; release {manifest['release_id']} says {file['rows']:,}")
 
 
 def _state(desk: Desk, damaged: set[str]) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, durable, ledger_tables as tables, objects, release as publication
+from pipelines import base, changes, durable, grants, layout, ledger_tables as tables, objects, release as publication
 from pipelines.contract import dataset as read_dataset
 from pipelines.copying import digest
 from pipelines.desk import Desk
@@ -63,6 +63,7 @@ def withdraw(dataset_id: str, records: Iterable[str], basis: str, document: str,
                     con.execute(t.insert().values(dataset=found.id, key=key, basis=basis, document=document, withdrawn_at=now(), state=ENTERED,
                                                   rows=rows, releases=releases))
             done = finish(desk.lake, desk.ledger)
+            grants.renew(desk)
             detail |= {"records": len(fresh), **done}
         ids = [r["id"] for r in desk.ledger.rows(sa.select(t.c.id).where(in_force, t.c.key.in_(fresh)))]
     return {"dataset": found.id, "withdrawn": ids, "already": [k for k in keys if k in active], **done}
@@ -116,14 +117,13 @@ def finish(lake: Lake, ledger: Ledger) -> dict[str, int]:
         for dataset_id in sorted({r["dataset"] for r in waiting}):
             keys = sorted({r["key"] for r in waiting if r["dataset"] == dataset_id})
             for manifest in manifests:
-                for relation, column, also in ((dataset_id, manifest["relations"].get(dataset_id, {}).get("record_key"), "true"),
-                                               ("governance.quarantine", "person_id", f"dataset = {text(dataset_id)}")):
-                    for file in manifest["relations"].get(relation, {}).get("files", ()):
-                        if column and file["path"] not in entries.get((dataset_id, relation), {}):
-                            entry, gone = _cut(con, lake, ledger, file, column, keys, also)
-                            entries.setdefault((dataset_id, relation), {})[file["path"]] = entry
-                            removed += gone
-    changed = _restate(lake, ledger, manifests, {path: entry for found in entries.values() for path, entry in found.items()})
+                addresses = manifest["relations"].get("governance.quarantine", {}).get("files", ())
+                for file, column, also in (*((f, c, "true") for f, c in changes.of_records(manifest, dataset_id)),
+                                           *((f, "person_id", f"dataset = {text(dataset_id)}") for f in addresses)):
+                    if (dataset_id, file["path"]) not in entries:
+                        entries[dataset_id, file["path"]], gone = _cut(con, lake, ledger, file, column, keys, also)
+                        removed += gone
+    changed = _restate(lake, ledger, manifests, {path: entry for (_, path), entry in entries.items()})
     t = tables.withdrawals
     with ledger.transaction() as con:
         con.execute(t.update().where(t.c.id.in_([r["id"] for r in waiting])).values(state=DONE))
@@ -183,7 +183,7 @@ def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, ledger: Ledger, file: dict[
     if not count:
         return noted if is_cut else {k: file[k] for k in ("sha256", "bytes", "rows")}, 0
     beside = path.with_name(f".{path.name}.part")
-    con.execute(f"COPY (SELECT * FROM read_parquet({text(path)}) WHERE ({gone}) IS NOT TRUE) TO {text(beside)} (FORMAT parquet, COMPRESSION zstd)")
+    con.execute(f"COPY (SELECT * FROM read_parquet({text(path)}) WHERE ({gone}) IS NOT TRUE) TO {text(beside)} ({layout.options(before)})")
     beside.chmod(0o644)
     sha, size = digest(beside)
     entry = {"sha256": sha, "bytes": size, "rows": before - count}
@@ -199,12 +199,13 @@ def _restate(lake: Lake, ledger: Ledger, manifests: list[dict[str, Any]], entrie
     for path, entry in entries.items():
         facts = (lake.releases / path).with_name("facts.json")
         if facts.exists():
-            _put(lake, ledger, facts, json.dumps(json.loads(facts.read_text()) | {"entry": entry}))
+            said = json.loads(facts.read_text())
+            _put(lake, ledger, facts, json.dumps(said | {"entries": said.get("entries", {}) | {Path(path).name: entry}}))
     for manifest in manifests:
         before = json.dumps(manifest)
+        for file in changes.listed(manifest):
+            file |= entries.get(file["path"], {})
         for relation in manifest["relations"].values():
-            for file in relation["files"]:
-                file |= entries.get(file["path"], {})
             if any(f["path"] in entries for f in relation["files"]):
                 rows = sum(f["rows"] for f in relation["files"])
                 if "withheld_rows" in relation:
@@ -235,10 +236,9 @@ def left(lake: Lake, ledger: Ledger, kept: Iterable[dict[str, Any]], damaged: se
     with connect() as con:
         for dataset_id, keys in withdrawn(ledger).items():
             for manifest in manifests:
-                relation = manifest["relations"].get(dataset_id, {})
-                for file in relation.get("files", ()):
+                for file, column in changes.of_records(manifest, dataset_id):
                     path = lake.releases / file["path"]
-                    if path not in found and path.exists() and str(path.relative_to(lake.home)) not in damaged and relation.get("record_key"):
-                        found[path] = con.execute(f"SELECT count(*) FROM read_parquet({text(path)}) WHERE {name(relation['record_key'])} "
+                    if path not in found and path.exists() and str(path.relative_to(lake.home)) not in damaged:
+                        found[path] = con.execute(f"SELECT count(*) FROM read_parquet({text(path)}) WHERE {name(column)} "
                                                   f"IN (SELECT unnest({texts(keys)}))").fetchone()[0]
     return [(path, rows) for path, rows in found.items() if rows]

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines import compiler, masks, steps
+from pipelines import compiler, masks, steps, themes
 from pipelines.check import check
 from pipelines.contract import datasets
 from pipelines.settings import Project, WrongUse
@@ -21,7 +21,7 @@ from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident
 def test_the_project_checks_clean():
     found = check(Project(REPOSITORY))
     assert found["errors"] == []
-    assert (found["datasets"], found["views"]) == (12, 18)
+    assert (found["datasets"], found["views"]) == (12, len(themes.themes(Project(REPOSITORY))))
     assert found["rules"] > 500
 
 

@@ -15,7 +15,7 @@ from great_expectations.render.renderer import ExpectationSuitePageRenderer, Val
 from great_expectations.render.renderer.column_section_renderer import ExpectationSuiteColumnSectionRenderer, ValidationResultsColumnSectionRenderer
 from great_expectations.render.renderer.site_builder import SiteBuilder
 from great_expectations.render.view import DefaultJinjaIndexPageView, DefaultJinjaPageView
-from jinja2 import ChoiceLoader, FileSystemLoader
+from jinja2 import BytecodeCache, ChoiceLoader, FileSystemLoader
 
 VIEWS = Path(__file__).resolve().parent / "custom_data_docs" / "views"
 ACROSS = "整行与跨字段 The row and its fields together"
@@ -33,10 +33,28 @@ class OfflineSite(SiteBuilder):
         return self.get_resource_url(only_if_exists=False), links
 
 
+class _Compiled(BytecodeCache):
+    """Compiled templates of this process: every view has an environment of its own, which would compile them all again."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket):
+        if bucket.key in self.known:
+            bucket.bytecode_from_string(self.known[bucket.key])
+
+    def dump_bytecode(self, bucket):
+        self.known[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED = _Compiled()
+
+
 class _Offline:
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.env.loader = ChoiceLoader([FileSystemLoader(VIEWS), self.env.loader])
+        self.env.bytecode_cache = _COMPILED
 
 
 class OfflinePage(_Offline, DefaultJinjaPageView):

@@ -45,8 +45,9 @@ class Reports:
 
 
 class LakeUI(AirflowPlugin):
-    """The menu entry and the application behind it."""
+    """The menu entries and the application behind it."""
 
     name = "lake_ui"
     fastapi_apps = [{"app": Reports(lake_home() / "reports"), "url_prefix": PREFIX, "name": "lake reports"}]
-    external_views = [{"name": "数据质量 Data quality", "href": f"{PREFIX}/index.html", "url_route": "data-quality", "destination": "nav"}]
+    external_views = [{"name": "数据质量 Data quality", "href": f"{PREFIX}/index.html", "url_route": "data-quality", "destination": "nav"},
+                      {"name": "数据字典 Dictionary", "href": f"{PREFIX}/dictionary/index.html", "url_route": "dictionary", "destination": "nav"}]

@@ -44,7 +44,7 @@ def expectations(rules: list[dict[str, Any]]) -> list[Any]:
     from expect_rule_to_hold import ExpectRuleToHold
 
     return [ExpectRuleToHold(
-        column=r["rule"], mostly=r["at_least"], severity=GX_SEVERITY[r["severity"]], rule=r["rule"], zh=r["zh"],
+        rule=r["rule"], mostly=r["at_least"], severity=GX_SEVERITY[r["severity"]], zh=r["zh"],
         en=r["en"], indicator=r["indicator"], owner=r["owner"], consequence=r["severity"], field=r.get("field", "")) for r in rules]
 
 
@@ -75,12 +75,13 @@ def run(evidence: staged.Evidence, suite_name: str, run_name: str) -> tuple[Any,
             "poolclass": StaticPool, "connect_args": {"config": _limits(scratch)}})
         try:
             rows = source.add_table_asset("rules", table_name="rules").add_batch_definition_whole_table("all")
-            suite = context.suites.add(gx.ExpectationSuite(name=suite_name, expectations=expectations(evidence.rules)))
-            judged = context.validation_definitions.add(
-                gx.ValidationDefinition(name=suite_name, data=rows, suite=suite))
-            return suite, judged.run(result_format=COUNTS_ONLY, run_id=RunIdentifier(run_name=run_name))
+            suite = gx.ExpectationSuite(name=suite_name, expectations=expectations(evidence.rules))
+            validation = rows.get_batch().validate(suite, result_format=COUNTS_ONLY)
         finally:
             source.get_execution_engine().engine.dispose()
+    run_id = RunIdentifier(run_name=run_name)
+    validation.meta |= {"run_id": run_id, "validation_time": run_id.run_time, "batch_parameters": None, "checkpoint_id": None}
+    return suite, validation
 
 
 def counts(validation: Any, evidence: staged.Evidence) -> tuple[dict[str, tuple[int, int, bool]], list[str]]:

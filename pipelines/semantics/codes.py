@@ -30,7 +30,7 @@ def code(list_name: str) -> SemanticType:
 
 
 CURRENCY = SemanticType(
-    name="currency", physical="VARCHAR", classification="public",
+    name="currency", physical="VARCHAR", standard="GB/T 12406", classification="public",
     clean_sql="clean_currency({raw})", value_sql=_looked_up("currency"), reason_sql="_code_reason({cleaned}, {value})", form_sql=SAME,
     checks=(Check("code", "{column}在币种代码表内（GB/T 12406）", "{column} is a currency of GB/T 12406", "0105", "贝壳"),),
     must_pass=(("CNY", "CNY"), ("156", "CNY"), ("人民币元", "CNY"), ("100(万元人民币)", "CNY"), ("12.8000(万美元)", "USD"), ("60万人民币", "CNY")),
@@ -45,7 +45,7 @@ _REGION_CHECKS = (
 )
 
 REGION_CODE = SemanticType(
-    name="region_code", physical="VARCHAR", classification="public",
+    name="region_code", physical="VARCHAR", standard="GB/T 2260", classification="public",
     clean_sql="clean_region_code({raw})", reason_sql="_region_code_check({cleaned})",
     repair_sql="_region_code_repair({cleaned}, {reason})", form_sql=SAME, checks=_REGION_CHECKS,
     plain_sql="try_cast({raw} AS reference.known_region) IS NOT NULL",
@@ -53,7 +53,7 @@ REGION_CODE = SemanticType(
 )
 
 REGION_CODE_CURRENT = SemanticType(
-    name="region_code", parameter="current", physical="VARCHAR", classification="public",
+    name="region_code", parameter="current", physical="VARCHAR", standard="GB/T 2260", classification="public",
     clean_sql="clean_region_code({raw})", reason_sql="_current_region_check({cleaned}, {as_of})",
     repair_sql="_current_region_repair({cleaned}, {reason})", form_sql=SAME,
     plain_sql="try_cast({raw} AS reference.region_in_force) IS NOT NULL",

@@ -4,8 +4,6 @@ CREATE OR REPLACE MACRO _aliases(list_name) AS coalesce(getvariable('lake_aliase
 CREATE OR REPLACE MACRO _alias_codes(list_name) AS coalesce(getvariable('lake_alias_codes_' || list_name), []);
 CREATE OR REPLACE MACRO _codes(list_name) AS coalesce(getvariable('lake_codes_' || list_name), []);
 CREATE OR REPLACE MACRO _code_length(list_name) AS getvariable('lake_code_length_' || list_name);
-CREATE OR REPLACE MACRO _id_regions() AS getvariable('lake_id_regions');
-CREATE OR REPLACE MACRO _current_regions() AS getvariable('lake_current_regions');
 CREATE OR REPLACE MACRO _ended_regions(what) AS getvariable('lake_ended_' || what);
 CREATE OR REPLACE MACRO _is_known_region(c) AS try_cast(c AS reference.known_region) IS NOT NULL;
 CREATE OR REPLACE MACRO _is_region_in_force(c) AS try_cast(c AS reference.region_in_force) IS NOT NULL;

@@ -20,7 +20,7 @@ def _range(example: str) -> Check:
 
 
 DATE = SemanticType(
-    name="date", physical="DATE", classification="public",
+    name="date", physical="DATE", standard="GB/T 7408", classification="public",
     clean_sql="clean_date({raw})", value_sql="_date_of({cleaned})", reason_sql="_date_check({cleaned}, {value}, {as_of})",
     form_sql=_FORM, keep_sql=_KEPT, plain_sql=_PLAIN + " AND {raw} <= strftime({as_of}, '%Y-%m-%d')", plain_value_sql=_PLAIN_VALUE,
     checks=(_READABLE, _range("1749-12-31"), Check("future", "{column}不晚于报送日", "{column} is not after the batch date", "0503", "2150-01-01")),
@@ -28,7 +28,7 @@ DATE = SemanticType(
 )
 
 PLANNED_DATE = SemanticType(
-    name="date", parameter="planned", physical="DATE", classification="public",
+    name="date", parameter="planned", physical="DATE", standard="GB/T 7408", classification="public",
     clean_sql="clean_date({raw})", value_sql="_date_of({cleaned})", reason_sql="_date_check({cleaned}, {value}, DATE '2098-12-31')",
     form_sql=_FORM, keep_sql=_KEPT, plain_sql=_PLAIN, plain_value_sql=_PLAIN_VALUE,
     checks=(_READABLE, _range("1749-12-31"), Check("future", "{column}早于2099年", "{column} is before 2099", "0503", "2150-01-01")),
@@ -36,7 +36,7 @@ PLANNED_DATE = SemanticType(
 )
 
 END_DATE = SemanticType(
-    name="end_date", physical="DATE", classification="public",
+    name="end_date", physical="DATE", standard="GB/T 7408", classification="public",
     clean_sql="clean_end_date({raw})", value_sql="_end_date_value({cleaned})", reason_sql="_end_date_check({cleaned}, {value})",
     form_sql=_FORM, keep_sql=_KEPT, plain_sql=_PLAIN, plain_value_sql=_PLAIN_VALUE,
     checks=(_READABLE, _range("1749-12-31")),
@@ -53,7 +53,7 @@ LONG_TERM = SemanticType(
 )
 
 MONTH = SemanticType(
-    name="month", physical="VARCHAR", classification="public",
+    name="month", physical="VARCHAR", standard="GB/T 7408", classification="public",
     clean_sql="clean_month({raw})", value_sql="_month_value({cleaned})", reason_sql="_month_check({cleaned}, {value})",
     form_sql="regexp_full_match({raw}, '[0-9]{{4}}-?[0-9]{{2}}')", plain_sql="regexp_full_match({raw}, '(19[5689][0-9]|20[0-8][0-9])-(0[1-9]|1[0-2])')",
     plain_value_sql="{raw}",
@@ -64,7 +64,7 @@ MONTH = SemanticType(
 )
 
 TIMESTAMP = SemanticType(
-    name="timestamp", physical="TIMESTAMP", classification="public",
+    name="timestamp", physical="TIMESTAMP", standard="GB/T 7408", classification="public",
     clean_sql="clean_timestamp({raw})", value_sql="_timestamp_value({cleaned})", reason_sql="_timestamp_check({cleaned}, {value})",
     form_sql="regexp_full_match({raw}, '[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}} [0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}|[0-9]{{14}}')", keep_sql=_KEPT,
     plain_sql=_PLAIN.replace("')", " ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]')"), plain_value_sql="try_cast({raw} AS TIMESTAMP)",

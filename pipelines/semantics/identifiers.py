@@ -9,7 +9,7 @@ def _resident_id(parameter: str | None) -> SemanticType:
     judged = "{cleaned}, {as_of}" if parameter is None else "{cleaned}, {as_of}, false"
     sequence = (Check("sequence", "{column}的顺序码有效", "{column} holds an assigned sequence number", "0302", "110105199001010002"),)
     return SemanticType(
-        name="resident_id", parameter=parameter, physical="VARCHAR", classification="personal", pseudonym_kind="person",
+        name="resident_id", parameter=parameter, physical="VARCHAR", standard="GB 11643-1999", classification="personal", pseudonym_kind="person",
         clean_sql="clean_resident_id({raw})", value_sql="_resident_id_value({cleaned})",
         reason_sql=f"_resident_id_check({judged})", repair_sql="_resident_id_repair({cleaned}, {reason}, {as_of})",
         form_sql=SAME, plain_sql="_plain_resident_id({raw}, {as_of})",
@@ -40,7 +40,7 @@ def _uscc(parameter: str | None) -> SemanticType:
     inner = (Check("org_checksum", "{column}第17位（主体标识码校验）正确（GB 11714-1997）",
                    "{column} has the right 17th character (GB 11714-1997)", "0302", "91640104123456780R"),)
     return SemanticType(
-        name="uscc", parameter=parameter, physical="VARCHAR", classification="public",
+        name="uscc", parameter=parameter, physical="VARCHAR", standard="GB 32100-2015", classification="public",
         clean_sql="clean_uscc({raw})", reason_sql=f"_uscc_check({{cleaned}}, {strict})",
         repair_sql="_uscc_repair({cleaned}, {reason})", form_sql=SAME, plain_sql=f"_plain_uscc({{raw}}, {strict})",
         checks=(
@@ -60,7 +60,7 @@ def _uscc(parameter: str | None) -> SemanticType:
 USCC, USCC_LENIENT = _uscc(None), _uscc("lenient")
 
 ORG_CODE = SemanticType(
-    name="org_code", physical="VARCHAR", classification="public",
+    name="org_code", physical="VARCHAR", standard="GB 11714-1997", classification="public",
     clean_sql="clean_org_code({raw})", reason_sql="_org_code_check({cleaned})", form_sql="{raw} = {value}",
     checks=(
         masked("D2143****"),
@@ -73,7 +73,7 @@ ORG_CODE = SemanticType(
 )
 
 REG_NO = SemanticType(
-    name="reg_no", physical="VARCHAR", classification="public",
+    name="reg_no", physical="VARCHAR", standard="GS 15-2006", classification="public",
     clean_sql="clean_reg_no({raw})", reason_sql="_reg_no_check({cleaned})", form_sql=SAME,
     checks=(
         masked("6401**********9"),

@@ -50,6 +50,7 @@ class SemanticType:
     keep_sql: str = "_kept_word({raw}, {words})"
     classification: str = "internal"
     pseudonym_kind: str | None = None
+    standard: str | None = field(default=None, repr=False)     # names it, judges nothing: no part of what a rule says
     # How fast the answer comes is no part of what a rule says: `PlannedRule.definition` does not see it.
     plain_sql: str | None = field(default=None, repr=False)
     plain_value_sql: str | None = field(default="{raw}", repr=False)

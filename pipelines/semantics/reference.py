@@ -51,6 +51,8 @@ class CodeList:
     columns: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
+_ERA = (("code", ("区划代码", "Division code")), ("name", ("当时名称", "Name at that time")), ("valid_from", ("启用日", "First day in force")),
+        ("valid_to", ("停用日（空为现行）", "Last day in force, NULL when in force")))
 _DERIVED = (
     CodeList("code", None, "全部代码", "All codes", "各代码表", columns=(
         ("list", ("代码表", "Code list")), ("code", ("代码", "Code")), ("label", ("名称", "Label")))),
@@ -61,7 +63,21 @@ _DERIVED = (
         ("code", ("区划代码", "Division code")), ("name", ("名称", "Name")), ("level", ("级别（1省2地3县）", "Level, 1 province to 3 county")),
         ("full_name", ("全称（现行）", "Full name, of divisions in force")), ("valid_from", ("启用日", "First day in force")),
         ("valid_to", ("停用日（空为现行）", "Last day in force, NULL when in force")), ("successor_code", ("直接承继代码", "Direct successor")),
-        ("current_code", ("现行代码", "Successor in force today")), ("is_current", ("是否现行", "In force today")))),
+        ("current_code", ("现行代码（唯一承继者）", "The only successor in force today")), ("is_current", ("是否现行", "In force today")))),
+    CodeList("region_successor", None, "行政区划承继", "Successors of divisions", "GB/T 2260", columns=(
+        *_ERA, ("successor_code", ("承继代码（空为不明）", "Successor, NULL when unknown")), ("successor_name", ("承继名称", "Name of the successor")),
+        ("kind", ("变更类型", "Kind: recoded 改码, renamed 同码更名, merged 合并, split 拆分, transferred 划出, remains 划出后存续, level 级别变化, unknown 不明")))),
+    CodeList("region_today", None, "行政区划历史代码对应的现行区划", "What every historical division is today", "GB/T 2260", columns=(
+        *_ERA, ("today_code", ("现行代码", "Code in force today, one row each; NULL when unknown")), ("today_name", ("现行名称", "Its name")),
+        ("kind", ("对应关系", "Relation: same 未变, recoded 改码, renamed 同码更名, merged 合并, split 拆分, level 级别变化, unknown 不明")),
+        ("one_to_one", ("是否整体对应一个现行区划", "All of it is within one division in force of the same level")),
+        ("comparable_code", ("可比区域代码（2010 年以来）", "Area that can be compared since 2010: its lowest code in force")),
+        ("comparable_codes", ("可比区域所含现行代码", "Divisions in force that make up that area")))),
+    CodeList("region_line", None, "行政区划沿革链", "Lines of divisions in time", "GB/T 2260", columns=(
+        ("code", ("较早代码", "Earlier code")), ("valid_from", ("启用日", "First day in force")), ("valid_to", ("停用日（空为现行）", "Last day in force, NULL when in force")),
+        ("other_code", ("同一地方较晚的代码", "Later code of the place")), ("other_from", ("较晚代码启用日", "First day of the later code")),
+        ("other_to", ("较晚代码停用日（变更年起以承继者为准）", "Last day of the later code; from the year of a change its successor stands")),
+        ("steps", ("变更次数", "Changes between the two")))),
 )
 
 
@@ -223,7 +239,6 @@ def constant(con: duckdb.DuckDBPyConnection) -> None:
     lists = [one for one, in con.execute("SELECT list FROM reference.code UNION SELECT list FROM reference.code_alias").fetchall()]
     asked = {f"lake_{what}_{one}": f"_{what}({text(one)})" for one in lists for what in ("aliases", "alias_codes", "codes", "code_length")}
     asked |= {f"lake_ended_{what}": f"_ended_regions({text(what)})" for what in ("code", "from", "to", "successor")}
-    asked |= {"lake_id_regions": "_id_regions()", "lake_current_regions": "_current_regions()"}
     for variable, value in asked.items():
         con.execute(f"SET VARIABLE {variable} = (SELECT {value})")
     for statement in _statements(_CONSTANTS):

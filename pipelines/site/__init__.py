@@ -1,4 +1,4 @@
-"""The quality officer's site: static pages over the ledger under `reports/`, opened as files, through any web server, or inside Airflow.
+"""The quality officer's site and the dictionary: static pages under `reports/`, opened as files, through any web server, or inside Airflow.
 
 `build` brings all pages up to date; `ledger_views.connect` gives the views that its numbers come from. Nothing is loaded from outside the folder.
 """
@@ -16,3 +16,10 @@ def build(desk: Desk, plans: dict[str, Plan] | None = None, today: str | None = 
     from pipelines.site import building
 
     return building.build(desk, plans, today)
+
+
+def describe(desk: Desk) -> None:
+    """Bring the dictionary alone up to date; see `building.describe`."""
+    from pipelines.site import building
+
+    building.describe(desk)

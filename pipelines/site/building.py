@@ -1,7 +1,7 @@
 """Write the site: every page from the facts of this moment, each only where it differs; pages that nothing stands behind any more go.
 
 reports/index.html · problems.html · datasets/<id>.html · departments/<slug>.html · rules/<dataset>/<rule>.html · <dataset>/<batch>.html (`pipelines.pages`) ·
-months/… (`health`) · assets/. A death in between leaves whole pages, some of them old; the next call writes the rest.
+months/… (`health`) · dictionary/… (`dictionary`) · assets/. A death in between leaves whole pages, some of them old; the next call writes the rest.
 """
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pipelines.ledger import today as today_by_the_clock
 from pipelines.lifecycle import ACTIVE
 from pipelines.locks import writer
 from pipelines.reports import STATES, batch_page
-from pipelines.site import charts, rendering
+from pipelines.site import charts, dictionary, rendering
 from pipelines.site.facts import Facts, Row, grouped
 from pipelines.site.ledger_views import connect
 
 PROBLEM_STATES = {"open": ("fail", "待整改", "To be mended"), "in_progress": ("warn", "整改中", "Being mended"), "mended": ("warn", "已整改", "Mended"),
                   "verified": ("pass", "已核验", "Verified"), "false_alarm": ("none", "误报", "False alarm"), "waived": ("none", "豁免", "Waived")}
 TOP_COUNTIES = 30
-FOLDERS = ("datasets", "departments", "rules")
+FOLDERS = ("datasets", "departments", "rules", dictionary.FOLDER)
 
 
 def build(desk: Desk, plans: dict[str, Plan] | None = None, today: str | None = None) -> dict[str, Any]:
@@ -41,16 +41,30 @@ def build(desk: Desk, plans: dict[str, Plan] | None = None, today: str | None = 
     with writer(desk.lake, "reports"), connect(desk, plans, once=True) as con:
         rendering.put_assets(reports)
         site = Site(Facts(con, desk.ledger, today or today_by_the_clock()), desk)
-        written = {site.overview(), site.problem_list(), *site.dataset_pages(), *site.department_pages(), *site.rule_pages(), site.month_list()}
+        site.described = dictionary.build(desk, set(site.names))
+        written = {*site.described, site.overview(), site.problem_list(), *site.dataset_pages(), *site.department_pages(), *site.rule_pages(), site.month_list()}
         _sweep(reports, written)
     return {"pages": len(written), "seconds": round(time.monotonic() - clock, 2), "index": str(reports / "index.html")}
 
 
+def describe(desk: Desk) -> None:
+    """Bring the dictionary alone up to date: another release is shown, the quality pages stay."""
+    reports = desk.lake.reports
+    with writer(desk.lake, "reports"):
+        rendering.put_assets(reports)
+        written = dictionary.build(desk, {page.stem for page in (reports / "datasets").glob("*.html")})
+        _sweep_folder(reports / dictionary.FOLDER, written)
+
+
 def _sweep(reports: Path, written: set[Path]) -> None:
     for folder in FOLDERS:
-        for page in (reports / folder).rglob("*.html"):
-            if page not in written:
-                page.unlink()
+        _sweep_folder(reports / folder, written)
+
+
+def _sweep_folder(folder: Path, written: set[Path]) -> None:
+    for page in folder.rglob("*.html"):
+        if page not in written:
+            page.unlink()
 
 
 class Site:
@@ -60,6 +74,7 @@ class Site:
         self.facts, self.desk, self.reports = facts, desk, desk.lake.reports
         self.new_values = grouped("dataset", new_values.listing(desk))
         self.names = {d["dataset"]: d["name"] for d in facts.datasets}
+        self.described: set[Path] = set()      # pages of the dictionary
         self.titles = {(r["dataset"], r["rule"]): (r["zh"], r["en"]) for rows in facts.rules.values() for r in rows}
 
     def page(self, place: str, template: str, **content: Any) -> Path:
@@ -101,7 +116,7 @@ class Site:
         return self.page(
             f"datasets/{d['dataset']}.html", "dataset.html.j2", d=d, whole=scores["all"].get(d["month"]), dimensions=dimensions, by_month=by_month,
             rules=rules, failing=[r for r in rules if r["outcome"] == "fail"][:20], streams=self._streams(dataset=d["dataset"]), volumes=volumes,
-            signals=facts.signals.get(d["dataset"]), new_values=self.new_values.get(d["dataset"]), docs=docs if (self.reports / docs).is_file() else None,
+            signals=facts.signals.get(d["dataset"]), described=self.reports / dictionary.FOLDER / f"{d['dataset']}.html" in self.described, new_values=self.new_values.get(d["dataset"]), docs=docs if (self.reports / docs).is_file() else None,
             problems=[p for p in self._problems(ACTIVE) if p["dataset"] == d["dataset"]],
             batches=[b | {"link": self._link(b), "department": self._department(b)} for b in facts.batches.get(d["dataset"], [])],
             radar=charts.radar(d["month"], dimensions), bars=charts.bars(volumes),

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pipelines.languages import two_languages
 from pipelines.settings import Project
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -79,7 +80,7 @@ def divisions() -> dict[str, str]:
 def _templates() -> jinja2.Environment:
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
                               undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": relative, "spark": spark}
+    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": relative, "spark": spark, "two": two_languages}
     made.globals |= {"change": change, "indicators": indicators(), "SEVERITIES": SEVERITIES, "OUTCOMES": OUTCOMES, "DIMENSIONS": DIMENSIONS, "LIGHTS": LIGHTS}
     return made
 
@@ -114,7 +115,7 @@ def write(reports: Path, path: Path, template: str, stamped: bool = False, **con
         reports: the site's root; links of the page start with `root`.
         stamped: the page carries a digest of its content and templates, and is not even made again while they stay the same (rules: a thousand pages).
     """
-    stamp = hashlib.sha256(f"{_version()}{content!r}".encode()).hexdigest()[:16] if stamped else None
+    stamp = hashlib.sha256(f"{version()}{content!r}".encode()).hexdigest()[:16] if stamped else None
     if stamp and path.is_file() and f'content="{stamp}"' in path.read_text("utf-8")[:600]:
         return path
     depth = len(path.relative_to(reports).parts) - 1
@@ -123,7 +124,7 @@ def write(reports: Path, path: Path, template: str, stamped: bool = False, **con
 
 
 @lru_cache(maxsize=1)
-def _version() -> str:
+def version() -> str:
     """A digest of all templates."""
     charts = (BUILT / CHARTS).is_file()
     return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(TEMPLATES.iterdir()))).hexdigest() + str(charts)
@@ -141,5 +142,5 @@ def put(path: Path, content: bytes) -> Path:
 
 def put_assets(reports: Path) -> None:
     """Put what every page uses under `assets/`: our style and script, and the charts where they were built."""
-    for file in [ASSETS / "site.css", ASSETS / "site.js", *sorted(BUILT.glob("echarts*"))]:
+    for file in [ASSETS / "site.css", ASSETS / "site.js", ASSETS / "dictionary.js", *sorted(BUILT.glob("echarts*"))]:
         put(reports / "assets" / file.name, file.read_bytes())

@@ -16,7 +16,7 @@ from pipelines.sql import texts
 from pipelines.verify import verify
 from tests.chaos.world import DATASETS
 
-_TIMES = {"received_at", "decided_at", "seconds", "seen_at", "created_at", "started_at", "manifest_hash", "version", "quarantined_at", "returned_at",
+_TIMES = {"received_at", "left_at", "decided_at", "seconds", "seen_at", "created_at", "started_at", "manifest_hash", "version", "quarantined_at", "returned_at",
           "corrected_at", "readmitted_at", "opened_at", "changed_at", "due_on", "id"}
 _GOVERNANCE = ("datasets", "columns", "rules", "quarantine", "batches", "files", "rule_results", "rule_counts", "releases", "release_datasets", "inbox")
 

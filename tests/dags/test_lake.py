@@ -20,7 +20,7 @@ from pipelines.settings import Later, Project, WrongUse
 from tests.extraction import contract
 from tests.support import REPOSITORY, RESIDENCE, project
 
-DESK = ["accept_value", "approvals", "desk", "desk.daily", "waive"]
+DESK = ["accept_value", "approvals", "desk", "desk.daily", "grant", "grants.daily", "waive"]
 HEAVY = {"pandas", "duckdb", "pyarrow", "pyiceberg", "great_expectations", "pipelines.steps"}
 
 
@@ -91,13 +91,13 @@ def test_only_steps_that_a_retry_can_help_are_retried(parsed):
     retries = {(name, t["retries"]) for tasks in parsed["tasks"].values() for name, t in tasks.items()}
     assert retries == {("announce", 2), ("left", 0), ("receive", 2), ("stage", 2), ("judge", 2), ("commit", 2), ("verdict", 0), ("feedback", 2), ("publish", 2),
                        ("backup", 2), ("maintain", 2), ("verify", 0), ("write", 2), ("alert", 3), ("ask", 2), ("decide", 0), ("settle", 2),
-                       ("propose", 2), ("grant", 2), ("examine", 2), ("accept", 2)}
+                       ("propose", 2), ("grant", 2), ("examine", 2), ("accept", 2), ("enter", 2), ("expire", 2)}
 
 
 def test_one_run_per_dataset_and_one_publisher_that_waits_for_the_engines(parsed):
     slots = json.loads((REPOSITORY / "dags" / "pools.json").read_text())["engine"]["slots"]
     publish = parsed["tasks"]["release"]["publish"]
-    assert {i: n for i, n in parsed["runs"].items() if n != 1} == {"accept_value": 256, "approvals": 256, "waive": 256}, "a batch that waits for an answer blocks no other"
+    assert {i: n for i, n in parsed["runs"].items() if n != 1} == {"accept_value": 256, "approvals": 256, "grant": 256, "waive": 256}, "a batch that waits for an answer blocks no other"
     assert (publish["pool"], publish["slots"]) == ("engine", slots)
     assert all(t["priority"] > publish["priority"] for t in parsed["tasks"]["ingest.population.person"].values())
 

@@ -65,7 +65,7 @@ class Watched(Session):
         for outside in ("../lake.json", "%2e%2e/lake.json", "..%2flake.json", "nothing.html"):
             assert asked(f"{self.api._base}/lake/{outside}", **known)[0] == 404, outside
         views = [v for plugin in self.api.get("/plugins")["plugins"] for v in plugin["external_views"]]
-        assert [v["href"] for v in views] == ["/lake/index.html"]
+        assert [v["href"] for v in views] == ["/lake/index.html", "/lake/dictionary/index.html"]
 
     def _drop_and_wait(self, at) -> None:
         assert _seen(at) == 20

@@ -54,7 +54,7 @@ def test_a_sweep_over_every_byte_that_others_can_read(run):
     files = _exposed_files(run)
     assert len(files) > 40
     kinds = {(p.relative_to(run.desk.lake.home).parts[:2], p.suffix) for p in files}
-    assert {(("reports", "months"), ".pdf"), (("reports", "datasets"), ".html"), (("reports", "rules"), ".html"), (("reports", "gx"), ".html")} <= kinds
+    assert {(("reports", "months"), ".pdf"), (("reports", "datasets"), ".html"), (("reports", "rules"), ".html"), (("reports", "gx"), ".html"), (("reports", "dictionary"), ".html"), (("reports", "dictionary"), ".js")} <= kinds
     for path in files:
         for text in _texts(path):
             for piece in _PIECE.findall(text):
@@ -99,6 +99,7 @@ def test_every_view_of_an_analyst_holds_no_eighteen_digit_number(run):
     assert len(views) > 20
     for schema, view in views:
         columns = [c for c, kind in con.execute(f"SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = '{schema}' AND table_name = '{view}'").fetchall() if kind == "VARCHAR"]
-        for column in columns:
-            hits = con.execute(f"""SELECT count(*) FROM {schema}.{view} WHERE regexp_matches("{column}", '(^|[^0-9])[1-8][0-9]{{5}}(18|19|20)[0-9]{{2}}(0[1-9]|1[0-2])([0-2][0-9]|3[01])[0-9]{{3}}[0-9Xx]([^0-9]|$)')""").fetchone()[0]
-            assert hits == 0, (schema, view, column)
+        number = "(^|[^0-9])[1-8][0-9]{5}(18|19|20)[0-9]{2}(0[1-9]|1[0-2])([0-2][0-9]|3[01])[0-9]{3}[0-9Xx]([^0-9]|$)"
+        hits = [f"""count(*) FILTER (WHERE regexp_matches("{c}", '{number}'))""" for c in columns] or ["0"]      # one pass over the view, not one per column
+        found = con.execute(f"SELECT {', '.join(hits)} FROM {schema}.{view}").fetchone()
+        assert not any(found), (schema, view, [c for c, n in zip(columns, found) if n])

@@ -12,6 +12,7 @@ from tests.support import HEADER, RESIDENCE, Kept, desk, open_gate, project, res
 
 DATASET = "population.residence"
 BASIS = {"basis": "个人信息保护法第四十七条", "document": "宁数发〔2026〕1号"}
+FOLLOWED = RESIDENCE.replace("- {property: load", "- {property: history, value: true}\n      - {property: load")
 # A second dataset whose key is no person, so that `_key` itself is published.
 VISIT = (RESIDENCE.replace("population.residence", "population.visit").replace("- name: residence", "- name: visit")
          .replace("semanticType: resident_id, classification: personal, primaryKey: true", "semanticType: resident_id, classification: personal, required: true")
@@ -28,7 +29,7 @@ def opened(monkeypatch):
 def kept(tmp_path_factory):
     """Three releases: the person 1 in all of them, in other words each time, 2 in the last two; a rejected row of 1 in a fourth."""
     root = tmp_path_factory.mktemp("withdrawal")
-    made = desk(root, project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert"), population__visit=VISIT.replace("LOAD", "upsert")))
+    made = desk(root, project(root / "project", population__residence=FOLLOWED.replace("LOAD", "upsert"), population__visit=VISIT.replace("LOAD", "upsert")))
     with pytest.MonkeyPatch.context() as patch:
         open_gate(patch)
         for month, numbers in ((9, (1, 3)), (10, (1, 2)), (11, (1, 2, 4))):
@@ -59,7 +60,7 @@ def key_of(at, number: int, dataset: str = DATASET) -> str:
 def files_with(at, *words: str, but: str = "population.visit") -> list[str]:
     """Every file that analysts can open, but the other dataset's, that holds one of these words, in its bytes or in a Parquet cell."""
     found = []
-    for path in [at.lake.database, *(p for p in at.lake.releases.rglob("*") if p.is_file() and but not in p.parts)]:
+    for path in [at.lake.database, *(p for p in at.lake.releases.rglob("*") if p.is_file() and not {but, f"{but}_versions"} & set(p.parts))]:
         content = path.read_bytes()
         if path.suffix == ".parquet":
             content += "\n".join(str(r) for r in duckdb.sql(f"FROM '{path}'").fetchall()).encode()
@@ -68,13 +69,28 @@ def files_with(at, *words: str, but: str = "population.visit") -> list[str]:
     return found
 
 
+def test_what_a_pruned_release_left_for_changes_is_cut_too(at, monkeypatch):
+    """The release before is gone, but what changed since stands on its files: a withdrawn record must not come back through them."""
+    monkeypatch.setattr(publication, "KEEP", 1)
+    key = key_of(at, 1)
+    send(at, DATASET, "2026-12-01", [(resident_id(1), "赵一", "1990-01-01", "640104", "m12p1", "")])
+    number = steps.release(at)["release_id"]
+    assert [m["release_id"] for m in publication.kept(at.lake)] == [number]
+    with duckdb.connect(str(at.lake.database), read_only=True) as con:
+        assert con.execute("SELECT _changed_columns, _before.status FROM population.residence_changes WHERE person_id = ?", [key]).fetchall() == [(["status", "_stale_since"], "m11p1")]
+    withdraw(DATASET, [key], **BASIS, desk=at)
+    assert files_with(at, key, "m11p1", "m12p1") == [] and verify(at)["findings"] == []
+    with duckdb.connect(str(at.lake.database), read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM population.residence_changes WHERE person_id = ?", [key]).fetchone() == (0,)
+
+
 def test_a_withdrawn_person_is_in_no_file_of_any_kept_release(at):
     key = key_of(at, 1)
     assert len([p for p in files_with(at, key) if "quarantine" in p]) == 1 and len(files_with(at, key)) >= 4
     held = duckdb.connect(str(at.lake.database), read_only=True)
     held.execute("SELECT count(*) FROM population.residence")
     done = withdraw(DATASET, [key], **BASIS, desk=at)
-    assert done["rows"] == 5 and done["releases"] == 4 and done["already"] == []
+    assert done["rows"] == 5 + 3 and done["releases"] == 4 and done["already"] == []      # three of them are versions, of which the history is made
     assert files_with(at, key, "m9p1", "m10p1", "m11p1") == [] and files_with(at, key, but=DATASET) != []
     assert held.execute("SELECT count(*) FROM population.residence WHERE person_id = ?", [key]).fetchone() == (0,)
     held.close()
@@ -82,6 +98,8 @@ def test_a_withdrawn_person_is_in_no_file_of_any_kept_release(at):
         with duckdb.connect(str(publication.folder(at.lake, manifest["release_id"]) / "lake.duckdb"), read_only=True) as con:
             rows, mine = con.execute("SELECT count(*), count(*) FILTER (person_id = ?) FROM population.residence", [key]).fetchone()
             assert (rows, mine) == (manifest["relations"][DATASET]["rows"], 0)
+            for view in ("residence_changes", "residence_versions", "residence_history"):
+                assert con.execute(f"SELECT count(*) FROM population.{view} WHERE person_id = ?", [key]).fetchone() == (0,), view
     row = at.ledger.rows(withdrawal.tables.withdrawals.select())[0]
     assert (row["state"], row["basis"], row["document"], row["rows"], row["releases"]) == ("done", BASIS["basis"], BASIS["document"], 4, 4)
     assert verify(at)["findings"] == []
@@ -102,7 +120,7 @@ def test_a_later_batch_does_not_bring_it_back_and_lifting_does(at):
     assert files_with(at, key, "m12p2") == []
     lift(number, "决定撤销", at)
     steps.release(at)
-    assert {p.split("/")[2] for p in files_with(at, key)} == {DATASET}
+    assert {p.split("/")[2] for p in files_with(at, key)} == {DATASET, f"{DATASET}_versions"}
     with pytest.raises(WrongUse, match="no withdrawal"):
         lift(number, "again", at)
 

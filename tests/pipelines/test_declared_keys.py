@@ -33,7 +33,7 @@ BASE = {
     "schema": [{"name": "pet", "businessName": "宠物", "description": "一行",
                 "customProperties": [{"property": "load", "value": "upsert"}, {"property": "latest_by", "value": "seen"}, {"property": "identity", "value": ["note"]},
                                      {"property": "region", "value": "county"}, {"property": "op", "value": ["op"]}, {"property": "loss_budget", "value": 0.1},
-                                     {"property": "on_reject", "value": "keep"}, {"property": "publish_when", "value": "note <> 'x'"}],
+                                     {"property": "on_reject", "value": "keep"}, {"property": "publish_when", "value": "note <> 'x'"}, {"property": "history", "value": False}],
                 "properties": [
                     {"name": "id_number", "businessName": "身份号码", "description": "Number", "semanticType": "resident_id", "classification": "personal",
                      "primaryKey": True, "required": True, "transformSourceObjects": ["sfzh"], "customProperties": [{"property": "pseudonym", "value": "person_id"}]},
@@ -77,7 +77,7 @@ CASES = {
     "schema.businessName": (T, "businessName", "x"), "schema.description": (T, "description", "x"),
     "schema.load": ((*T, *C, 0), "value", "snapshot"), "schema.latest_by": ((*T, *C, 1), "value", "note"), "schema.identity": ((*T, *C, 2), "value", ["seen"]),
     "schema.region": ((*T, *C, 3), "value", "note"), "schema.op": ((*T, *C, 4), "value", ["op2"]), "schema.loss_budget": ((*T, *C, 5), "value", 0.2),
-    "schema.on_reject": ((*T, *C, 6), "value", "drop"), "schema.publish_when": ((*T, *C, 7), "value", "note <> 'y'"),
+    "schema.on_reject": ((*T, *C, 6), "value", "drop"), "schema.publish_when": ((*T, *C, 7), "value", "note <> 'y'"), "schema.history": ((*T, *C, 8), "value", True),
     "property.name": (P, "name", "remark"), "property.businessName": (P, "businessName", "x"), "property.description": (P, "description", "x"),
     "property.semanticType": (P, "semanticType", "org_name"), "property.classification": (("schema", 0, "properties", 2), "classification", "personal"),
     "property.primaryKey": (("schema", 0, "properties", 3), "primaryKey", True), "property.required": (P, "required", True),
@@ -93,7 +93,7 @@ FIXED = {"contract.apiVersion", "contract.kind", "contract.id", "contract.domain
 READ_BY = {"status": "steps.py", "encoding": "readers/__init__.py", "delimiter": "readers/dialect.py", "quote": "readers/dialect.py",
            "escape": "readers/dialect.py", "header": "readers/dialect.py", "widths": "readers/delimited.py", "trailer": "readers/delimited.py",
            "record_path": "readers/extracted.py", "sheet": "readers/extracted.py", "part_pattern": "landing.py", "date_pattern": "deliveries.py", "latest_by": "staging.py", "loss_budget": "staging.py",
-           "publish_when": "published.py", "grain": "published.py", "table_zh": "published.py", "format": "readers/__init__.py",
+           "publish_when": "published.py", "history": "release.py", "grain": "published.py", "table_zh": "published.py", "format": "readers/__init__.py",
            "encrypt_feedback": "feedback/pack.py"}
 
 

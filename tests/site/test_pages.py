@@ -124,7 +124,7 @@ def test_every_page_can_be_read_without_script_and_without_charts(at, browser, t
     context.close()
     monkeypatch.setattr(rendering, "BUILT", tmp_path)
     rendering.put_assets(tmp_path / "reports")
-    assert sorted(p.name for p in (tmp_path / "reports/assets").iterdir()) == ["site.css", "site.js"]
+    assert sorted(p.name for p in (tmp_path / "reports/assets").iterdir()) == ["dictionary.js", "site.css", "site.js"]
     bare = rendering.write(tmp_path / "reports", tmp_path / "reports/months/index.html", "months.html.j2", kept=[], month=None)
     assert "echarts" not in bare.read_text(encoding="utf-8")
 

@@ -12,7 +12,6 @@ CREATE OR REPLACE MACRO _alias_codes(list_name) AS
   (SELECT coalesce(list("code" ORDER BY "alias"), []) FROM reference.code_alias WHERE "list" = list_name);
 CREATE OR REPLACE MACRO _country_aliases() AS _aliases('country');
 
--- 0 and 其他 are placeholders only where the list does not hold them.
 -- 代码清洗: 0 和"其他"在代码表内时是值。A code or label to look up; 0 and 其他 are values only where the list holds them.
 CREATE OR REPLACE MACRO clean_code(list_name, x) AS
   CASE WHEN regexp_full_match(x, '[0-9A-Z\x{4E00}-\x{9FFF}]+') AND NOT _is_no_identifier(x) THEN x
@@ -42,9 +41,6 @@ CREATE OR REPLACE MACRO code_name(list_name, x) AS
 -- 行政区划代码 GB/T 2260, 历史有效。Six digits; obsolete codes stay known.
 CREATE OR REPLACE MACRO clean_region_code(x) AS
   CASE WHEN regexp_full_match(x, '[1-8][0-9]{5}|[1-8][0-9]{8}|[1-8][0-9]{11}') AND x NOT IN ('111111', '123456') THEN x ELSE clean_identifier(x) END;
-CREATE OR REPLACE MACRO _id_regions() AS
-  (SELECT list_concat(list(DISTINCT "code"), ['810000', '820000', '830000']) FROM reference.region);
-CREATE OR REPLACE MACRO _current_regions() AS (SELECT list("code") FROM reference.region WHERE is_current);
 CREATE OR REPLACE MACRO _region_problem(c) AS
   CASE WHEN _is_masked(c) THEN 'masked'
        WHEN _is_scientific(c) THEN 'format'
@@ -75,12 +71,12 @@ CREATE OR REPLACE MACRO _current_region_check(c, as_of) AS
 -- A full name that only one division in force has; the county part of a longer division code; the successor of a code that ended.
 CREATE OR REPLACE MACRO _region_by_name(c) AS _alias_codes('region')[list_position(_aliases('region'), c)];
 CREATE OR REPLACE MACRO _region_code_repair(c, reason) AS
-  CASE WHEN reason = 'length' AND regexp_full_match(c, '[0-9]{9}|[0-9]{12}|[0-9]{15}') AND list_contains(_id_regions(), substr(c, 1, 6))
+  CASE WHEN reason = 'length' AND regexp_full_match(c, '[0-9]{9}|[0-9]{12}|[0-9]{15}') AND _is_known_region(substr(c, 1, 6))
             AND substr(c, 1, 1) <> '8' THEN substr(c, 1, 6)
        WHEN reason = 'format' THEN _region_by_name(c) END;
 CREATE OR REPLACE MACRO _current_region_repair(c, reason) AS
   CASE WHEN reason = 'obsolete' THEN _ended_regions('successor')[list_position(_ended_regions('code'), c)]
-       WHEN reason = 'length' AND regexp_full_match(c, '[0-9]{9}|[0-9]{12}|[0-9]{15}') AND list_contains(_current_regions(), substr(c, 1, 6))
+       WHEN reason = 'length' AND regexp_full_match(c, '[0-9]{9}|[0-9]{12}|[0-9]{15}') AND _is_region_in_force(substr(c, 1, 6))
        THEN substr(c, 1, 6)
        WHEN reason = 'format' THEN _region_by_name(c) END;
 

@@ -54,7 +54,7 @@ CREATE OR REPLACE MACRO _resident_id_problem(c, as_of, strict) AS
        WHEN NOT regexp_full_match(c, '[0-9]{17}[0-9X]') THEN 'format'
        WHEN resident_id_check_character(c) <> substr(c, 18, 1) THEN 'checksum'
        WHEN substr(c, 1, 1) = '9' AND NOT _is_province(substr(c, 2, 2)) THEN 'region'
-       WHEN substr(c, 1, 1) = '9' AND NOT list_contains(_country_aliases(), substr(c, 4, 3)) THEN 'nationality'
+       WHEN CASE WHEN substr(c, 1, 1) = '9' THEN NOT list_contains(_country_aliases(), substr(c, 4, 3)) ELSE false END THEN 'nationality'
        WHEN substr(c, 1, 1) <> '9' AND NOT _is_province(substr(c, 1, 2)) THEN 'region'
        WHEN coalesce(_compact_date(substr(c, 7, 8)) > as_of, true) THEN 'birth_date'
        WHEN strict AND substr(c, 15, 3) = '000' THEN 'sequence' END;
@@ -82,7 +82,7 @@ CREATE OR REPLACE MACRO _resident_id_repair(c, reason, as_of) AS
             AND length(regexp_replace(c, '[0-9X]', '', 'g')) <= 2
             AND resident_id_check_character(_unconfused(c)) = substr(_unconfused(c), 18, 1)
             AND _is_plain_resident_id(_unconfused(c)) AND substr(_unconfused(c), 7, 8) <= strftime(as_of, '%Y%m%d')
-            AND list_contains(_id_regions(), substr(_unconfused(c), 1, 6))
+            AND (_is_known_region(substr(_unconfused(c), 1, 6)) OR substr(_unconfused(c), 1, 6) IN ('810000', '820000', '830000'))
        THEN _unconfused(c) END;
 
 -- 身份号码不合格的原因 (NULL 为合格)。Why a resident number is not valid; NULL when it is.

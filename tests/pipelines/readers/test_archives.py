@@ -155,10 +155,14 @@ def test_links_in_zip_and_7z_are_refused(landed, tmp_path):
     assert landed.refused(out.getvalue()).code == "archive"
 
 
-@pytest.mark.parametrize("content", [
-    zipped({"a.zip": zipped(TWO)}), zipped({"a": tar(TWO)}), seven({"a": gzipped({"a": CSV})}), gzipped({"a": seven(TWO)}), tar_gz({"a.tar": tar(TWO)}),
-    encrypted_zip(zipped(TWO)), seven(TWO, password="x"), zipped({}), zipped({"a/": b""}), b"PK\x03\x04 broken", b"7z\xbc\xaf\x27\x1c" + bytes(26),
-    b"\x1f\x8b\x08" + bytes(20), gzip.compress(CSV) + b"more"])
+REFUSED = {
+    "zip in zip": zipped({"a.zip": zipped(TWO)}), "tar in zip": zipped({"a": tar(TWO)}), "gz in 7z": seven({"a": gzipped({"a": CSV})}),
+    "7z in gz": gzipped({"a": seven(TWO)}), "tar in tar.gz": tar_gz({"a.tar": tar(TWO)}), "encrypted zip": encrypted_zip(zipped(TWO)),
+    "encrypted 7z": seven(TWO, password="x"), "empty zip": zipped({}), "folders only": zipped({"a/": b""}), "broken zip": b"PK\x03\x04 broken",
+    "broken 7z": b"7z\xbc\xaf\x27\x1c" + bytes(26), "broken gz": b"\x1f\x8b\x08" + bytes(20), "gz and more": gzip.compress(CSV) + b"more"}
+
+
+@pytest.mark.parametrize("content", REFUSED.values(), ids=REFUSED.keys())
 def test_nested_encrypted_empty_and_broken_ones_are_refused(landed, content):
     assert landed.refused(content).code == "archive"
 

@@ -17,3 +17,15 @@ def con():
     reference.load_macros(made, project)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def staging_con():
+    """The same, as staging has it: with constants and enums in the place of look-ups."""
+    made = connect()
+    project = Project(REPOSITORY)
+    reference.load(made, project)
+    reference.load_macros(made, project)
+    reference.constant(made)
+    yield made
+    made.close()

@@ -36,15 +36,15 @@ def test_a_list_text_of_two_codes_stands_for_none(con):
 
 
 def test_divisions_live_in_time(con):
-    rows = con.execute("SELECT valid_from::VARCHAR, valid_to::VARCHAR, current_code, is_current FROM reference.region WHERE code = '330104'").fetchall()
-    assert rows == [("1980-01-01", "2021-12-31", "330102", False)]
+    rows = con.execute("SELECT valid_from::VARCHAR, valid_to::VARCHAR, current_code, is_current FROM reference.region WHERE code IN ('110103', '330104') ORDER BY 3").fetchall()
+    assert rows == [("1980-01-01", "2010-12-31", "110101", False), ("1980-01-01", "2021-12-31", None, False)]      # the second was split
     assert [r[0] for r in con.execute("SELECT name FROM reference.region WHERE code = '440106' ORDER BY valid_from").fetchall()] == ["芳村区", "天河区"]
     assert con.execute("SELECT count(*) FROM reference.region WHERE valid_from > coalesce(valid_to, valid_from)").fetchone() == (0,)
     assert con.execute("SELECT count(*) FROM reference.region WHERE is_current AND current_code <> code").fetchone() == (0,)
 
 
 @pytest.mark.parametrize("sent, state, reason, stored", [
-    ("330104", "repaired", "obsolete", "330102"), ("640102", "invalid", "obsolete", None), ("440106", "valid", None, "440106"),
+    ("330104", "invalid", "obsolete", None), ("330103", "repaired", "obsolete", "330105"), ("640102", "invalid", "obsolete", None), ("440106", "valid", None, "440106"),
     ("649999", "invalid", "code", None), ("640104001002", "repaired", "length", "640104"), ("宁夏回族自治区银川市兴庆区", "repaired", "format", "640104"),
     ("银川市 兴庆区", "repaired", "format", "640104"), ("朝阳区", "invalid", "format", None), ("64010", "invalid", "length", None)])
 def test_an_address_takes_the_one_successor_or_none(con, sent, state, reason, stored):

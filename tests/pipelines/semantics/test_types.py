@@ -61,10 +61,10 @@ def _texts() -> list[str]:
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=_id)
-def test_what_is_right_at_the_first_look_is_so_at_the_second(con, kind):
-    """`plain_sql` saves time and changes nothing, whatever the text."""
+def test_what_is_right_at_the_first_look_is_so_at_the_second(con, staging_con, kind):
+    """`plain_sql` and staging's constants save time and change nothing, whatever the text."""
     sent = _texts()
-    assert judge(con, kind, sent) == judge(con, replace(kind, plain_sql=None), sent)
+    assert judge(staging_con, kind, sent) == judge(con, replace(kind, plain_sql=None), sent)
     assert not kind.plain_sql or con.execute(f"SELECT bool_or({kind.plain('x', AS_OF)}) FROM (SELECT unnest($1) AS x)", [sent]).fetchone()[0]
 
 

@@ -9,12 +9,12 @@ with insured as (
     cross join (values ('11'), ('31')) k(kind)
     where p.age between 18 and 62 and (k.kind = '31' or below(100, p.i, 'employed') < 45)
       and (coalesce(d.still_insured, false) or below(100, p.i, 'insured') < 62)),
-active as (select e, uscc, row_number() over (order by e) - 1 as place, count(*) over () as of_all from world.registered where status_code = '1'),
+active as (select e, uscc, row_number() over (order by e) - 1 as place from world.registered where status_code = '1'),
 employer as (
     select i.i, i.kind, if(closed, a.e, r.e) as e, if(closed, a.uscc, r.uscc) as uscc
-    from (select i.*, r.uscc, r.status_code in ('3', '4') and strftime(r.status_date, '%Y-%m') < least(start_month, ended) and below(10, i.i, 'closed') > 0 as closed
+    from (select i.*, i.e % (select count(*) from active) as place, r.uscc, r.status_code in ('3', '4') and strftime(r.status_date, '%Y-%m') < least(start_month, ended) and below(10, i.i, 'closed') > 0 as closed
           from insured i join world.registered r on r.e = i.e) i
-    join world.registered r on r.e = i.e join active a on a.place = i.e % a.of_all)
+    join world.registered r on r.e = i.e join active a on a.place = i.place)
 select i.i * 2 + (i.kind = '31')::integer as _order, 'social_security' as _source, (1 + (i.city_code <> '640100')::integer)::varchar as _part,
        (getvariable('anchor') - 200 - below(2000, i.i, 'start')) as _since, coalesce(still_insured, false) as _guard,
        i.id_number, i.kind as insurance_type, least(start_month, ended) as start_ym,
