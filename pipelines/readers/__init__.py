@@ -83,7 +83,9 @@ def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str],
     """
     with _in_order(con):
         reading = (delimited if unit.text else extracted).read(con, unit, select, table)
-    _expect(unit, reading)
+    if unit.expected is not None and unit.expected != reading.found:
+        raise ReadRefused("row_count", f"{unit.name}: its trailer counts {unit.expected:,} records, it holds {reading.found:,}. "
+                                       "The file is incomplete, or was joined from several.")
     return reading
 
 
@@ -92,17 +94,10 @@ def together(con: duckdb.DuckDBPyConnection, found: Iterable[Unit], selects: Map
 
     Args:
         selects: unit number → `select` of `read`. Units with one header have equal ones.
-
-    Raises:
-        ReadRefused: a trailer counts other records than its file holds.
     """
     for number, group in enumerate(many.groups(found)):
         with _in_order(con):
             made = many.read(con, group, selects[group[0].number], f"group_{number}")
-        for one in made:
-            for unit in group:
-                if unit.number in one.readings:
-                    _expect(unit, one.readings[unit.number])
         yield from made
 
 
@@ -115,12 +110,6 @@ def _in_order(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
         yield
     finally:
         con.execute(f"SET preserve_insertion_order = {str(before).lower()}")
-
-
-def _expect(unit: Unit, reading: Reading) -> None:
-    if unit.expected is not None and unit.expected != reading.found:
-        raise ReadRefused("row_count", f"{unit.name}: its trailer counts {unit.expected:,} records, it holds {reading.found:,}. "
-                                       "The file is incomplete, or was joined from several.")
 
 
 def raw_rows(con: duckdb.DuckDBPyConnection, manifest: Manifest, source: Source, addresses: Iterable[tuple[int, int]],

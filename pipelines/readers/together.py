@@ -1,7 +1,8 @@
 """Many small text files that are written alike, read by one statement: planning it costs more than reading a thousand rows.
 
 DuckDB reads a list of files in its order and says of each record which file it is from; a record's ordinal is its place among those of its file. Each file
-must account for all its lines by itself, exactly as when it is read alone; one that does not, and any group that DuckDB refuses, is read alone.
+must account for all its lines, and for what its trailer counts, by itself, exactly as when it is read alone; one that does not, and any group that DuckDB
+refuses, is read alone and says why there.
 """
 from __future__ import annotations
 
@@ -97,7 +98,7 @@ def _account(con: duckdb.DuckDBPyConnection, units: list[Unit], table: str) -> T
             return None
         before[at], end = end, last
         reading = delimited.balance(con, unit, records)
-        if reading:
+        if reading and unit.expected in (None, reading.found):
             readings[unit.number] = reading
     if not readings:
         con.execute(f"DROP TABLE {table}")

@@ -3,30 +3,41 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from os import environ
 
 import duckdb
+import pytest
 import sqlalchemy as sa
 
 from pipelines import gate, ledger_tables as tables, staging, steps
 from pipelines.batch import key_of
+from pipelines.desk import Desk
+from pipelines.keys import pseudonym_key
 from pipelines.locks import writer
 from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
 
 DATASET, BATCHES = "population.residence", 3
 WORKER = """
 import sys
-from pipelines import steps
-keys = sys.argv[1:]
-for key in keys:
-    accepted = steps.judge("population.residence", steps.stage("population.residence", [key]))
-    if accepted:
-        steps.commit("population.residence", accepted)
+from pipelines.desk import Desk
+from pipelines.keys import pseudonym_key
+from tests.end_to_end.test_workers import work
+work(Desk.open(), sys.argv[1:])
 """
+
+
+def work(at, keys: list[str]) -> None:
+    """What one worker does: every batch, step by step, as far as nobody else has done it."""
+    for key in keys:
+        accepted = steps.judge(DATASET, steps.stage(DATASET, [key], at), at)
+        if accepted:
+            steps.commit(DATASET, accepted, at)
 
 
 def _lake(tmp_path):
     at = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    pseudonym_key(at.lake)      # made once, by whoever is first; told by process
     keys = []
     for number in range(BATCHES):
         rows = [(resident_id(10 * number + n), "赵一一", "1990-01-01", "640104", f"第{number}批", "") for n in range(1, 16)]
@@ -36,18 +47,31 @@ def _lake(tmp_path):
     return at, keys
 
 
+def _done_once(at) -> None:
+    t = tables.batches
+    assert {r["state"] for r in at.ledger.rows(sa.select(t.c.state).where(t.c.dataset == DATASET))} == {"accepted"}
+    rows = duckdb.sql(f"SELECT count(*), count(DISTINCT id_number), count(DISTINCT status) FROM '{steps.derive(at, at.plan(DATASET)).rows}'").fetchone()
+    assert rows == (10 * (BATCHES - 1) + 15, 10 * (BATCHES - 1) + 15, BATCHES)
+    assert [p.name for p in at.lake.staging.iterdir() if p.name.startswith((".work", DATASET))] == []
+
+
 def test_workers_that_take_the_same_batches_at_once(tmp_path):
+    """Threads, each with a desk of its own: the locks are of open files and sessions, so they part threads as they part processes."""
+    at, keys = _lake(tmp_path)
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work, Desk(at.project, at.lake), keys) for _ in range(2)]:
+            done.result()
+    _done_once(at)
+
+
+@pytest.mark.long
+def test_worker_processes(tmp_path):
     at, keys = _lake(tmp_path)
     variables = environ | {"LAKE_HOME": str(at.lake.home), "LAKE_PROJECT": str(at.project.root), "PYTHONPATH": str(REPOSITORY), "LAKE_THREADS": "1"}
     workers = [subprocess.Popen([sys.executable, "-c", WORKER, *order], env=variables, stderr=subprocess.PIPE, text=True) for order in (keys, keys[::-1])]
     told = [worker.communicate(timeout=240)[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], told
-    t = tables.batches
-    assert {r["state"] for r in at.ledger.rows(sa.select(t.c.state).where(t.c.dataset == DATASET))} == {"accepted"}
-    rows = duckdb.sql(f"SELECT count(*), count(DISTINCT id_number), count(DISTINCT status) FROM '{steps.derive(at, at.plan(DATASET)).rows}'").fetchone()
-    assert rows == (10 * (BATCHES - 1) + 15, 10 * (BATCHES - 1) + 15, BATCHES)
-    left = [p.name for p in at.lake.staging.iterdir() if p.name.startswith((".work", DATASET))]
-    assert left == []
+    _done_once(at)
 
 
 def test_the_dataset_is_free_while_a_batch_is_staged_and_judged(tmp_path, monkeypatch):
