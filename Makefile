@@ -1,4 +1,4 @@
-# make run | test | test-real | test-long | test-scale | test-chaos | test-postgresql | bench | bench-parts | bench-reading | bench-judging | bench-binding | bench-analyst | up | notebook | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
+# make run | test | test-real | test-long | test-scale | test-chaos | test-postgresql | bench | bench-… (see below) | up | notebook | clean (and lint, lock). Needs Python 3.11; everything else is installed into .venv.
 PYTHON ?= python3.11
 PERSONS ?= 20000
 SEED ?= 1
@@ -9,7 +9,8 @@ LAKE_PYTHON := .venv/bin/python
 INSTALLED := .venv/installed
 SAMPLE := $(LAKE)/sample-$(PERSONS)-$(SEED)
 
-.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench bench-report bench-parts bench-reading bench-judging bench-binding bench-analyst lint up notebook clean lock
+.PHONY: run test test-real test-long test-scale test-chaos test-postgresql bench bench-report bench-parts bench-reading bench-judging bench-binding bench-analyst \
+        bench-small bench-arrival bench-workers bench-many lint up notebook clean lock
 
 # Three questions an analyst asks: residents by county, pensions paid after death, what departments must mend.
 export RESIDENTS := select r.name as county, count(*) as persons from population.person p join reference.region r \
@@ -70,6 +71,19 @@ bench-reading: $(INSTALLED)
 
 bench-judging: $(INSTALLED)
 	$(LAKE_PYTHON) -m tests.benchmarks.judging $(or $(ROWS),5000000)
+
+# Many small files and batches; from arrival to published; a second worker; many contracts.
+bench-small: $(INSTALLED)
+	$(LAKE_PYTHON) -m tests.benchmarks.small $(or $(FILES),1000) 1000 $(if $(FIGURES),--out $(FIGURES))
+
+bench-arrival: $(INSTALLED)
+	$(LAKE_PYTHON) -m tests.benchmarks.arrival $(if $(FIGURES),--out $(FIGURES))
+
+bench-workers: $(INSTALLED)
+	$(LAKE_PYTHON) -m tests.benchmarks.workers $(or $(ROWS),1000000) $(if $(FIGURES),--out $(FIGURES))
+
+bench-many: $(INSTALLED)
+	$(LAKE_PYTHON) -m tests.benchmarks.many $(or $(CONTRACTS),200) $(if $(FIGURES),--out $(FIGURES))
 
 # DATASETS of FILES files each: opening lake.duckdb and binding every view.
 bench-binding: $(INSTALLED)

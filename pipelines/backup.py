@@ -19,12 +19,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines import catalogue, durable, keys, ledger_tables as tables
+from pipelines.committing import deriving
 from pipelines.contract import datasets
 from pipelines.copying import CHUNK
 from pipelines.desk import Desk
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.settings import FORMAT, POSTGRESQL, SQLITE, Lake, WrongUse
+from pipelines.staging import judging
 from pipelines.version import code_version
 
 KEPT = ("inbox", "landing", "base", "current", "quarantine", "releases", "reports", "outbox")
@@ -40,7 +42,7 @@ def all_locks(desk: Desk, local: bool = False) -> Iterator[None]:
     """
     ids = [d.id for d in datasets(desk.project)]
     with ExitStack() as stack:
-        for name in ("release", *(f"receive-{i}" for i in ids), *ids, "reports"):
+        for name in ("release", *(f"receive-{i}" for i in ids), *map(judging, ids), *ids, *map(deriving, ids), "reports"):
             stack.enter_context(writer(desk.lake, name, local=local))
         yield
 

@@ -46,6 +46,8 @@ _WHOLE_NAMES = {f"write.metadata.metrics.column.{SEGMENT}": "full"}
 _TYPES = {"VARCHAR": StringType(), "DATE": DateType(), "BOOLEAN": BooleanType(), "INTEGER": IntegerType(),
           "SMALLINT": IntegerType(), "BIGINT": LongType(), "DOUBLE": DoubleType(), "TIMESTAMP": TimestampType()}
 
+_read: dict[tuple[str, ...], tuple[str, dict[str, Version]]] = {}      # table → its newest metadata file and what that says
+
 
 @dataclass(frozen=True)
 class Version:
@@ -246,7 +248,7 @@ def state(lake: Lake, plan: Plan) -> State:
     """What the newest snapshot of the table holds."""
     known = table(lake, plan)
     snapshot = known.current_snapshot()
-    return State(snapshot.snapshot_id if snapshot else None, segments(known))
+    return State(snapshot.snapshot_id if snapshot else None, _newest(known))
 
 
 def batches(lake: Lake, dataset_id: str) -> dict[str, int]:
@@ -264,6 +266,14 @@ def segments(known: Table) -> dict[str, Version]:
     for task in known.scan().plan_files():
         found.setdefault(task.file.partition[0], []).append((task.file.file_path.removeprefix("file://"), task.file.record_count))
     return {s: _version(s, tuple(sorted(p for p, _ in files)), sum(n for _, n in files)) for s, files in found.items()}
+
+
+def _newest(known: Table) -> dict[str, Version]:
+    """`segments`, read once per state of a table: several steps ask in a row, and manifests take 10 ms and more."""
+    place, found = known.metadata_location, _read.get(known.name())
+    if not found or found[0] != place:
+        found = _read[known.name()] = (place, segments(known))
+    return dict(found[1])
 
 
 def _version(segment: str, files: tuple[str, ...], rows: int) -> Version:
@@ -296,7 +306,7 @@ def sweep(lake: Lake, plan: Plan, pinned: Callable[[], set[int]]) -> None:
         pinned: tells the snapshots of kept releases; asked only when something may have to go.
     """
     known, folder = table(lake, plan), _data(lake, plan)
-    newest = {str(Path(f).parent) for v in segments(known).values() for f in v.files}
+    newest = {str(Path(f).parent) for v in _newest(known).values() for f in v.files}
     unnamed = [p for p in folder.glob("*") if str(p) not in newest] if folder.exists() else []
     if unnamed:
         kept = _named(known, pinned())

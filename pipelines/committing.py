@@ -69,7 +69,7 @@ def tidy(desk: Desk, plan: Plan, releasing: bool = False) -> None:
     staging.sweep(lake, dataset_id, {key_of(**row) for row in desk.ledger.rows(query)})
     for part in (lake.quarantine / dataset_id).rglob("*.part"):
         part.unlink()
-    with suppress(Busy), nullcontext() if releasing else writer(lake, "release", wait=0):
+    with suppress(Busy), nullcontext() if releasing else writer(lake, "release", wait=0), writer(lake, deriving(dataset_id), wait=0):
         base.sweep(lake, plan, lambda: publication.pinned(lake, dataset_id))
     objects.enter(lake, desk.ledger, *(root / dataset_id for root in (lake.base, lake.quarantine, lake.current)))
 
@@ -80,7 +80,24 @@ def quarantine_file(lake: Lake, batch_id: str, revision: int) -> Path:
 
 
 def derive(desk: Desk, plan: Plan) -> current.Current:
-    """The dataset's current state after all accepted batches."""
-    found = base.state(desk.lake, plan)
-    files = {b: quarantine_file(desk.lake, b, revision) for b, revision in found.batches.items()}
-    return current.derive(desk.lake, plan, found, {b: file for b, file in files.items() if file.exists()})
+    """The dataset's current state after all accepted batches. It needs not the dataset's lock but its own: sorting takes longer than a commit."""
+    with writer(desk.lake, deriving(plan.dataset.id)):
+        found = base.state(desk.lake, plan)
+        files = {b: quarantine_file(desk.lake, b, revision) for b, revision in found.batches.items()}
+        state = current.derive(desk.lake, plan, found, {b: file for b, file in files.items() if file.exists()})
+        objects.enter(desk.lake, desk.ledger, state.folder)
+        return state
+
+
+def sweep_current(desk: Desk, plan: Plan, published: set[str]) -> None:
+    """Remove derived states but the newest and the `published` versions, unless one is being derived now. The caller holds the dataset's lock."""
+    if {p.name for p in (desk.lake.current / plan.dataset.id).glob("*")} <= published:
+        return
+    newest = derive(desk, plan).facts["version"]
+    with suppress(Busy), writer(desk.lake, deriving(plan.dataset.id), wait=0):
+        current.sweep(desk.lake, plan.dataset.id, published | {newest})
+
+
+def deriving(dataset_id: str) -> str:
+    """The lock under which the files of base are read for what is derived from them: none of them goes meanwhile."""
+    return f"derive-{dataset_id}"

@@ -107,7 +107,7 @@ def settle_seconds() -> float:
 
 def poll_seconds() -> float:
     """LAKE_POLL_SECONDS: how often the trigger looks into the inbox."""
-    return _seconds("LAKE_POLL_SECONDS", "15")
+    return _seconds("LAKE_POLL_SECONDS", "5")
 
 
 def _seconds(variable: str, default: str) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines import base, folding, grants, objects, release as publication, steps
 from pipelines.batch import batch_date
+from pipelines.committing import deriving
 from pipelines.contract import dataset as read_dataset, datasets
 from pipelines.desk import Desk
 from pipelines.locks import writer
@@ -46,7 +47,8 @@ def _maintain_one(desk: Desk, dataset_id: str, before: str | None) -> dict[str, 
         folded = folding.fold(lake, plan, before) if before else None
         pinned = publication.pinned(lake, dataset_id)
         weights = {p: p.stat().st_size for p in (lake.base / dataset_id).rglob("*") if p.is_file()}
-        snapshots = base.expire(lake, plan, pinned)
+        with writer(lake, deriving(dataset_id)):      # its snapshot may be the one that goes
+            snapshots = base.expire(lake, plan, pinned)
         steps.derive(desk, plan)
         steps.tidy(desk, plan, releasing=True)
         removed = [size for path, size in weights.items() if not path.exists()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -18,12 +18,13 @@ from typing import Any
 
 import duckdb
 
-from pipelines import compiler, durable, keys, mapping, new_values, readers
+from pipelines import compiler, durable, keys, mapping, new_values, places, readers
 from pipelines.compiler import CONFLICT, SEGMENT, Plan, Waived
 from pipelines.contract import Source
 from pipelines.feedback.corrections import Corrections
 from pipelines.landing import Manifest
 from pipelines.ledger import Ledger
+from pipelines.locks import Busy, writer
 from pipelines.proof import prove
 from pipelines.readers import heading
 from pipelines.rules import declared_hash
@@ -58,19 +59,13 @@ def engine(lake: Lake, project: Project, plan: Plan) -> Iterator[duckdb.DuckDBPy
     Raises:
         WrongUse: a rule cannot fail, refuses its own good example, or a column is read by no rule.
     """
-    scratch = lake.staging / f".spill-{plan.dataset.id}"
-    scratch.mkdir(exist_ok=True)
-    con = connect(temp=scratch)
-    try:
+    with places.place(lake, plan.dataset.id) as scratch, closing(connect(temp=scratch)) as con:
         added = Ledger(lake).added_codes()
         reference.ready(con, project, lake.staging, added)
         reference.constant(con)
         keys.install(con, keys.pseudonym_key(lake))
         _prove_once(con, project, plan, added)
         yield con
-    finally:
-        con.close()
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _prove_once(con: duckdb.DuckDBPyConnection, project: Project, plan: Plan, added: reference.Added) -> None:
@@ -83,7 +78,23 @@ def _prove_once(con: duckdb.DuckDBPyConnection, project: Project, plan: Plan, ad
 
 def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int],
           cover: Cover = UNCOVERED) -> Staged:
-    """Read, standardise, test and split one batch.
+    """Read, standardise, test and split one batch: `make` and `settle`. The caller holds the dataset's lock."""
+    return settle(lake, make(con, plan, source, manifest, field_ids, cover), manifest.batch_id, manifest.revision)
+
+
+def settle(lake: Lake, made: Staged, batch_id: str, revision: int) -> Staged:
+    """Give what `make` made its place, instead of an earlier try. The caller holds the dataset's lock."""
+    final, aside = folder(lake, batch_id, revision), made.folder.with_name("before")
+    if final.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        final.rename(aside)      # whole or gone, whenever this is killed
+    durable.replace(made.folder, final)
+    shutil.rmtree(aside, ignore_errors=True)
+    return Staged(final, made.counts)
+
+
+def make(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int], cover: Cover = UNCOVERED) -> Staged:
+    """Read, standardise, test and split one batch in this process's own place; several processes may do so at once.
 
     Args:
         con: from `engine`, for the same plan.
@@ -97,10 +108,8 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
         readers.ReadRefused: a file cannot be read so that its lines are accounted for, or its manifest counts other records.
         mapping.HeaderMismatch: a header does not hold the required columns.
     """
-    final = folder(lake, manifest.batch_id, manifest.revision)
-    work = final.with_name(final.name + ".part")
+    work = Path(con.execute("SELECT current_setting('temp_directory')").fetchone()[0]) / "made"
     shutil.rmtree(work, ignore_errors=True)
-    shutil.rmtree(final, ignore_errors=True)
     (work / "accepted").mkdir(parents=True)
     (work / "scratch").mkdir()
     con.execute("DROP SCHEMA IF EXISTS batch CASCADE; CREATE SCHEMA batch; USE batch")
@@ -116,8 +125,7 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
         {"dataset": plan.dataset.id, "batch_id": manifest.batch_id, "revision": manifest.revision,
          "rules": [r.public() for r in plan.rules], "waivers": list(cover.ids)}, ensure_ascii=False))
     (work / "counts.json").write_text(json.dumps(counts, ensure_ascii=False))
-    durable.replace(work, final)
-    return Staged(final, counts)
+    return Staged(work, counts)
 
 
 def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:
@@ -125,11 +133,26 @@ def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:
     for left in lake.staging.glob(f"{dataset_id}~*"):
         if left.name not in wanted:
             shutil.rmtree(left)
-        else:
-            for scratch in left.glob(".gate-*"):
-                shutil.rmtree(scratch)
-    for work in (".spill", ".fold", ".feedback"):
+    with suppress(Busy), writer(lake, judging(dataset_id), wait=0):
+        for scratch in lake.staging.glob(f"{dataset_id}~*/.gate-*"):
+            shutil.rmtree(scratch)
+    places.sweep(lake, dataset_id)
+    for work in (".fold", ".feedback"):
         shutil.rmtree(lake.staging / f"{work}-{dataset_id}", ignore_errors=True)
+
+
+def judging(dataset_id: str) -> str:
+    """The lock under which staged batches are judged."""
+    return f"judge-{dataset_id}"
+
+
+def mark(found: Staged) -> tuple[int, int] | None:
+    """What tells one staging of a batch from another; None when it is gone."""
+    try:
+        known = (found.folder / "counts.json").stat()
+    except FileNotFoundError:
+        return None
+    return known.st_ino, known.st_mtime_ns
 
 
 def read(lake: Lake, batch_id: str, revision: int) -> Staged | None:
@@ -154,14 +177,24 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     parts, units, corrections = {}, [], Corrections(con, manifest, work / "scratch")
     as_of = f"DATE {text(date.fromisoformat(manifest.batch_date).isoformat())}"
     spelled = [[heading.key(s) for s in words] for words in mapping.spellings(plan.dataset, source).values()]
-    for unit in readers.units(manifest, source, work / "scratch", spelled):
-        header = mapping.map_header(plan.dataset, source, unit.header, unit.name.capitalize())
-        table = f"unit_{unit.number}"
-        reading = corrections.read(con, unit, partial(_select, plan, header.cells, header.op, as_of, cover.waived), table)
+    found = readers.units(manifest, source, work / "scratch", spelled)
+    headers = {unit.number: mapping.map_header(plan.dataset, source, unit.header, unit.name.capitalize()) for unit in found}
+    selects = {unit.number: partial(_select, plan, headers[unit.number].cells, headers[unit.number].op, as_of, cover.waived) for unit in found}
+    readings: dict[int, readers.Reading] = {}
+    if not plan.windowed:      # a window is over one file
+        for made in readers.together(con, [u for u in found if not corrections.concern(u)], selects):
+            readings |= made.readings
+            parts |= _keep(con, plan, made.rows, made.table, small=True)
+    for unit in found:
+        reading = readings.get(unit.number)
+        if reading is None:
+            table = f"unit_{unit.number}"
+            reading = corrections.read(con, unit, selects[unit.number], table)
+            rows = f"SELECT {unit.number}::INTEGER AS _file, coalesce(_line, rowid + 1) AS _ordinal, * EXCLUDE (_line) FROM {table}"
+            parts |= _keep(con, plan, rows, table, small=reading.records < ROW_GROUP)
         if reading.rejects:
             con.execute("INSERT INTO unparsed SELECT $1, unnest($2::BIGINT[]), unnest($3::VARCHAR[])", [unit.number, *map(list, zip(*reading.rejects))])
-        parts |= _keep(con, plan, unit.number, table, reading.records)
-        units.append(_unit_facts(unit, reading, header))
+        units.append(_unit_facts(unit, reading, headers[unit.number]))
     if not parts:
         raise WrongUse(f"{manifest.batch_id}: no file of this batch holds a table.")
     con.execute(f"CREATE VIEW staged AS {' UNION ALL '.join(parts.values())}")
@@ -170,18 +203,22 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     con.execute(f"COPY (SELECT unnest($1::INTEGER[]) AS _file, unnest($2::BIGINT[]) AS _ordinal) TO {text(work / 'cancelled.parquet')} (FORMAT parquet)",
                 [[f for f, _ in corrections.cancelled], [n for _, n in corrections.cancelled]])
     totals |= {"corrected": corrections.corrected, "cancelled": len(corrections.cancelled)}
-    found = totals | {"units": units, "reading": "lines" if any(u["reading"] == "lines" for u in units) else "records",
-                      "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
-    return found, list(parts)
+    totals |= {"units": units, "reading": "lines" if any(u["reading"] == "lines" for u in units) else "records",
+               "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
+    return totals, list(parts)
 
 
-def _keep(con: duckdb.DuckDBPyConnection, plan: Plan, number: int, table: str, records: int) -> dict[str, str]:
-    """The table that holds a unit's records, and the SELECT over them with their addresses; small units share the table `pile`, because a table of
-    its own costs each some megabytes."""
+def _keep(con: duckdb.DuckDBPyConnection, plan: Plan, rows: str, table: str, small: bool) -> dict[str, str]:
+    """The table that holds records, and the SELECT over them with their addresses.
+
+    Args:
+        rows: SELECT of `_file`, `_ordinal` and all columns of `table`.
+        small: they go to the table `pile`, because a table of its own costs each some megabytes.
+    """
     key = compiler.key_column(plan)
-    keyed = "" if key == "_key" else f", {name(key)} AS _key"
-    rows = f"SELECT {number}::INTEGER AS _file, coalesce(_line, rowid + 1) AS _ordinal, * EXCLUDE (_line){keyed} FROM {table}"
-    if records >= ROW_GROUP:
+    if key != "_key":
+        rows = f"SELECT *, {name(key)} AS _key FROM ({rows})"
+    if not small:
         return {table: rows}
     con.execute(f"CREATE TABLE IF NOT EXISTS pile AS FROM ({rows}) LIMIT 0")
     con.execute(f"INSERT INTO pile {rows}; DROP TABLE {table}")

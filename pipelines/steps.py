@@ -18,7 +18,6 @@ import sqlalchemy as sa
 from pipelines import (
     base,
     checks,
-    current,
     gate,
     grants,
     inbox,
@@ -37,8 +36,8 @@ from pipelines import (
     waivers,
     withdrawal,
 )
-from pipelines.batch import batch_date as resolve_date, key_of, split_key
-from pipelines.committing import commit_one, derive, finish_commits, tidy
+from pipelines.batch import BatchId, batch_date as resolve_date, key_of, split_key
+from pipelines.committing import commit_one, derive, finish_commits, sweep_current, tidy
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
 from pipelines.desk import Desk
@@ -49,6 +48,7 @@ from pipelines.settings import WrongUse
 
 PENDING = ("received", "staged", "passed")
 FAILED = ("held", "refused")
+DONE, WAITING = "done", "waiting"      # how a batch stands to `stage`
 CLOSING, FOLDING = "closing", "folding"
 UNSOUND = "unsound"      # code of a batch whose evidence could not be judged
 
@@ -174,41 +174,57 @@ def stage(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     stamp, covers, done, waiting = desk.stamp(plan.dataset), waivers.Covers(desk.ledger, dataset_id), set(), []
     with writer(desk.lake, dataset_id):
         for key in batch_keys:
-            row = desk.ledger.batch(*split_key(key))
-            same = _same(row, stamp, covers)
-            if row["state"] in ("staged", "passed") and same and staging.read(desk.lake, *split_key(key)):
+            standing = _standing(desk, key, stamp, covers)
+            if standing == DONE:
                 done.add(key)
-            elif row["state"] in PENDING or (row["state"] in FAILED and not same):
+            elif standing == WAITING:
                 waiting.append(key)
-        if waiting:
-            ids = base.field_ids(desk.lake, plan)
-            with staging.engine(desk.lake, desk.project, plan) as con:
-                done |= {key for key in waiting if _stage_one(con, desk, plan, key, ids, stamp, covers)}
-            problems.note(desk, dataset_id, [])
+        ids = base.field_ids(desk.lake, plan) if waiting else {}
+    if waiting:
+        with staging.engine(desk.lake, desk.project, plan) as con:
+            done |= {key for key in waiting if _stage_one(con, desk, plan, key, ids, stamp, covers)}
+        problems.note(desk, dataset_id, [])
     return [key for key in batch_keys if key in done]
+
+
+def _standing(desk: Desk, key: str, stamp: dict[str, str], covers: waivers.Covers) -> str | None:
+    """Whether a batch is to be staged, is staged, or (None) is no longer this step's matter. The caller holds the dataset's lock."""
+    row = desk.ledger.batch(*split_key(key))
+    same = _same(row, stamp, covers)
+    if row["state"] in ("staged", "passed") and same and staging.read(desk.lake, *split_key(key)):
+        return DONE
+    return WAITING if row["state"] in PENDING or (row["state"] in FAILED and not same) else None
 
 
 def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str, ids: dict[str, int], stamp: dict[str, str],
                covers: waivers.Covers) -> bool:
-    """Stage one batch. A file that cannot be read refuses it; a header that does not fit the contract holds it."""
+    """Stage one batch. A file that cannot be read refuses it; a header that does not fit the contract holds it.
+
+    The work is done without the dataset's lock. What another process staged or decided meanwhile stays.
+    """
     batch_id, revision = split_key(key)
     manifest = landing.read_manifest(landing.folder(desk.lake, batch_id, revision))
     source, cover = plan.dataset.source(manifest.source), covers.of(desk.ledger.batch(batch_id, revision))
-    stamp = stamp | {"waivers_hash": cover.hash}
+    own = stamp | {"waivers_hash": cover.hash}
     try:
         with desk.ledger.step(batch_id, "stage", revision) as detail:
-            found = staging.stage(con, desk.lake, plan, source, manifest, ids, cover)
+            found = staging.make(con, plan, source, manifest, ids, cover)
             counts = {k: v for k, v in found.counts.items() if k in tables.batches.c}
             detail |= counts
     except WrongUse as error:
         state = "held" if isinstance(error, mapping.HeaderMismatch) else "refused"
-        desk.ledger.replace_files(batch_id, revision, [])
-        desk.ledger.update_batch(batch_id, revision, state=state, reason=str(error), code=getattr(error, "code", None), decided_at=now(),
-                                 decided_by="stage", **stamp)
-        return False
-    desk.ledger.replace_files(batch_id, revision, found.counts["units"])
-    desk.ledger.update_batch(batch_id, revision, state="staged", reason=None, code=None, **counts, **stamp)
-    return True
+        units, values = [], {"state": state, "reason": str(error), "code": getattr(error, "code", None), "decided_at": now(), "decided_by": "stage"}
+        found = None
+    else:
+        units, values = found.counts["units"], {"state": "staged", "reason": None, "code": None, **counts}
+    with writer(desk.lake, plan.dataset.id):
+        standing = _standing(desk, key, stamp, covers)
+        if standing == WAITING:
+            if found:
+                staging.settle(desk.lake, found, batch_id, revision)
+            desk.ledger.replace_files(batch_id, revision, units)
+            desk.ledger.update_batch(batch_id, revision, **values, **own)
+    return found is not None if standing == WAITING else standing == DONE
 
 
 def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> list[str]:
@@ -218,14 +234,10 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     """
     desk = desk or Desk.open()
     plan = desk.plan(dataset_id)
-    passed = []
-    with writer(desk.lake, dataset_id):
-        before = base.state(desk.lake, plan).before
-        for key in batch_keys:
-            row = desk.ledger.batch(*split_key(key))
-            if row["state"] == "passed" or (row["state"] == "staged" and _judge_one(desk, plan, row, before)):
-                passed.append(key)
-        problems.note(desk, dataset_id, _results(desk, batch_keys))
+    shown = gate.newest((BatchId.parse(split_key(key)[0]).source, key) for key in batch_keys)
+    with writer(desk.lake, staging.judging(dataset_id)):
+        passed = [key for key in batch_keys if _judge_one(desk, plan, key, key in shown)]
+    problems.note(desk, dataset_id, _results(desk, batch_keys))
     if any(desk.ledger.batch(*split_key(key))["state"] == "held" for key in batch_keys if key not in passed):
         site.build(desk)      # no release follows a held batch: the overview must show it now
     return passed
@@ -239,14 +251,29 @@ def _results(desk: Desk, batch_keys: list[str]) -> list[dict[str, Any]]:
         t.c.batch_id == batch_id, t.c.revision == revision, t.c.outcome == "fail"))]
 
 
-def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any], before: str) -> bool:
-    batch_id, revision = row["batch_id"], row["revision"]
-    found = staging.read(desk.lake, batch_id, revision)
-    closing = desk.ledger.closing(row["dataset"], row["batch_date"][:7])
-    folded = row["batch_date"] < before
+def _judge_one(desk: Desk, plan: Plan, key: str, shown: bool) -> bool:
+    """Judge a staged batch; True when it has passed, now or before. What was staged anew meanwhile is left to who did it."""
+    batch_id, revision = split_key(key)
+    row, found = desk.ledger.batch(batch_id, revision), staging.read(desk.lake, batch_id, revision)
+    if row["state"] != "staged" or not found:
+        return row["state"] == "passed"
+    mark = staging.mark(found)
     with desk.ledger.step(batch_id, "judge", revision) as detail:
-        verdict = gate.judge(desk.lake, found.folder, row)
-        detail |= {"outcome": verdict.outcome, "rules": len(verdict.results), "closed": bool(closing)}
+        verdict = gate.judge(desk.lake, found.folder, row, shown)
+        detail |= {"outcome": verdict.outcome, "rules": len(verdict.results)}
+    with writer(desk.lake, plan.dataset.id):
+        if desk.ledger.batch(batch_id, revision)["state"] != "staged" or staging.mark(found) != mark:
+            return desk.ledger.batch(batch_id, revision)["state"] == "passed"
+        passed = _enter_verdict(desk, plan, row, found, verdict)
+    pages.write(desk, plan.dataset, [(batch_id, revision)])
+    return passed
+
+
+def _enter_verdict(desk: Desk, plan: Plan, row: dict[str, Any], found: staging.Staged, verdict: gate.Verdict) -> bool:
+    """Say in the ledger what became of a judged batch. The caller holds the dataset's lock."""
+    batch_id, revision = row["batch_id"], row["revision"]
+    closing, before = desk.ledger.closing(row["dataset"], row["batch_date"][:7]), base.state(desk.lake, plan).before
+    folded = row["batch_date"] < before
     score = record_results(desk, batch_id, revision, verdict, found)
     reasons = [*verdict.reasons, *([_closed(row, closing)] if closing else []), *([_folded(row, before)] if folded else [])]
     passed = verdict.outcome == "accept" and not closing and not folded
@@ -254,7 +281,6 @@ def _judge_one(desk: Desk, plan: Plan, row: dict[str, Any], before: str) -> bool
         tickets.enter(desk, batch_id, revision, found.folder)
     desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(reasons) or None,
                              code=None if verdict.sound else UNSOUND, score=score, decided_at=now(), decided_by=CLOSING if closing else FOLDING if folded else "gate")
-    pages.write(desk, plan.dataset, [(batch_id, revision)])
     return passed
 
 
@@ -293,12 +319,13 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
                 commit_one(desk, plan, batch_id, revision)
             total = {"batches": total["batches"] + 1, "accepted": total["accepted"] + (row["accepted"] or 0),
                      "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
-        with desk.ledger.step(dataset_id, "derive") as detail:
-            state = derive(desk, plan)
-            detail["rows"] = state.facts["rows"]
+    with desk.ledger.step(dataset_id, "derive") as detail:
+        state = derive(desk, plan)
+        detail["rows"] = state.facts["rows"]
+    with writer(desk.lake, dataset_id):
         tidy(desk, plan)
-        problems.note(desk, dataset_id, [])
-        pages.write(desk, plan.dataset, map(split_key, batch_keys))
+    problems.note(desk, dataset_id, [])
+    pages.write(desk, plan.dataset, map(split_key, batch_keys))
     return total | {"current_rows": state.facts["rows"]}
 
 
@@ -350,7 +377,7 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
         for dataset_id, plan in plans.items():
             with writer(desk.lake, dataset_id):
                 published = {states[dataset_id].facts["version"]} if dataset_id in states else set()
-                current.sweep(desk.lake, dataset_id, published | {derive(desk, plan).facts["version"]})
+                sweep_current(desk, plan, published)
                 tidy(desk, plan, releasing=True)
         site.build(desk, plans)
     return done

@@ -75,7 +75,7 @@ def judge(desk: Desk, plans: dict[str, Plan], states: dict[str, Current], datase
             for kind, judged in ((across.KIND, across.judge), (agreement.KIND, agreement.judge), (history.KIND, history.judge),
                                  (publication.KIND, publication.judge), (conformity.KIND, conformity.judge)):
                 _attempt(found, plan, kind, lambda plan, judged=judged: _enter(found, judged(found, plan)))
-            _attempt(found, plan, timeliness.KIND, lambda plan: _enter(found, timeliness.judge(desk, plan, today)))
+            _attempt(found, plan, timeliness.KIND, lambda plan: _enter(found, timeliness.judge(found, plan, today)))
     return newest(desk, wanted)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +27,12 @@ class Candidate:
 
     def __init__(self, desk: Desk, plans: dict[str, Plan], states: dict[str, Current]):
         self.desk, self.plans, self.states = desk, plans, states
+        self._opened = ExitStack()
+
+    def close(self) -> None:
+        """Close what was opened, and remove what was spilled."""
+        self._opened.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
     @property
     def scratch(self) -> Path:
@@ -36,7 +42,7 @@ class Candidate:
     def con(self) -> duckdb.DuckDBPyConnection:
         lake = self.desk.lake
         self.scratch.mkdir(exist_ok=True)
-        con = connect(temp=self.scratch)
+        con = self._opened.enter_context(connect(temp=self.scratch))
         reference.ready(con, self.desk.project, lake.staging, self.desk.ledger.added_codes())
         con.execute(STATISTICS.read_text("utf-8"))
         allowed = (lake.current, lake.base, self.scratch)
@@ -44,6 +50,17 @@ class Candidate:
         for dataset, plan in self.plans.items():
             con.execute(view_of(dataset, self._rows(dataset, plan)))
         return con
+
+    @cached_property
+    def apart(self) -> duckdb.DuckDBPyConnection:
+        """A connection over nothing, for small tables that are handed over."""
+        return self._opened.enter_context(connect())
+
+    @cached_property
+    def shown(self) -> duckdb.DuckDBPyConnection | None:
+        """A connection to what analysts see now; None before the first release."""
+        database = self.desk.lake.database
+        return self._opened.enter_context(duckdb.connect(str(database), read_only=True)) if database.exists() else None
 
     def _rows(self, dataset: str, plan: Plan) -> str:
         typed = [(n, t) for n, t in plan.physical() if n != "_op"] + [("_source", "VARCHAR")]
@@ -67,6 +84,4 @@ def candidate(desk: Desk, plans: dict[str, Plan], states: dict[str, Current]) ->
     try:
         yield made
     finally:
-        if "con" in made.__dict__:
-            made.con.close()
-        shutil.rmtree(made.scratch, ignore_errors=True)
+        made.close()

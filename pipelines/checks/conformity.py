@@ -63,14 +63,11 @@ def _newest_files(found: Candidate, dataset: str, source: str) -> list[dict[str,
 
 def _answers(found: Candidate, dataset: str) -> bool | None:
     """Does the view of the release shown now answer? None before the first release, or while it does not have the dataset."""
-    database, (schema, _, view) = found.desk.lake.database, dataset.partition(".")
-    if not database.exists():
+    schema, _, view = dataset.partition(".")
+    if found.shown is None or not found.shown.execute("SELECT count(*) FROM duckdb_views() WHERE schema_name = ? AND view_name = ?", [schema, view]).fetchone()[0]:
         return None
-    with duckdb.connect(str(database), read_only=True) as con:
-        if not con.execute("SELECT count(*) FROM duckdb_views() WHERE schema_name = ? AND view_name = ?", [schema, view]).fetchone()[0]:
-            return None
-        try:
-            con.execute(f"SELECT * FROM {name(schema)}.{name(view)} LIMIT 1").fetchall()
-        except duckdb.Error:
-            return False
+    try:
+        found.shown.execute(f"SELECT * FROM {name(schema)}.{name(view)} LIMIT 1").fetchall()
+    except duckdb.Error:
+        return False
     return True

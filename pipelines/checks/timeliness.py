@@ -15,10 +15,9 @@ import sqlalchemy as sa
 
 from pipelines import ledger_tables as tables
 from pipelines.checks import results
+from pipelines.checks.candidate import Candidate
 from pipelines.compiler import Plan
-from pipelines.desk import Desk
 from pipelines.governance import arrow
-from pipelines.sql import connect
 
 KIND = "timeliness"
 SQL = Path(__file__).with_name("timeliness.sql")
@@ -29,18 +28,17 @@ _MONTHS = {"month": 1, "quarter": 3, "half-year": 6, "year": 12}
 _DAYS = {"day": 1, "week": 7}
 
 
-def judge(desk: Desk, plan: Plan, today: str) -> results.Findings | None:
+def judge(found: Candidate, plan: Plan, today: str) -> results.Findings | None:
     """What was due until `today` and what came; None when the contract agrees on no latency or nothing ever came."""
     d, sla = plan.dataset, {p: (value, unit) for p, value, unit in plan.dataset.sla}
     if "latency" not in sla:
         return None
     b = tables.batches
-    batches = desk.ledger.rows(sa.select(b.c.source, b.c.part, b.c.batch_date, sa.func.min(b.c.received_at).label("received_at")).where(
+    batches = found.desk.ledger.rows(sa.select(b.c.source, b.c.part, b.c.batch_date, sa.func.min(b.c.received_at).label("received_at")).where(
         b.c.dataset == d.id, b.c.state != "refused").group_by(b.c.source, b.c.part, b.c.batch_date))
     if not batches:
         return None
-    with connect() as con:
-        rows = due(con, batches, sla["frequency"], sla["latency"][0], today)
+    rows = due(found.apart, batches, sla["frequency"], sla["latency"][0], today)
     departments, made = {s.source: s.department for s in d.sources}, results.Findings(d.id, KIND)
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:

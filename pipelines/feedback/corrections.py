@@ -45,13 +45,17 @@ class Corrections:
                 returned_files.load(con, file.number, returned_files.units(manifest, file, scratch / f"correction-{file.number}"))
             self._files = {n for n, in con.execute(f"SELECT DISTINCT file FROM {TABLE}").fetchall()}
 
+    def concern(self, unit: readers.Unit) -> bool:
+        """Whether rows of this unit came back."""
+        return unit.number in self._files
+
     def read(self, con: duckdb.DuckDBPyConnection, unit: readers.Unit, select: Callable[..., str], table: str) -> readers.Reading:
         """Create `table` from a unit with the returned rows in their places; see `readers.read`.
 
         Raises:
             readers.ReadRefused: as `readers.read`; or a returned row has an address that the unit does not have.
         """
-        if unit.number not in self._files:
+        if not self.concern(unit):
             return readers.read(con, unit, select, table)
         cells = [f"c{i}" for i in range(len(unit.header))]
         reading = readers.read(con, unit, lambda rows, ordinal="row_number() OVER ()": f"""

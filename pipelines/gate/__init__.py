@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipelines.gate import docs, staged, suite, verdict
 from pipelines.gate.verdict import RuleResult, Verdict
 from pipelines.settings import Lake
 
-__all__ = ["RuleResult", "Verdict", "judge", "warm"]
+__all__ = ["RuleResult", "Verdict", "judge", "newest", "warm"]
 log = logging.getLogger(__name__)
 
 
@@ -27,13 +28,14 @@ def warm() -> None:
         threading.Thread(target=suite.great_expectations, name="import", daemon=True).start()
 
 
-def judge(lake: Lake, folder: Path, context: dict[str, Any]) -> Verdict:
+def judge(lake: Lake, folder: Path, context: dict[str, Any], show: bool = True) -> Verdict:
     """Accept or hold a staged batch.
 
     Args:
         lake: the lake whose reports/ gets suite, result and Data Docs.
         folder: the staged batch: plan.json, counts.json, masks.parquet.
         context: dataset, source, batch_id, revision.
+        show: write result and Data Docs; `newest` tells for which of many batches.
 
     Returns:
         The verdict; its reasons are complete sentences with counts and no values.
@@ -43,14 +45,22 @@ def judge(lake: Lake, folder: Path, context: dict[str, Any]) -> Verdict:
     """
     batch = verdict.Batch(context["dataset"], context["batch_id"], int(context.get("revision", 1)))
     try:
-        return _judge(lake, folder, batch, f"{batch.dataset}~{context['source']}")
+        return _judge(lake, folder, batch, f"{batch.dataset}~{context['source']}", show)
     except Exception as error:
         trouble.let_pass(error)
         log.error("gate: %s", failures.tell(error))
         return _hold(batch, [f"the gate did not finish: {failures.tell(error)}"])
 
 
-def _judge(lake: Lake, folder: Path, batch: verdict.Batch, suite_name: str) -> Verdict:
+def newest(batches: Iterable[tuple[str, Any]]) -> set[Any]:
+    """Of many (source, batch), in the order in which they are judged, those whose results are kept: as many of a source as there is room for."""
+    found: dict[str, list[Any]] = {}
+    for source, batch in batches:
+        found.setdefault(source, []).append(batch)
+    return {batch for many in found.values() for batch in many[-docs.KEEP:]}
+
+
+def _judge(lake: Lake, folder: Path, batch: verdict.Batch, suite_name: str, show: bool) -> Verdict:
     evidence, faults = staged.load(folder)
     if evidence:
         with sql.connect() as con:
@@ -66,7 +76,8 @@ def _judge(lake: Lake, folder: Path, batch: verdict.Batch, suite_name: str) -> V
         faults.append("no rule applied to any row, so nothing was tested")
     if faults:
         return _hold(batch, faults, results)
-    docs.publish(lake.reports / "gx" / batch.dataset, made, validation, evidence)
+    if show:
+        docs.publish(lake.reports / "gx" / batch.dataset, made, validation, evidence)
     reasons = verdict.breaches(results, {r["rule"]: r["on_breach"] for r in evidence.rules}, batch)
     reasons += verdict.loss(evidence.counts, batch)
     reasons += verdict.unlisted(evidence.rules, evidence.counts["new_values"], batch)

@@ -7,7 +7,8 @@ close, by lines (`lines`). Nothing is written outside scratch and the connection
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,12 @@ import duckdb
 
 from pipelines.contract import Source
 from pipelines.landing import Manifest
-from pipelines.readers import archives, delimited, extracted, forms, lines
+from pipelines.readers import archives, delimited, extracted, forms, lines, together as many
 from pipelines.readers.decode import decode, head
 from pipelines.readers.heading import Spelled
 from pipelines.readers.model import Member, Reading, ReadRefused, Unit
 
-__all__ = ["Reading", "ReadRefused", "Unit", "raw_rows", "raw_table", "raw_unit", "read", "units"]
+__all__ = ["Reading", "ReadRefused", "Unit", "raw_rows", "raw_table", "raw_unit", "read", "together", "units"]
 
 _TEXT, _BOOK, _JSON = {"delimited"}, {"xlsx", "xls", "ods"}, {"json", "jsonl"}
 # What a declared format admits; `auto` admits every form.
@@ -80,16 +81,35 @@ def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str],
     Raises:
         ReadRefused: the lines close neither by records nor by lines, or the trailer counts other records.
     """
-    before = con.execute("SELECT current_setting('preserve_insertion_order')").fetchone()[0]
-    con.execute("SET preserve_insertion_order = true")
-    try:
+    with _in_order(con):
         reading = (delimited if unit.text else extracted).read(con, unit, select, table)
-    finally:
-        con.execute(f"SET preserve_insertion_order = {str(before).lower()}")
     if unit.expected is not None and unit.expected != reading.found:
         raise ReadRefused("row_count", f"{unit.name}: its trailer counts {unit.expected:,} records, it holds {reading.found:,}. "
                                        "The file is incomplete, or was joined from several.")
     return reading
+
+
+def together(con: duckdb.DuckDBPyConnection, found: Iterable[Unit], selects: Mapping[int, Callable[..., str]]) -> Iterator[many.Together]:
+    """Read small text files that are written alike by one statement per kind; what is in no `Together` is left for `read`.
+
+    Args:
+        selects: unit number → `select` of `read`. Units with one header have equal ones.
+    """
+    for number, group in enumerate(many.groups(found)):
+        with _in_order(con):
+            made = many.read(con, group, selects[group[0].number], f"group_{number}")
+        yield from made
+
+
+@contextmanager
+def _in_order(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Rows keep their order while this is open."""
+    before = con.execute("SELECT current_setting('preserve_insertion_order')").fetchone()[0]
+    con.execute("SET preserve_insertion_order = true")
+    try:
+        yield
+    finally:
+        con.execute(f"SET preserve_insertion_order = {str(before).lower()}")
 
 
 def raw_rows(con: duckdb.DuckDBPyConnection, manifest: Manifest, source: Source, addresses: Iterable[tuple[int, int]],

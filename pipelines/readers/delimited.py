@@ -25,6 +25,7 @@ from pipelines.sql import text, texts
 
 HEAD_BYTES = 1 << 20
 TAIL_BYTES = 1 << 16
+SMALL = 8 << 20      # bytes of a file whose planning costs more than its rows
 
 
 def unit(number: int, member: Member, decoded: Decoded, source: Any, spelled: Spelled, scratch: Path) -> Unit:
@@ -112,51 +113,71 @@ def _cut_trailer(made: Unit, decoded: Decoded, pattern: str, scratch: Path) -> U
 
 def read(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str], table: str) -> Reading:
     """Create `table` from `unit` by records, or by lines when that cannot be trusted; see `readers.read`."""
-    if not (unit.damaged or unit.nuls or unit.widths or len(unit.header) == 1 or unit.escape != unit.quote):
+    if by_records(unit):
         try:
             _create(con, unit, select, table)
         except duckdb.InvalidInputException:      # its text quotes the line; the read by lines says what is wrong
             con.execute(f"DROP TABLE IF EXISTS {table}")
         else:
-            reading = _balance(con, unit, table)
+            reading = balance(con, unit, con.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
             if reading:
                 return reading
             con.execute(f"DROP TABLE {table}")
     return lines.read(con, unit, select, table)
 
 
+def by_records(unit: Unit) -> bool:
+    """Whether the strict reader may try a unit."""
+    return not (unit.damaged or unit.nuls or unit.widths or len(unit.header) == 1 or unit.escape != unit.quote)
+
+
+def keeps_order(con: duckdb.DuckDBPyConnection, statement: str) -> bool:
+    """Whether a CREATE TABLE AS puts rows where its source has them.
+
+    Reading by several threads keeps their order only when the plan writes by batches: a join or a window gives rows back in any order.
+    """
+    return "BATCH_CREATE_TABLE_AS" in con.execute(f"EXPLAIN {statement}").fetchall()[0][1]
+
+
 def _create(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., str], table: str) -> None:
     """Create `table` in one pass where DuckDB keeps the order of the rows, so that their places tell their ordinals; else the texts are kept first.
 
-    Reading by several threads keeps it only when the plan writes by batches: a join or a window in `select` gives rows back in any order.
+    So are those of small files: asking for the plan costs as much as making it, 0.4 s for a wide contract.
     """
-    statement = f"CREATE TABLE {table} AS {select(_scan(unit))}"
-    if "BATCH_CREATE_TABLE_AS" in con.execute(f"EXPLAIN {statement}").fetchall()[0][1]:
-        con.execute(statement)
-        return
+    if unit.path.stat().st_size > SMALL:
+        statement = f"CREATE TABLE {table} AS {select(scan(unit))}"
+        if keeps_order(con, statement):
+            con.execute(statement)
+            return
     try:
-        con.execute(f"CREATE TABLE _lake_text AS FROM {_scan(unit)}")
+        con.execute(f"CREATE TABLE _lake_text AS FROM {scan(unit)}")
         con.execute(f"CREATE TABLE {table} AS {select('(SELECT *, rowid + 1 AS _at FROM _lake_text)', '_at')}")
     finally:
         con.execute("DROP TABLE IF EXISTS _lake_text")
 
 
-def _scan(unit: Unit) -> str:
-    """The strict read of the unit's records as VARCHAR columns c0…"""
+def scan(unit: Unit, paths: list[Path] | None = None) -> str:
+    """The strict read of the unit's records as VARCHAR columns c0…
+
+    Args:
+        paths: of files that are written like it, in place of its own.
+    """
     columns = [f"c{i}" for i in range(len(unit.header))]
     typed = ", ".join(f"{c}: 'VARCHAR'" for c in columns)
-    return (f"read_csv({text(unit.path)}, auto_detect = false, header = false, skip = {unit.skip}, strict_mode = true, "
+    return (f"read_csv({texts(paths) if paths else text(unit.path)}, auto_detect = false, header = false, skip = {unit.skip}, strict_mode = true, "
             f"delim = {text(unit.delimiter)}, quote = {text(unit.quote)}, escape = {text(unit.quote)}, "
             f"max_line_size = {MAX_LINE}, columns = {{{typed}}}, force_not_null = {texts(columns)})")
 
 
-def _balance(con: duckdb.DuckDBPyConnection, unit: Unit, table: str) -> Reading | None:
+def balance(con: duckdb.DuckDBPyConnection, unit: Unit, records: int) -> Reading | None:
     """The line balance of a read by records, or None when it does not close or looks like swallowed rows."""
-    records = con.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
     left = unit.lines - unit.trailer - unit.header_lines - unit.blank - records
     inner = inner_blank = swallowed = 0
     if left and unit.quotes:
-        inner, inner_blank, swallowed = con.execute(_inner_lines(unit)).fetchone()
+        try:
+            inner, inner_blank, swallowed = con.execute(_inner_lines(unit)).fetchone()
+        except duckdb.InvalidInputException:      # among other files an open quote may lose rows without a word
+            return None
     if left != inner - inner_blank or swallowed:
         return None
     return Reading(records, unit.header_lines, unit.blank - inner_blank, unit.trailer, inner, 0, unit.lines, "records", [])
@@ -170,7 +191,7 @@ def _inner_lines(unit: Unit) -> str:
     cells = ", ".join(f"c{i}" for i in range(len(unit.header)))
     return f"""
         WITH long AS (
-            SELECT unnest(list_filter([{cells}], lambda v: contains(v, chr(10)) OR contains(v, chr(13)))) AS v FROM {_scan(unit)}),
+            SELECT unnest(list_filter([{cells}], lambda v: contains(v, chr(10)) OR contains(v, chr(13)))) AS v FROM {scan(unit)}),
         flat AS (SELECT replace(replace(v, chr(13) || chr(10), chr(10)), chr(13), chr(10)) AS v FROM long),
         split AS (SELECT v, string_split(v, chr(10)) AS pieces FROM flat)
         SELECT coalesce(sum(len(pieces) - 1), 0)::BIGINT,

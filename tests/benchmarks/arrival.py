@@ -1,0 +1,84 @@
+"""How long a file is under way: from the mark that says it is complete to its rows in lake.duckdb, with Airflow's scheduler running.
+
+    python -m tests.benchmarks.arrival [PERSONS] [--times 3] [--out FILE]
+
+Persons, with all contracts and views of this project. The largest file of a sample comes again and again, other persons each time, under the next batch date; nothing is triggered by hand.
+Where the time goes is told by Airflow (tasks) and by the ledger (steps).
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines.airflow_parts import Parts
+from pipelines.airflow_session import Session
+from pipelines.desk import Desk
+from pipelines.sample import generate
+from pipelines.settings import Lake, Project
+from tests.support import REPOSITORY
+
+DATASET = "population.person"
+WAIT_SECONDS = 300
+
+
+def seen(at: Desk) -> int:
+    """Persons that an analyst sees now."""
+    if not at.lake.database.exists():
+        return 0
+    with duckdb.connect(str(at.lake.database), read_only=True) as con:
+        return con.execute("SELECT count(*) FROM population.person").fetchone()[0]
+
+
+def follow(at: Desk, session: Session, dropped: float) -> dict[str, Any]:
+    """Wait for the next release that shows more, and tell what happened since."""
+    before, published = seen(at), 0.0
+    while not published:
+        if seen(at) > before:
+            published = time.time()
+        elif time.time() > dropped + WAIT_SECONDS:
+            raise SystemExit("nothing was published")
+        time.sleep(0.1)
+    found = session.api.get("/dags/~/dagRuns/~/taskInstances", limit=1000, start_date_gte=datetime.fromtimestamp(dropped).astimezone().isoformat())
+    tasks = sorted((datetime.fromisoformat(t["start_date"]).timestamp() - dropped, f"{t['dag_id']} {t['task_id']}", t["duration"]) for t in found["task_instances"] if t["start_date"])
+    return {"rows": seen(at) - before, "seconds": round(published - dropped, 1), "tasks": [{"task": name, "after": round(start, 1), "seconds": round(taken or 0, 1)} for start, name, taken in tasks]}
+
+
+def main() -> None:
+    """Drop files and print how long each was under way."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("persons", type=int, nargs="?", default=35_000, help="of the sample whose largest file is taken")
+    asked.add_argument("--times", type=int, default=3)
+    asked.add_argument("--out", type=Path)
+    given = asked.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        at = Desk(Project(REPOSITORY), Lake.open(Path(folder) / "lake"))
+        os.environ["LAKE_SETTLE_SECONDS"] = "3600"      # only the mark tells
+        runs = []
+        with Parts(at.lake, at.project, triggerer=True) as parts:
+            session = Session(parts, [DATASET], lambda _: None)
+            for number in range(given.times):
+                aside = Path(folder) / f"sent-{number}"
+                generate(aside, given.persons, number + 1, date(2026, 11, number + 1), truth=Path(folder) / f"truth-{number}", project=at.project)
+                file = max((aside / DATASET).rglob("*.csv"), key=lambda f: f.stat().st_size)
+                place = at.lake.inbox / file.parent.relative_to(aside)
+                place.mkdir(parents=True, exist_ok=True)
+                file.rename(place / file.name)
+                (place / ".done").touch()
+                runs.append(follow(at, session, time.time()))
+                print(f"{runs[-1]['rows']:,} rows: {runs[-1]['seconds']} s from complete to published", flush=True)
+                for one in runs[-1]["tasks"]:
+                    print(f"  {one['after']:6.1f} s  {one['seconds']:5.1f} s  {one['task']}", flush=True)
+        if given.out:
+            given.out.write_text(json.dumps({"runs": runs}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
