@@ -137,3 +137,30 @@ def test_the_leads_of_a_batch_reach_the_ledger_once(lake, tmp_path):
         assert not any(p[0] in repr(rows) for p in people + block), "no value of a person"
     [batch] = at.ledger.rows(sa.select(tables.batches))
     assert batch["state"] == "accepted"
+
+
+def test_files_in_any_order_give_the_same_leads(con, tmp_path):
+    """Files written before rows lay in the order of submission are put in order by their addresses."""
+    draw = random.Random(7)
+    rows = [payment(i, draw) for i in range(ROWS)]
+    for n, place in enumerate(BLOCK):
+        rows[place] |= {"payment_id": f"FF99{n:06d}", "amount": 1513.27}
+    ordered = look(con, tmp_path, "population.benefit_payment", rows)
+    file = tmp_path / "rows.parquet"
+    con.execute(f"CREATE TABLE mixed AS FROM read_parquet({text(file)}); COPY (FROM mixed ORDER BY hash(_ordinal)) TO {text(file)} (FORMAT parquet)")
+    plan = compiler.plan(dataset("population.benefit_payment", Project(REPOSITORY)), ())
+    batch = BatchId("population.benefit_payment", plan.dataset.sources[0].source, "all", AT, 1)
+    assert signals.look(con, plan, [Accepted(batch, 1, (str(file),))], AT) == ordered != []
+
+
+def test_a_block_among_many_windows_is_found_and_what_is_usual_is_estimated(con):
+    """Beyond 8,000 windows values are counted where one follows itself, and in an even part of the others."""
+    con.execute("CREATE TABLE rows AS SELECT i AS place, CASE WHEN i BETWEEN 300100 AND 300159 THEN 42 WHEN i % 3 > 0 THEN hash(i) % 7 + 100 ELSE hash(i) END AS v FROM range(400000) t(i)")
+    con.execute("CREATE OR REPLACE TEMP VIEW seen AS SELECT place, v FROM rows")
+    [(value, peers, n, first, last, everywhere)] = con.execute(
+        "SELECT value, peers, n, first, last, everywhere FROM modal_share() WHERE p < 1e-6 ORDER BY p LIMIT 1").fetchall()
+    exact = con.execute("""
+        WITH placed AS (SELECT unnest([place // 25, place // 25 - 1]) AS win, v FROM rows), share AS (SELECT max(n) / sum(n) AS s FROM (
+            SELECT win, v, count(*) AS n FROM placed GROUP BY ALL) GROUP BY win HAVING sum(n) >= 40) SELECT median(s) FROM share""").fetchone()[0]
+    assert (value, n, everywhere) == (1, 50, 60) and 300100 <= first < last <= 300159
+    assert peers == pytest.approx(exact, abs=0.02)
