@@ -96,7 +96,7 @@ def commit(dataset_id: str, keys: list[str]) -> dict[str, int]:
     return counts
 
 
-@task(pool="engine", trigger_rule="none_failed", **RETRY)
+@task(pool="packs", trigger_rule="none_failed", **RETRY)
 def feedback(dataset_id: str, keys: list[str]) -> dict[str, int]:
     """Put the failing rows of what was judged into the outboxes of their departments; a pack that cannot be made is told, and stops nothing."""
     made = call("feedback.pack.make_waiting", dataset_id)

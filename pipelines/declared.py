@@ -6,7 +6,9 @@ Nothing unknown passes: each problem names the file, the place, what was found a
 from __future__ import annotations
 
 import difflib
+import pickle
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +130,16 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: node.value)
 
 
+@lru_cache(maxsize=2048)
+def _parsed(text: bytes) -> bytes:
+    """The document in `text`, pickled: a release asks for the same files some fifty times, and everybody may change what he gets."""
+    return pickle.dumps(yaml.load(text, Loader=_Loader))  # noqa: S506 - a safe loader
+
+
 def load_yaml(text: bytes, problems: Problems) -> Any | None:
     """The document in `text`, or None with the YAML error added to `problems`."""
     try:
-        found = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+        found = pickle.loads(_parsed(text))
     except yaml.YAMLError as error:
         problems.add("YAML", str(error).replace("\n", " "))
         return None

@@ -37,18 +37,18 @@ def seen(at: Desk) -> int:
         return con.execute("SELECT count(*) FROM population.person").fetchone()[0]
 
 
-def follow(at: Desk, session: Session, dropped: float) -> dict[str, Any]:
-    """Wait for the next release that shows more, and tell what happened since."""
-    before, published = seen(at), 0.0
+def follow(at: Desk, session: Session, dropped: float, before: int) -> dict[str, Any]:
+    """Wait for the next release that shows other rows than `before`, and tell what happened since."""
+    published = 0.0
     while not published:
-        if seen(at) > before:
+        if seen(at) != before:
             published = time.time()
         elif time.time() > dropped + WAIT_SECONDS:
             raise SystemExit("nothing was published")
         time.sleep(0.1)
     found = session.api.get("/dags/~/dagRuns/~/taskInstances", limit=1000, start_date_gte=datetime.fromtimestamp(dropped).astimezone().isoformat())
     tasks = sorted((datetime.fromisoformat(t["start_date"]).timestamp() - dropped, f"{t['dag_id']} {t['task_id']}", t["duration"]) for t in found["task_instances"] if t["start_date"])
-    return {"rows": seen(at) - before, "seconds": round(published - dropped, 1), "tasks": [{"task": name, "after": round(start, 1), "seconds": round(taken or 0, 1)} for start, name, taken in tasks]}
+    return {"rows": seen(at), "seconds": round(published - dropped, 1), "tasks": [{"task": name, "after": round(start, 1), "seconds": round(taken or 0, 1)} for start, name, taken in tasks]}
 
 
 def main() -> None:
@@ -71,8 +71,9 @@ def main() -> None:
                 place = at.lake.inbox / file.parent.relative_to(aside)
                 place.mkdir(parents=True, exist_ok=True)
                 file.rename(place / file.name)
+                before = seen(at)
                 (place / ".done").touch()
-                runs.append(follow(at, session, time.time()))
+                runs.append(follow(at, session, time.time(), before))
                 print(f"{runs[-1]['rows']:,} rows: {runs[-1]['seconds']} s from complete to published", flush=True)
                 for one in runs[-1]["tasks"]:
                     print(f"  {one['after']:6.1f} s  {one['seconds']:5.1f} s  {one['task']}", flush=True)

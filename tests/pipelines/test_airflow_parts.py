@@ -91,3 +91,27 @@ def test_stopping_kills_tasks_that_left_the_group_of_their_scheduler(lake, monke
     parts._stop()
     assert process.returncode is not None
     assert not psutil.pid_exists(task) or psutil.Process(task).status() == psutil.STATUS_ZOMBIE
+
+
+FORKED = """
+import os, sys
+from pipelines import preload
+assert len(os.listdir("/proc/self/task")) == int(sys.argv[1]), "a thread does not live on in a forked process"
+
+def kept() -> bool:
+    child = os.fork()
+    if not child:
+        os._exit("pipelines.steps" in sys.modules)
+    return bool(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+assert kept()
+preload._IMPORTED = frozenset()
+assert not kept() and "pipelines.steps" in sys.modules
+"""
+
+
+def test_a_task_forgets_what_was_preloaded_when_the_program_has_changed():
+    threads = subprocess.run([sys.executable, "-c", "import duckdb, pyarrow.parquet, pyiceberg.catalog.sql, os; print(len(os.listdir('/proc/self/task')))"],
+                             check=True, capture_output=True, text=True).stdout
+    done = subprocess.run([sys.executable, "-c", FORKED, threads.strip()], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
