@@ -16,7 +16,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import database, durable, history, keys, layout, masks
+from pipelines import database, deltas, durable, history, keys, layout, masks
 from pipelines.compiler import Plan
 from pipelines.copying import digest
 from pipelines.current import Current
@@ -24,7 +24,7 @@ from pipelines.ledger import Ledger
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
-from pipelines.sql import connect, name, text, texts
+from pipelines.sql import PARQUET, connect, name, text, texts
 from pipelines.version import code_version
 
 FORMAT = 4
@@ -79,10 +79,10 @@ def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]
     """
     d, columns = plan.dataset, masks.published(plan)
     made = _masked(plan, columns, state, engine.withdrawn.get(d.id, []))
-    made_by = [FORMAT, repr(made).replace(str(engine.lake.current), ""), layout.options(made.rows), keys.key_id(engine.lake),
+    made_by = [FORMAT, repr(made), layout.options(made.rows), keys.key_id(engine.lake),
                (engine.project.macros / "redact.sql").read_text("utf-8")]
     version = f"{state.facts['version'] if state else 'empty'}-{fingerprint(made_by)[:12]}"
-    files, shown = _materialise(engine, f"{d.id}/{version}", made)
+    files, shown = _materialise(engine, f"{d.id}/{version}", made, plan, state)
     exposed = masks.exposed(plan, {n for n, _ in shown})
     if exposed or [n for n, _ in shown] != [c.name for c in columns]:
         raise WrongUse(f"{d.id}: the published file holds other columns than its masks allow: {', '.join(exposed) or 'order differs'}.")
@@ -120,6 +120,8 @@ class Rows:
     Args:
         rows: about how many in each file, by which its options are chosen.
         split: a SELECT of all rows with the column `_range`; `selects` read `{range}` in place of the rows of one.
+
+    Both read `{current}` in place of the current rows in the order of their key.
     """
 
     selects: tuple[str, ...]
@@ -131,7 +133,7 @@ def _masked(plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Curre
     """The masked rows, file by file, in the order in which they are to lie."""
     d, given, rows = plan.dataset, {c.source_column: c.name for c in columns}, state.facts["rows"] if state else 0
     physical = [(n, t) for n, t in plan.physical() if n != "_op"] + [("_source", "VARCHAR"), ("_stale_since", "DATE")]
-    source = (f"read_parquet({text(state.rows)}, file_row_number = true)" if state
+    source = ("read_parquet({current}, file_row_number = true)" if state
               else f"(SELECT {', '.join(f'NULL::{t} AS {name(n)}' for n, t in physical)} WHERE false)")
     listed = ", ".join(f"({c.sql})::{c.type} AS {name(c.name)}" for c in columns)
     conditions = [f"coalesce(({d.publish_when}), false)"] if d.publish_when else []
@@ -153,15 +155,19 @@ def _where(conditions: list[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def _materialise(engine: Engine, place: str, made: Rows) -> tuple[list[dict[str, Any]], list[list[str]]]:
-    """Write the files of releases/data/<place>/ unless they are there; returns their manifest entries and their (column, type)s."""
+def _materialise(engine: Engine, place: str, made: Rows, plan: Plan | None = None, state: Current | None = None) -> tuple[list[dict[str, Any]], list[list[str]]]:
+    """Write the files of releases/data/<place>/ unless they are there; returns their manifest entries and their (column, type)s.
+
+    Args:
+        state: what `{current}` stands for.
+    """
     final = engine.lake.releases / "data" / place
     if not (final / "facts.json").exists():
         work = final.with_name(f"{final.name}.part")
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(final, ignore_errors=True)
         _folders(work, engine.lake.releases)
-        files = _write(engine, made, work)
+        files = _write(engine, _with(made, _in_one(engine, plan, state)) if state else made, work)
         columns = [c[:2] for c in engine.con.execute(f"DESCRIBE FROM read_parquet({text(files[0])})").fetchall()]
         (work / "facts.json").write_text(json.dumps({"entries": {f.name: entry(engine.con, f) for f in files}, "columns": columns}))
         for file in work.iterdir():
@@ -170,6 +176,20 @@ def _materialise(engine: Engine, place: str, made: Rows) -> tuple[list[dict[str,
         engine.written.append(place.partition("/")[0])
     facts = json.loads((final / "facts.json").read_text())
     return [{"path": f"data/{place}/{file}", **one} for file, one in facts["entries"].items()], facts["columns"]
+
+
+def _in_one(engine: Engine, plan: Plan, state: Current) -> Path:
+    """The current rows as one file in the order of their key: the one there is, or for a while in the engine's scratch folder."""
+    if len(state.chain) == 1:
+        return state.rows
+    file = engine.lake.staging / ".release" / "current.parquet"
+    engine.con.execute(f"COPY (SELECT * FROM {state.relation} ORDER BY {deltas.order(plan)}) TO {text(file)} ({PARQUET})")
+    return file
+
+
+def _with(made: Rows, current: Path) -> Rows:
+    """`made` with a file in place of `{current}`."""
+    return Rows(tuple(s.replace("{current}", text(current)) for s in made.selects), made.rows, made.split and made.split.replace("{current}", text(current)))
 
 
 def _write(engine: Engine, made: Rows, work: Path) -> list[Path]:
@@ -226,7 +246,7 @@ def restrict(lake: Lake, plans: dict[str, Plan], states: dict[str, Current], man
         words = {c.name: f"{c.zh} — {c.en}" for c in plan.dataset.columns} | _OWN_WORDS
         words |= {p: f"{plan.dataset.column(c).zh}（假名） — {plan.dataset.column(c).en} (pseudonym)" for c, p, _ in plan.pseudonyms}
         columns = [(n, t) for n, t in plan.physical() if n not in ("_op", "_batch")] + [(n, t) for n, t, _, _ in masks.LINEAGE]
-        relations[dataset_id] = {"rows": state.facts["rows"], "files": [{"path": str(state.rows)}],
+        relations[dataset_id] = {"rows": state.facts["rows"], "files": [{"path": str(f)} for f in state.files], "superseded": [{"path": str(f)} for f in state.superseded],
                                  "comment": f"{plan.dataset.name}（未脱敏，仅限流水线账户）— unmasked, for the pipeline's account only",
                                  "columns": [(n, t, words[n]) for n, t in columns]}
     content = {"relations": relations, "macros": manifest["macros"], "views": []}

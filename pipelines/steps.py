@@ -349,8 +349,7 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
         objects.enter(desk.lake, desk.ledger, desk.lake.releases)
         for dataset_id, plan in plans.items():
             with writer(desk.lake, dataset_id):
-                published = {states[dataset_id].facts["version"]} if dataset_id in states else set()
-                current.sweep(desk.lake, dataset_id, published | {derive(desk, plan).facts["version"]})
+                current.sweep(desk.lake, dataset_id, [*([states[dataset_id]] if dataset_id in states else []), derive(desk, plan)])
                 tidy(desk, plan, releasing=True)
         site.build(desk, plans)
     return done
