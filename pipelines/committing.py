@@ -79,8 +79,8 @@ def quarantine_file(lake: Lake, batch_id: str, revision: int) -> Path:
     return lake.quarantine / BatchId.parse(batch_id).dataset / f"{key_of(batch_id, revision)}.parquet"
 
 
-def derive(desk: Desk, plan: Plan) -> current.Current:
-    """The dataset's current state after all accepted batches."""
+def derive(desk: Desk, plan: Plan, whole: bool = False) -> current.Current:
+    """The dataset's current state after all accepted batches; `whole`: as one part, whatever is there."""
     found = base.state(desk.lake, plan)
     files = {b: quarantine_file(desk.lake, b, revision) for b, revision in found.batches.items()}
-    return current.derive(desk.lake, plan, found, {b: file for b, file in files.items() if file.exists()})
+    return current.derive(desk.lake, plan, found, {b: file for b, file in files.items() if file.exists()}, whole)

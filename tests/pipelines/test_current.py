@@ -73,17 +73,17 @@ def content(state: current.Current):
 @pytest.mark.parametrize(("load", "on_reject", "seed"), [("upsert", "keep", 1), ("upsert", "drop", 2), ("append", "keep", 3), ("upsert", "keep", 4)])
 def test_deltas_hold_what_the_whole_holds_in_every_order(tmp_path, eager, load, on_reject, seed):
     chance = random.Random(seed)
-    sent, ends = submissions(chance, 9), []
-    for turn in range(3):
+    sent, ends = submissions(chance, 6), []
+    for turn in range(2):
         lake, longest = Arrivals(tmp_path / str(turn), load, on_reject), 0
         for submission in chance.sample(sent, len(sent)):
             lake.take(*submission)
             state = lake.derived()
             longest = max(longest, len(state.chain))
             assert content(state) == content(lake.whole())
-        assert longest >= 6, "one part a batch"
-        ends.append([row[:-1] for row in content(state)[0]])
-    assert ends[0] == ends[1] == ends[2]
+        assert longest >= 4, "one part a batch"
+        ends.append(duckdb.sql(f"SELECT * EXCLUDE (person_id, _key) FROM {state.relation} ORDER BY ALL").fetchall())      # which each lake makes with its own key
+    assert ends[0] == ends[1]
 
 
 def test_a_snapshot_and_a_changed_contract_are_derived_whole(tmp_path, eager):
