@@ -12,8 +12,9 @@ from typing import Any
 
 import duckdb
 
+from pipelines import parts
 from pipelines.settings import Lake, WrongUse
-from pipelines.sql import connect, name, names, text, texts
+from pipelines.sql import connect, name, names, text
 from pipelines.trouble import let_pass
 
 # A row sent again unchanged comes from another batch: that is no change of the record.
@@ -35,13 +36,17 @@ def facts(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, dic
 
 def _sides(dataset_id: str, before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any]:
     new = after["relations"][dataset_id]
-    old = (before or {"relations": {}})["relations"].get(dataset_id)
-    shared = {f["path"] for f in old["files"]} & {f["path"] for f in new["files"]} if old else set()
-    return {"from": before["release_id"] if before else None, "to": after["release_id"],
-            "before": [f for f in old["files"] if f["path"] not in shared] if old else [],
-            "after": [f["path"] for f in new["files"] if f["path"] not in shared],
-            "key": [old["record_key"] if old else None, new["record_key"]],
-            "before_columns": [c[:2] for c in old["columns"]] if old else [], "columns": [list(c) for c in new["columns"]]}
+    old = (before or {"relations": {}})["relations"].get(dataset_id, {"files": [], "columns": [], "record_key": None})
+    shared = [f["path"] for f, g in zip(old["files"], new["files"]) if f["path"] == g["path"]]      # deltas stand on the same first parts
+    positions = {f["path"] for f in old.get("superseded", ())}, {f["path"] for f in new.get("superseded", ())}
+    sides = {"from": before["release_id"] if before else None, "to": after["release_id"], "before": old["files"][len(shared):],
+             "after": [f["path"] for f in new["files"][len(shared):]], "key": [old["record_key"], new["record_key"]],
+             "before_columns": [c[:2] for c in old["columns"]], "columns": [list(c) for c in new["columns"]]}
+    if positions[0] | positions[1]:
+        sides |= {"shared": shared, "before_superseded": [f for f in old.get("superseded", ()) if f["path"] not in positions[1]],
+                  "after_superseded": [f["path"] for f in new.get("superseded", ()) if f["path"] not in positions[0]],
+                  "shared_superseded": sorted(positions[0] & positions[1])}
+    return sides
 
 
 def view(dataset_id: str, sides: dict[str, Any], root: Path) -> dict[str, Any]:
@@ -69,8 +74,10 @@ def described(columns: Iterable[list[str]]) -> list[tuple[str, str]]:
 def select(sides: dict[str, Any], root: Path) -> str:
     """The SELECT of one dataset's changes, over the files that only one of the releases lists."""
     after = [(c, kind) for c, kind, _ in sides["columns"]]
-    return _compare(_files(root, [f["path"] for f in sides["before"]], sides["before_columns"] or after), _files(root, sides["after"], after),
-                    sides["key"][0] or sides["key"][1], sides["key"][1], dict(sides["before_columns"] or after), after)
+    before = [tuple(c) for c in sides["before_columns"]] or after
+    own = [[f["path"] for f in sides.get("before_superseded", ())], sides.get("after_superseded", [])]
+    rows = [_files(root, sides, files, own[i], own[1 - i], columns) for i, (files, columns) in enumerate((([f["path"] for f in sides["before"]], before), (sides["after"], after)))]
+    return _compare(*rows, sides["key"][0] or sides["key"][1], sides["key"][1], dict(before), after)
 
 
 def macro(dataset_id: str, relation: dict[str, Any]) -> list[str]:
@@ -87,11 +94,17 @@ def macro(dataset_id: str, relation: dict[str, Any]) -> list[str]:
     return [f"CREATE MACRO {quoted}(attached) AS TABLE {sql}", f"COMMENT ON MACRO TABLE {quoted} IS {text(words)}"]
 
 
-def _files(root: Path, paths: list[str], columns: Iterable[Iterable[str]]) -> str:
-    pairs = [(c, kind) for c, kind in columns]
-    if not paths:
-        return "SELECT " + ", ".join(f"NULL::{kind} AS {name(c)}" for c, kind in pairs) + " WHERE false"
-    return f"SELECT {names(c for c, _ in pairs)} FROM read_parquet({texts(root / p for p in paths)})"
+def _files(root: Path, sides: dict[str, Any], paths: list[str], own: list[str], others: list[str], columns: list[tuple[str, str]]) -> str:
+    """The rows of one side that the other side may not show: of its own files, and of shared ones those that only the other side supersedes.
+
+    Args:
+        own, others: files of positions that only this side, or only the other, has.
+    """
+    shared, listed = [root / p for p in sides.get("shared", ())], names(c for c, _ in columns)
+    found = [parts.select([root / p for p in paths], [root / p for p in (*sides.get("shared_superseded", ()), *own)], listed, len(shared))] if paths else []
+    if shared and others:
+        found.append(parts.only(shared, [root / p for p in others], [root / p for p in (*sides["shared_superseded"], *own)], listed))
+    return " UNION ALL ".join(found) or "SELECT " + ", ".join(f"NULL::{kind} AS {name(c)}" for c, kind in columns) + " WHERE false"
 
 
 def _compare(before: str, after: str, before_key: str, after_key: str, had: dict[str, str], columns: list[tuple[str, str]]) -> str:
@@ -165,8 +178,10 @@ def listed(manifest: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Every Parquet file that a release stands on: of its views, and of the release before it for what changed."""
     for relation in manifest["relations"].values():
         yield from relation["files"]
+        yield from relation.get("superseded", ())
     for sides in manifest.get("changes", {}).values():
         yield from sides["before"]
+        yield from sides.get("before_superseded", ())
 
 
 def of_records(manifest: dict[str, Any], dataset_id: str) -> Iterator[tuple[dict[str, Any], str]]:

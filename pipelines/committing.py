@@ -79,23 +79,27 @@ def quarantine_file(lake: Lake, batch_id: str, revision: int) -> Path:
     return lake.quarantine / BatchId.parse(batch_id).dataset / f"{key_of(batch_id, revision)}.parquet"
 
 
-def derive(desk: Desk, plan: Plan) -> current.Current:
-    """The dataset's current state after all accepted batches. It needs not the dataset's lock but its own: sorting takes longer than a commit."""
+def derive(desk: Desk, plan: Plan, whole: bool = False) -> current.Current:
+    """The dataset's current state after all accepted batches. It needs not the dataset's lock but its own: sorting takes longer than a commit.
+
+    Args:
+        whole: as one part, whatever is there.
+    """
     with writer(desk.lake, deriving(plan.dataset.id)):
         found = base.state(desk.lake, plan)
         files = {b: quarantine_file(desk.lake, b, revision) for b, revision in found.batches.items()}
-        state = current.derive(desk.lake, plan, found, {b: file for b, file in files.items() if file.exists()})
+        state = current.derive(desk.lake, plan, found, {b: file for b, file in files.items() if file.exists()}, whole)
         objects.enter(desk.lake, desk.ledger, state.folder)
         return state
 
 
-def sweep_current(desk: Desk, plan: Plan, published: set[str]) -> None:
-    """Remove derived states but the newest and the `published` versions, unless one is being derived now. The caller holds the dataset's lock."""
-    if {p.name for p in (desk.lake.current / plan.dataset.id).glob("*")} <= published:
+def sweep_current(desk: Desk, plan: Plan, published: current.Current | None) -> None:
+    """Remove derived states but the newest and the `published` one, unless one is being derived now. The caller holds the dataset's lock."""
+    if published and set((desk.lake.current / plan.dataset.id).glob("*")) <= set(published.chain):
         return
-    newest = derive(desk, plan).facts["version"]
+    newest = derive(desk, plan)
     with suppress(Busy), writer(desk.lake, deriving(plan.dataset.id), wait=0):
-        current.sweep(desk.lake, plan.dataset.id, published | {newest})
+        current.sweep(desk.lake, plan.dataset.id, [newest, *([published] if published else [])])
 
 
 def deriving(dataset_id: str) -> str:

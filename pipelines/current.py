@@ -1,29 +1,36 @@
 """现势库: derived from accepted versions, never edited: current/<dataset>/<version>/rows.parquet, overlaps.parquet, current.json.
 
 Per (source, key) the version with the greatest (batch_date, sequence, file, ordinal, part), absent if that is a delete;
-per key the row of the source with the highest authority. The version name is a digest of what went in, so the
+per key the row of the source with the highest authority (`winners`). The version name is a digest of what went in, so the
 order of arrival leaves no trace and an unchanged dataset is not written again. Written beside, then renamed.
+
+A large dataset that a few batches change is not written again: <version>+<n>/ holds the n-th delta over a first part, rows.parquet and
+superseded.parquet, and names the folders before it (`chain`). What it holds together with them is what the whole would hold. Everything reads
+`Current.relation`; `fold` makes one part of them.
 """
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipelines import durable, keys
+from pipelines import deltas, durable, keys, parts, winners
 from pipelines.base import State, Version
 from pipelines.batch import BatchId
-from pipelines.compiler import Plan, digest
+from pipelines.compiler import Plan
 from pipelines.settings import Lake
-from pipelines.sql import PARQUET, connect, name, names, text, texts
+from pipelines.sql import PARQUET, connect, names, text
 
 FORMAT = 2
+LARGE = 983_040     # rows; below it deriving the whole costs about as much as finding what changed
+FEW, LITTLE = 8, 0.1     # deltas, and rows in them, that `maintain` leaves as they are
 
 
 @dataclass(frozen=True)
@@ -38,209 +45,136 @@ class Current:
 
     @property
     def rows(self) -> Path:
+        """The rows that this state added to those before it; all of them where `chain` is empty."""
         return self.folder / "rows.parquet"
+
+    @cached_property
+    def chain(self) -> list[Path]:
+        """The folders of its parts, the first part first, its own last."""
+        return [*(self.folder.parent / one for one in self.facts.get("chain", ())), self.folder]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of its rows, in the order that positions count."""
+        return [folder / "rows.parquet" for folder in self.chain]
+
+    @property
+    def superseded(self) -> list[Path]:
+        """The files of positions that are superseded."""
+        return [folder / "superseded.parquet" for folder in self.chain[1:]]
+
+    @property
+    def relation(self) -> str:
+        """Its rows, to stand after FROM."""
+        return parts.relation(self.files, self.superseded)
 
     @property
     def overlaps(self) -> Path:
-        """Counts where sources or parts overlap; see `_overlaps`."""
+        """Counts where sources or parts overlap; see `winners.overlaps`."""
         return self.folder / "overlaps.parquet"
 
 
-def derive(lake: Lake, plan: Plan, state: State, quarantine: dict[str, Path]) -> Current:
+def derive(lake: Lake, plan: Plan, state: State, quarantine: dict[str, Path], whole: bool = False) -> Current:
     """Derive the dataset's current state.
 
     Args:
         plan: the dataset's plan.
         state: what base holds.
         quarantine: batch_id → quarantine file, of every accepted batch that has one.
+        whole: as one part, whatever is there.
     """
-    version = _version(plan, state)
-    final = lake.current / plan.dataset.id / version
-    if not (final / "current.json").exists():
-        work = final.with_name(f"{version}.part")
+    rules, version = _rules(plan), _version(plan, state)
+    home = lake.current / plan.dataset.id
+    final = next((c.folder for c in states(home) if c.facts["version"] == version and not (whole and c.facts.get("chain"))), None)
+    if final is None:
+        work = home / f"{version}.part"
         shutil.rmtree(work, ignore_errors=True)
-        (work / "scratch").mkdir(parents=True)
-        con = connect(temp=work / "scratch")
-        try:
-            keys.install(con, keys.pseudonym_key(lake))
-            facts = _write(con, plan, state, quarantine, work)
-        finally:
-            con.close()
-        shutil.rmtree(work / "scratch")
+        earlier, facts = None if whole else _earlier(home, rules, plan, state, quarantine), None
+        if earlier:
+            facts = _made(lake, work, lambda con: deltas.write(con, plan, earlier[0], state, quarantine, earlier[1], work))
+        if facts is None:
+            earlier = None
+            facts = _made(lake, work, lambda con: _write(con, plan, state, quarantine, work))
+        chain = [folder.name for folder in earlier[0].chain] if earlier else []
         facts |= {"dataset": plan.dataset.id, "version": version, "batches": sorted(state.batches),
-                  "as_of": max((BatchId.parse(b).batch_date for b in state.batches), default=None)}
+                  "as_of": max((BatchId.parse(b).batch_date for b in state.batches), default=None), "chain": chain, "rules": rules,
+                  "segments": {s: v.files for s, v in sorted(state.segments.items())},
+                  "batches_of": {s: [b for b, _ in v.batches] for s, v in sorted(state.segments.items())},
+                  "quarantine": {b: str(file) for b, file in sorted(quarantine.items())}}
         (work / "current.json").write_text(json.dumps(facts, ensure_ascii=False))
+        final = home / (f"{version}+{len(chain)}" if chain else version)
         shutil.rmtree(final, ignore_errors=True)
         durable.replace(work, final)
     return Current(final, json.loads((final / "current.json").read_text()), state.snapshot, tuple(v for _, v in sorted(state.segments.items())),
                    tuple(sorted(quarantine.items())))
 
 
+def states(home: Path) -> Iterator[Current]:
+    """The complete derived states in a dataset's folder, those of fewer parts first."""
+    found = [Current(file.parent, json.loads(file.read_text())) for file in home.glob("*/current.json") if not file.parent.name.endswith(".part")]
+    for one in sorted(found, key=lambda c: (len(c.chain), c.folder.name)):
+        if all((folder / "current.json").exists() for folder in one.chain):
+            yield one
+
+
+def heavy(state: Current) -> bool:
+    """Does this state have so many deltas, or so much in them, that it should be folded?"""
+    each = [json.loads((folder / "current.json").read_text()) for folder in state.chain[1:]]
+    return len(each) > FEW or sum(f["file_rows"] + f["superseded"] for f in each) > LITTLE * state.facts["rows"]
+
+
+def _earlier(home: Path, rules: str, plan: Plan, state: State, quarantine: dict[str, Path]) -> tuple[Current, deltas.Change] | None:
+    """The state from which the least has changed, and what has; None where the whole must be derived."""
+    found = []
+    for one in states(home):
+        if one.facts.get("rules") == rules and (change := deltas.change(plan, one, state, quarantine, LARGE)):
+            found.append((sum(Path(f).stat().st_size for f in (*change.added, *change.removed)), len(one.chain), one.folder.name, one, change))
+    return min(found)[3:] if found else None
+
+
+def _made(lake: Lake, work: Path, write: Any) -> Any:
+    """What `write` makes of a new connection, in an empty folder."""
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "scratch").mkdir(parents=True)
+    con = connect(temp=work / "scratch")
+    try:
+        keys.install(con, keys.pseudonym_key(lake))
+        made = write(con)
+    finally:
+        con.close()
+    shutil.rmtree(work / "scratch")
+    return made
+
+
+def _rules(plan: Plan) -> str:
+    """A digest of what decides, beside the files of base, what is current: the load rules and the columns."""
+    d = plan.dataset
+    return hashlib.sha256(json.dumps([FORMAT, d.load, d.on_reject, d.key, d.identity, [s.source for s in d.sources], plan.physical()]).encode()).hexdigest()[:16]
+
+
 def _version(plan: Plan, state: State) -> str:
     """A digest of the files that went in (their folders name batch and revision), the load rules and the columns."""
-    d = plan.dataset
-    parts = [FORMAT, d.load, d.on_reject, d.key, d.identity, [s.source for s in d.sources], plan.physical(),
-             sorted(f for v in state.segments.values() for f in v.files)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    parts_ = [_rules(plan), sorted(f for v in state.segments.values() for f in v.files)]
+    return hashlib.sha256(json.dumps(parts_).encode()).hexdigest()[:16]
 
 
 def _write(con: duckdb.DuckDBPyConnection, plan: Plan, state: State, quarantine: dict[str, Path], work: Path) -> dict[str, Any]:
-    inputs(con, plan, state.segments.values(), quarantine)
-    _candidates(con, plan)
-    _winners(con, plan.dataset.on_reject == "keep")
+    winners.inputs(con, plan, state.segments.values(), quarantine)
+    winners.candidates(con, plan)
+    winners.winners(con, plan.dataset.on_reject == "keep")
     columns = [n for n, _ in plan.physical() if n != "_op"]
-    pseudonyms = {c: p for c, p, _ in plan.pseudonyms}
-    order = names(pseudonyms.get(k, k) for k in plan.dataset.key)
     con.execute(f"""
-        COPY (SELECT {names(columns)}, source AS _source, stale_since AS _stale_since FROM winner ORDER BY {order})
+        COPY (SELECT {names(columns)}, source AS _source, stale_since AS _stale_since FROM winner ORDER BY {deltas.order(plan)})
         TO {text(work / 'rows.parquet')} ({PARQUET})""")
-    con.execute(f"COPY ({_overlaps(plan)}) TO {text(work / 'overlaps.parquet')} ({PARQUET})")
+    con.execute(f"COPY ({winners.overlaps(plan)}) TO {text(work / 'overlaps.parquet')} ({PARQUET})")
     rows, stale = con.execute("SELECT count(*), count(_stale_since) FROM read_parquet($1)", [str(work / "rows.parquet")]).fetchone()
-    return {"rows": rows, "stale_rows": stale, "disagreements": _disagreements(con, plan)}
+    return {"rows": rows, "stale_rows": stale, "disagreements": winners.disagreements(con, plan), "file_rows": rows, "superseded": 0}
 
 
-def inputs(con: duckdb.DuckDBPyConnection, plan: Plan, segments: Iterable[Version], quarantine: dict[str, Path]) -> None:
-    """Tables `batch` (small) and views `version` (accepted rows) and `rejected` (addresses) of some segments."""
-    rank = {s.source: s.rank for s in plan.dataset.sources}
-    con.execute("CREATE TABLE batch(batch_id VARCHAR, source VARCHAR, rank INTEGER, part VARCHAR, batch_date DATE, sequence INTEGER, newest BOOLEAN)")
-    segments = list(segments)
-    ids = [BatchId.parse(b) for v in segments for b, _ in v.batches]
-    newest = {}
-    for b in ids:
-        newest[b.stream] = max(newest.get(b.stream, ("", 0)), (b.batch_date, b.sequence))
-    rows = [(str(b), b.source, rank.get(b.source, len(rank)), b.part, b.batch_date, b.sequence,
-             newest[b.stream] == (b.batch_date, b.sequence)) for b in ids]
-    if rows:
-        con.executemany("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-    files = [f for v in segments for f in v.files]
-    typed = ", ".join(f"NULL::{t} AS {name(n)}" for n, t in plan.physical())
-    # Older files lack columns that the contract gained since: the empty branch brings name and type.
-    read = f"FROM read_parquet({texts(files)}, union_by_name = true) UNION ALL BY NAME " if files else ""
-    con.execute(f"CREATE VIEW version AS SELECT v.*, batch.* FROM (SELECT {names(n for n, _ in plan.physical())} "
-                f"FROM ({read}SELECT {typed} WHERE false)) v JOIN batch ON _batch = batch_id")
-    parts = [f"SELECT {text(b)} AS batch_id, _key, _identity FROM read_parquet({text(q)})" for b, q in quarantine.items()]
-    empty = "SELECT ''::VARCHAR AS batch_id, ''::VARCHAR AS _key, ''::VARCHAR AS _identity WHERE false"
-    con.execute(f"CREATE TABLE rejected AS SELECT r.*, source, part, batch_date, sequence, newest "
-                f"FROM ({' UNION ALL '.join([empty, *parts])}) r JOIN batch USING (batch_id)")
-
-
-def _candidates(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    """`candidate`: the versions that may win, each with `stale_since`.
-
-    A snapshot counts as the whole truth of its stream: only its newest submission's rows stand, and beside them the
-    last accepted version of every key that the newest submission carries in a rejected row (matched by key, or, where
-    the rejected row's key itself is unreadable, by its identity columns).
-    """
-    keep = plan.dataset.on_reject == "keep"
-    if plan.dataset.load != "snapshot":
-        con.execute("CREATE VIEW candidate AS SELECT *, NULL::DATE AS stale_since FROM version")
-        return
-    identity = digest(f"identity:{plan.dataset.id}", [name(i) for i in plan.dataset.identity]) if plan.dataset.identity else "NULL::VARCHAR"
-    con.execute("CREATE VIEW newest AS SELECT *, NULL::DATE AS stale_since FROM version WHERE newest")
-    if not keep or not con.execute("SELECT count(*) FROM rejected WHERE newest").fetchone()[0]:
-        con.execute("CREATE VIEW candidate AS FROM newest")
-        return
-    con.execute(f"""
-        CREATE TABLE kept AS
-        WITH earlier AS (SELECT *, {identity} AS _identity FROM version WHERE NOT newest)
-        SELECT e.* EXCLUDE (_identity), r.batch_date AS stale_since FROM earlier e
-        JOIN (SELECT DISTINCT source, part, batch_date, sequence, _key FROM rejected WHERE newest AND _key IS NOT NULL) r
-          ON e.source = r.source AND e.part = r.part AND e._key = r._key
-        UNION ALL
-        SELECT e.* EXCLUDE (_identity), r.batch_date FROM earlier e
-        JOIN (SELECT DISTINCT source, part, batch_date, sequence, _identity FROM rejected WHERE newest AND _key IS NULL AND _identity IS NOT NULL) r
-          ON e.source = r.source AND e.part = r.part AND e._identity = r._identity""")
-    if not con.execute("SELECT count(*) FROM kept").fetchone()[0]:      # or every use of the view would hash all rows for nothing
-        con.execute("CREATE VIEW candidate AS FROM newest")
-        return
-    con.execute("CREATE VIEW candidate AS FROM newest UNION ALL BY NAME "
-                "FROM kept WHERE (source, part, _key) NOT IN (SELECT (source, part, _key) FROM newest)")
-
-
-def _winners(con: duckdb.DuckDBPyConnection, keep: bool) -> None:
-    """`of_source`: the newest version per (source, key) and since when newer rows of it are rejected; `winner`: of the
-    highest authority per key.
-
-    Keys with a single version, nearly all of them, never enter a window.
-
-    Args:
-        keep: a version with newer rejected rows stays, flagged; otherwise it is dropped (`on_reject`).
-    """
-    con.execute(f"""
-        CREATE TABLE repeated AS SELECT _key FROM candidate GROUP BY _key HAVING count(*) > 1;
-        CREATE TABLE contest AS
-            SELECT * FROM candidate WHERE _key IN (SELECT _key FROM repeated)
-            QUALIFY row_number() OVER (PARTITION BY source, _key
-                ORDER BY batch_date DESC, sequence DESC, _file DESC, _ordinal DESC, part DESC) = 1;
-        CREATE VIEW live AS
-            SELECT * FROM candidate WHERE _op <> 'D' AND _key NOT IN (SELECT _key FROM repeated)
-            UNION ALL SELECT * FROM contest WHERE _op <> 'D';
-        CREATE TABLE late AS
-            SELECT l.source, l._key, min(r.batch_date) AS since FROM live l JOIN rejected r ON r.source = l.source AND r._key = l._key
-            WHERE (r.batch_date, r.sequence) > (l.batch_date, l.sequence) GROUP BY ALL;
-        CREATE VIEW of_source AS
-            SELECT * FROM (
-                SELECT * FROM live WHERE (source, _key) NOT IN (SELECT (source, _key) FROM late)
-                UNION ALL
-                SELECT l.* REPLACE (coalesce(l.stale_since, late.since) AS stale_since) FROM live l JOIN late USING (source, _key))
-            WHERE {'true' if keep else 'stale_since IS NULL'};
-        CREATE VIEW winner AS
-            SELECT * FROM of_source WHERE _key NOT IN (SELECT _key FROM repeated)
-            UNION ALL
-            SELECT * FROM of_source WHERE _key IN (SELECT _key FROM repeated)
-            QUALIFY row_number() OVER (PARTITION BY _key ORDER BY rank) = 1""")
-
-
-def _disagreements(con: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int]:
-    """Column → keys whose sources give different values (indicator 0401); empty with a single source."""
-    columns = [c.name for c in plan.dataset.columns if not c.primary_key]
-    if len(plan.dataset.sources) < 2 or not columns:
-        return {}
-    differ = ", ".join(f"count(DISTINCT {name(c)}) > 1 AS {name(c)}" for c in columns)
-    sums = ", ".join(f"count(*) FILTER ({name(c)})" for c in columns)
-    found = con.execute(f"SELECT {sums} FROM (SELECT {differ} FROM of_source "
-                        "WHERE _key IN (SELECT _key FROM repeated) GROUP BY _key HAVING count(*) > 1)").fetchone()
-    return {c: n for c, n in zip(columns, found) if n}
-
-
-def _overlaps(plan: Plan) -> str:
-    """Where one key is reported more than once, as (rule, column, source, other, region, applicable, failed).
-
-    agrees: per column and pair of sources the keys that both fill in, and those that differ; `source` has the lower authority.
-    one_part: rows of a snapshot, and those whose key stands in several parts. one_identity: the latter, and those whose
-    identity columns differ (two persons with one number).
-    """
-    d = plan.dataset
-    columns = [c.name for c in d.columns if not c.primary_key]
-    region = f"coalesce({{}}.{name(d.region)}, '')" if d.region else "''"
-    found = ["SELECT NULL::VARCHAR AS rule, NULL::VARCHAR AS \"column\", NULL::VARCHAR AS source, NULL::VARCHAR AS other, NULL::VARCHAR AS region, "
-             "NULL::BIGINT AS applicable, NULL::BIGINT AS failed WHERE false"]
-    if len(d.sources) > 1 and columns:
-        each = ", ".join(f"{{c: {text(c)}, a: count(*) FILTER (a.{name(c)} IS NOT NULL AND b.{name(c)} IS NOT NULL), "
-                         f"f: count(*) FILTER (a.{name(c)} <> b.{name(c)})}}" for c in columns)
-        found.append(f"""
-            SELECT 'agrees', u.c, source, other, region, u.a, u.f FROM (
-                SELECT b.source AS source, a.source AS other, {region.format('b')} AS region, unnest([{each}]) AS u
-                FROM of_source a JOIN of_source b ON a._key = b._key AND a.rank < b.rank WHERE a._key IN (SELECT _key FROM repeated) GROUP BY ALL)
-            WHERE u.a > 0""")
-    if d.load == "snapshot":
-        identity = f"hash({names(d.identity)})" if d.identity else "0"
-        found.append(f"""
-            SELECT u.r, NULL, source, NULL, region, sum(u.a)::BIGINT, sum(u.f)::BIGINT FROM (
-                SELECT source, {region.format('c')} AS region, unnest([
-                    {{r: 'one_part', a: count(*), f: count(*) FILTER (parts > 1)}},
-                    {{r: 'one_identity', a: count(*) FILTER (parts > 1), f: count(*) FILTER (parts > 1 AND kinds > 1)}}]) AS u
-                FROM (SELECT *, 1 AS parts, 1 AS kinds FROM candidate WHERE _op <> 'D' AND _key NOT IN (SELECT _key FROM repeated)
-                      UNION ALL BY NAME
-                      SELECT *, count(DISTINCT part) OVER w AS parts, count(DISTINCT {identity}) OVER w AS kinds
-                      FROM candidate WHERE _op <> 'D' AND _key IN (SELECT _key FROM repeated) WINDOW w AS (PARTITION BY source, _key)) c
-                GROUP BY ALL)
-            WHERE u.a > 0 GROUP BY ALL""")
-    return f"SELECT * FROM ({' UNION ALL '.join(found)}) ORDER BY ALL"
-
-
-def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:
-    """Remove derived states but the `wanted` versions. The caller holds the dataset's lock."""
-    for path in (lake.current / dataset_id).glob("*"):
-        if path.name not in wanted:
+def sweep(lake: Lake, dataset_id: str, wanted: Iterable[Current]) -> None:
+    """Remove derived states but those of the versions of `wanted`, and what they stand on. The caller holds the dataset's lock."""
+    home, versions = lake.current / dataset_id, {c.facts["version"] for c in wanted}
+    kept = {folder for one in states(home) if one.facts["version"] in versions for folder in one.chain}
+    for path in home.glob("*"):
+        if path not in kept:
             shutil.rmtree(path)

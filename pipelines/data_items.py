@@ -70,12 +70,12 @@ def _read(sql: str) -> set[str]:
 
 
 def fill_rates(con: duckdb.DuckDBPyConnection, states: dict[str, Current]) -> dict[Item, float]:
-    """(dataset, column) → share of current rows that have a value, from the footers of the files."""
+    """(dataset, column) → share of rows that have a value, from the footers of the current files, rows that later ones supersede among them."""
     found: dict[Item, float] = {}
     for dataset, state in states.items():
         for column, nulls, values in con.execute(
                 "SELECT path_in_schema, sum(stats_null_count), sum(num_values) FROM parquet_metadata($1) "
-                "WHERE NOT contains(path_in_schema, ',') GROUP BY ALL HAVING count(stats_null_count) = count(*)", [str(state.rows)]).fetchall():
+                "WHERE NOT contains(path_in_schema, ',') GROUP BY ALL HAVING count(stats_null_count) = count(*)", [[str(f) for f in state.files]]).fetchall():
             if values:
                 found[dataset, column] = 1 - float(nulls / values)
     return found

@@ -12,9 +12,9 @@ from typing import Any
 
 import duckdb
 
-from pipelines import changes, durable, prepared, themes
+from pipelines import changes, durable, parts, prepared, themes
 from pipelines.settings import Lake, WrongUse
-from pipelines.sql import connect, name, text, texts
+from pipelines.sql import connect, name, text
 from pipelines.trouble import BROKEN, MachineTrouble, let_pass
 
 STOPPED = " The release is stopped; the one before stays."
@@ -96,10 +96,10 @@ def _show(con: duckdb.DuckDBPyConnection, relations: dict[str, Any], root: Path)
     for view, relation in relations.items():
         schema, _, table = view.partition(".")
         quoted = f"{name(schema)}.{name(table)}"
-        files = texts(root / f["path"] for f in relation["files"])
         columns = ", ".join(name(c) for c, _, _ in relation["columns"])
+        rows = parts.select(*([root / f["path"] for f in relation.get(which, ())] for which in ("files", "superseded")), columns=columns)
         statements = [f"CREATE SCHEMA IF NOT EXISTS {name(schema)}",
-                      f"CREATE VIEW {quoted} AS SELECT {columns} FROM read_parquet({files})",
+                      f"CREATE VIEW {quoted} AS {rows}",
                       f"COMMENT ON VIEW {quoted} IS {text(relation['comment'])}"]
         statements += [f"COMMENT ON COLUMN {quoted}.{name(c)} IS {text(words)}" for c, _, words in relation["columns"]]
         try:

@@ -98,7 +98,7 @@ def _confined(desk: Desk) -> duckdb.DuckDBPyConnection:
         raise WrongUse("Nothing is published yet. Run: python -m pipelines release")
     manifest = {m["release_id"]: m for m in release.kept(desk.lake)}[release.shown_release(desk.ledger)]
     con = connect(desk.lake.database, temp=desk.lake.staging, read_only=True)
-    files = sorted({str(desk.lake.releases / f["path"]) for r in manifest["relations"].values() for f in r["files"]})
+    files = sorted({str(desk.lake.releases / f["path"]) for r in manifest["relations"].values() for f in (*r["files"], *r.get("superseded", ()))})
     con.execute(f"SET allowed_paths = {texts(files)}; SET enable_external_access = false; SET lock_configuration = true")
     return con
 

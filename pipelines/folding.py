@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines import base, compiler, current, durable, keys
+from pipelines import base, compiler, deltas, durable, keys, winners
 from pipelines.base import BASELINE, FOLDED, State, Version
 from pipelines.batch import BatchId
 from pipelines.compiler import SEGMENT, Plan
@@ -74,20 +74,19 @@ def fold(lake: Lake, plan: Plan, before: str) -> dict[str, int] | None:
 
 def _write(con: duckdb.DuckDBPyConnection, plan: Plan, old: list[Version], mark: str, folded: dict, ids: dict[str, int], target: Path) -> int:
     """The newest version of every (source, key); of a snapshot also by part and identity, by which `current` may look for it."""
-    current.inputs(con, plan, old, {})
+    winners.inputs(con, plan, old, {})
     d = plan.dataset
     identity = [compiler.digest(f"identity:{d.id}", [name(i) for i in d.identity])] if d.identity else []
     which = ", ".join(["source", "_key", *(["part", *identity] if d.load == "snapshot" else [])])
     listed = names(n for n, _ in plan.physical())
     field_ids = ", ".join(f"{name(n)}: {ids[n]}" for n, _ in plan.stored())
-    pseudonyms = {c: p for c, p, _ in plan.pseudonyms}
     con.execute(f"""
         COPY (
             WITH newest AS (
                 SELECT * FROM version QUALIFY row_number() OVER (PARTITION BY {which}
                     ORDER BY batch_date DESC, sequence DESC, _file DESC, _ordinal DESC, part DESC) = 1)
             SELECT {listed}, {text(mark)} AS {SEGMENT} FROM newest WHERE _op <> 'D' OR {text(d.load)} = 'snapshot'
-            ORDER BY {names(pseudonyms.get(k, k) for k in d.key)})
+            ORDER BY {deltas.order(plan)})
         TO {text(target)} ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{field_ids}}},
             KV_METADATA {{{FOLDED}: {text(json.dumps(folded, ensure_ascii=False))}}})""")
     return con.execute("SELECT count(*) FROM read_parquet($1)", [str(target)]).fetchone()[0]

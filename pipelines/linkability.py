@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines import masks, published
+from pipelines import masks, parts, published
 from pipelines.compiler import Plan
-from pipelines.sql import name, names, text
+from pipelines.sql import name, names
 
 FORMAT = 1
 ROWS = 2_000_000      # about so many are grouped: under a second on two cores
@@ -58,7 +58,7 @@ def _combinations(plan: Plan) -> list[list[str]]:
 
 def _measure(engine: published.Engine, plan: Plan, relation: Mapping[str, Any], columns: list[str]) -> dict[str, Any]:
     """Groups of one combination. Distinct persons are counted where one may have several rows."""
-    files = [text(engine.lake.releases / f["path"]) for f in relation["files"]]
+    files, superseded = ([engine.lake.releases / f["path"] for f in relation.get(which, ())] for which in ("files", "superseded"))
     shown = {c for c, *_ in relation["columns"]}
     person = next((p for _, p, _ in plan.pseudonyms if p in shown), None)
     one_row = relation["record_key"] == person
@@ -67,6 +67,6 @@ def _measure(engine: published.Engine, plan: Plan, relation: Mapping[str, Any], 
     persons = "count(*)" if one_row or person is None else f"count(DISTINCT {name(person)})"
     groups, smallest, small = engine.con.execute(
         f"SELECT count(*), min(persons), coalesce(sum(rows) FILTER (persons < {SMALL}), 0)::BIGINT FROM (SELECT {persons} AS persons, count(*) AS rows "
-        f"FROM read_parquet([{', '.join(files)}]){chosen} GROUP BY {names(columns)}) WHERE persons > 0").fetchone()
+        f"FROM {parts.relation(files, superseded)}{chosen} GROUP BY {names(columns)}) WHERE persons > 0").fetchone()
     return {"dataset": plan.dataset.id, "columns": ", ".join(columns), "groups": groups * share, "smallest": smallest, "rows_in_small_groups": small * share,
             "rows": relation["rows"], "counted_share": 1 / share}

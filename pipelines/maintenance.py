@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from pipelines import base, folding, grants, objects, release as publication, steps
+from pipelines import base, current, folding, grants, objects, published, release as publication, steps, withdrawal
 from pipelines.batch import batch_date
 from pipelines.committing import deriving
+from pipelines.compiler import Plan
 from pipelines.contract import dataset as read_dataset, datasets
 from pipelines.desk import Desk
 from pipelines.locks import writer
@@ -24,7 +25,7 @@ def maintain(dataset_ids: Iterable[str] = (), before: str | None = None, desk: D
         before: fold the batches dated before this day (YYYY-MM-DD), instead of by LAKE_FOLD_DAYS.
 
     Returns:
-        Per dataset {"dataset", "folded" (batches), "rows_before", "rows", "snapshots", "files", "bytes" (removed)}.
+        Per dataset {"dataset", "folded" (batches), "rows_before", "rows", "snapshots", "parts" (of current rows made one), "files", "bytes" (removed)}.
 
     Raises:
         WrongUse: no such dataset or date, or another process writes.
@@ -49,10 +50,27 @@ def _maintain_one(desk: Desk, dataset_id: str, before: str | None) -> dict[str, 
         weights = {p: p.stat().st_size for p in (lake.base / dataset_id).rglob("*") if p.is_file()}
         with writer(lake, deriving(dataset_id)):      # its snapshot may be the one that goes
             snapshots = base.expire(lake, plan, pinned)
-        steps.derive(desk, plan)
+        parts = _fold_parts(desk, plan)
         steps.tidy(desk, plan, releasing=True)
         removed = [size for path, size in weights.items() if not path.exists()]
         done = {"folded": folded["batches"] if folded else 0, "rows_before": folded["rows_before"] if folded else 0,
-                "rows": folded["rows"] if folded else 0, "snapshots": snapshots, "files": len(removed), "bytes": sum(removed)}
+                "rows": folded["rows"] if folded else 0, "snapshots": snapshots, "parts": parts, "files": len(removed), "bytes": sum(removed)}
         detail |= done
     return {"dataset": dataset_id} | done
+
+
+def _fold_parts(desk: Desk, plan: Plan) -> int:
+    """Where deltas have become many or much, make one part of what is current, and of what is published of it, for the next release to show; returns how many it was.
+
+    The published files first: a state that is one part and was never published would be written whole by a release.
+    """
+    state = steps.derive(desk, plan)
+    if not current.heavy(state):
+        return 0
+    engine = published.Engine(desk.lake, desk.project, withdrawal.withdrawn(desk.ledger))
+    try:
+        published.fold(engine, plan, state)
+    finally:
+        engine.close()
+    steps.derive(desk, plan, whole=True)
+    return len(state.chain)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +17,20 @@ from typing import Any
 
 import duckdb
 
-from pipelines import database, durable, history, keys, layout, masks
+from pipelines import database, deltas, durable, history, keys, layout, masks, published_deltas
 from pipelines.compiler import Plan
 from pipelines.copying import digest
 from pipelines.current import Current
 from pipelines.ledger import Ledger
+from pipelines.parts import SUPERSEDED
+from pipelines.published_deltas import Published
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
-from pipelines.sql import connect, name, text, texts
+from pipelines.sql import PARQUET, connect, name, text, texts
 from pipelines.version import code_version
 
-FORMAT = 4
+FORMAT = 5
 _RANGE = "_range"
 _OWN_WORDS = {"_key": "主键摘要 — Digest of the key", "_file": "文件序号 — Number of the file in the batch",
               "_ordinal": "记录序号 — Ordinal of the record in its file"} | {n: f"{zh} — {en}" for n, _, zh, en in masks.LINEAGE}
@@ -78,19 +81,16 @@ def dataset(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any]
         WrongUse: the file holds other columns than the masks allow.
     """
     d, columns = plan.dataset, masks.published(plan)
-    made = _masked(plan, columns, state, engine.withdrawn.get(d.id, []))
-    made_by = [FORMAT, repr(made).replace(str(engine.lake.current), ""), layout.options(made.rows), keys.key_id(engine.lake),
-               (engine.project.macros / "redact.sql").read_text("utf-8")]
-    version = f"{state.facts['version'] if state else 'empty'}-{fingerprint(made_by)[:12]}"
-    files, shown = _materialise(engine, f"{d.id}/{version}", made)
+    found, version = _lying(engine, plan, columns, state)
+    shown, (files, superseded) = found.columns, found.listed(engine.lake.releases)
     exposed = masks.exposed(plan, {n for n, _ in shown})
     if exposed or [n for n, _ in shown] != [c.name for c in columns]:
         raise WrongUse(f"{d.id}: the published file holds other columns than its masks allow: {', '.join(exposed) or 'order differs'}.")
     facts = state.facts if state else {"rows": 0, "stale_rows": 0, "disagreements": {}, "as_of": None}
-    rows, as_of = sum(f["rows"] for f in files), facts["as_of"] or "尚无数据 no data yet"
+    rows, as_of = published_deltas.rows(engine.lake.releases, files, superseded), facts["as_of"] or "尚无数据 no data yet"
     return {"kind": "dataset", "version": version, "rows": rows, "withheld_rows": facts["rows"] - rows, "stale_rows": facts["stale_rows"],
             "disagreements": sum(facts["disagreements"].values()), "as_of": facts["as_of"], "snapshot": state.snapshot if state else None, "record_key": masks.record_key(plan), "contract_version": d.version,
-            "contract_hash": declared_hash(d, engine.project), "files": files, "comment": f"{d.name}（{d.table_zh}） — {d.grain}\n{d.purpose}\n数据截至 as of: {as_of}",
+            "contract_hash": declared_hash(d, engine.project), "files": files, **({"superseded": superseded} if superseded else {}), "comment": f"{d.name}（{d.table_zh}） — {d.grain}\n{d.purpose}\n数据截至 as of: {as_of}",
             "columns": [(c.name, c.type, c.comment) for c in columns]}
 
 
@@ -105,7 +105,7 @@ def versions(engine: Engine, plan: Plan, state: Current | None) -> dict[str, Any
     for files_, batches in [(v.files, v.batches) for v in state.segments] if state and state.segments else [((), ())]:
         select = history.select(plan, files_, [(b, str(held[b])) for b, _ in batches if b in held], engine.withdrawn.get(d.id, []))
         made_by = fingerprint([FORMAT, select.replace(str(engine.lake.home), ""), keys.key_id(engine.lake), macro])
-        written, shown = _materialise(engine, f"{d.id}_versions/{made_by[:24]}", Rows((select,)))
+        written, shown = _one_part(engine, f"{d.id}_versions/{made_by[:24]}", Rows((select,)))
         if [tuple(c) for c in shown] != [(n, kind) for n, kind, _ in declared]:
             raise WrongUse(f"{d.id}: the file of versions holds other columns than its masks allow.")
         files += written
@@ -120,6 +120,8 @@ class Rows:
     Args:
         rows: about how many in each file, by which its options are chosen.
         split: a SELECT of all rows with the column `_range`; `selects` read `{range}` in place of the rows of one.
+
+    Both read `{current}` in place of the current rows in the order of their key.
     """
 
     selects: tuple[str, ...]
@@ -127,20 +129,81 @@ class Rows:
     split: str | None = None
 
 
-def _masked(plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Current | None, withdrawn: list[str]) -> Rows:
+@dataclass(frozen=True)
+class Masked:
+    """The masked rows of a dataset: how all of them are made, and how those of a delta are.
+
+    Args:
+        delta: a SELECT that reads `{rows}`; `order` is how they lie.
+        digest: of what makes them, but not of the rows.
+    """
+
+    whole: Rows
+    delta: str
+    order: str
+    digest: str
+
+
+def _lying(engine: Engine, plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Current | None) -> tuple[Published, str]:
+    """The files of a dataset's rows, written as far as they are new, and the version, which does not tell whether they are one part or several."""
+    made, rows = _masked(engine, plan, columns, state), state.facts["rows"] if state else 0
+    version = _version(state, made)
+    home = engine.lake.releases / "data" / plan.dataset.id
+    there = published_deltas.known(home, version)
+    if there:
+        return there, version
+    facts, found = {"current": state.facts["version"] if state else None, "masks": made.digest}, published_deltas.earlier(home, state, made.digest)
+    if found:
+        before, place = found
+        version_folder, facts = f"{version}+{len(before.folders)}", facts | {"before": before.folders[-1][0].name, "first": len(before.files)}
+        folder = _materialise(engine, f"{plan.dataset.id}/{version_folder}",
+                              lambda work: published_deltas.write(engine.con, made.delta, made.order, masks.record_key(plan), state, before, place, work), facts)
+    else:
+        folder = _materialise(engine, f"{plan.dataset.id}/{version}", lambda work: _whole(engine, plan, state, made.whole, rows >= layout.LARGE, work), facts | {"first": 0})
+    return published_deltas.read(folder), version
+
+
+def fold(engine: Engine, plan: Plan, state: Current) -> None:
+    """Write the published files of a state as one part, for the next release to show; nothing to do for small datasets."""
+    if state.facts["rows"] < layout.LARGE:
+        return
+    made = _masked(engine, plan, masks.published(plan), state)
+    _materialise(engine, f"{plan.dataset.id}/{_version(state, made)}", lambda work: _whole(engine, plan, state, made.whole, True, work),
+                 {"current": state.facts["version"], "masks": made.digest, "first": 0})
+
+
+def _version(state: Current | None, made: Masked) -> str:
+    """The version of published rows: of the state, and of what makes them; whether they are one part or several is not told."""
+    current = state.facts["version"] if state else "empty"
+    return f"{current}-{fingerprint([made.digest, repr(made.whole), layout.options(made.whole.rows)])[:12]}"
+
+
+def _whole(engine: Engine, plan: Plan, state: Current | None, made: Rows, large: bool, work: Path) -> list[Path]:
+    files = _write(engine, _with(made, _in_one(engine, plan, state)) if state else made, work)
+    return [*files, published_deltas.nothing_superseded(engine.con, work)] if large else files
+
+
+def _masked(engine: Engine, plan: Plan, columns: tuple[masks.PublishedColumn, ...], state: Current | None) -> Masked:
     """The masked rows, file by file, in the order in which they are to lie."""
     d, given, rows = plan.dataset, {c.source_column: c.name for c in columns}, state.facts["rows"] if state else 0
     physical = [(n, t) for n, t in plan.physical() if n != "_op"] + [("_source", "VARCHAR"), ("_stale_since", "DATE")]
-    source = (f"read_parquet({text(state.rows)}, file_row_number = true)" if state
+    source = ("read_parquet({current}, file_row_number = true)" if state
               else f"(SELECT {', '.join(f'NULL::{t} AS {name(n)}' for n, t in physical)} WHERE false)")
-    listed = ", ".join(f"({c.sql})::{c.type} AS {name(c.name)}" for c in columns)
+    listed, withdrawn = ", ".join(f"({c.sql})::{c.type} AS {name(c.name)}" for c in columns), engine.withdrawn.get(d.id, [])
     conditions = [f"coalesce(({d.publish_when}), false)"] if d.publish_when else []
     conditions += [f"_key NOT IN (SELECT unnest({texts(withdrawn)}))"] if withdrawn else []
     key = [given[k] for k in d.key if k in given]
     made_here = {c.source_column: c.name for c in columns if c.mask == "pseudonym" and "keyed_digest" in c.sql}
     pseudonym = next((made_here[k] for k in d.key if k in made_here), None)
-    order, count = layout.order(rows, given.get(d.region), key, pseudonym), layout.ranges(rows, given.get(d.region))
-    select, each = f"SELECT {listed} FROM {source}", -(-rows // count)
+    delta = f"SELECT {listed} FROM {{rows}}{_where(conditions)}"
+    digest_ = fingerprint([FORMAT, delta, keys.key_id(engine.lake), (engine.project.macros / "redact.sql").read_text("utf-8")])
+    return Masked(_ranges(f"SELECT {listed} FROM {source}", conditions, rows, given.get(d.region), key, pseudonym), delta,
+                  layout.order(layout.LARGE, given.get(d.region), key, pseudonym) or f" ORDER BY {deltas.order(plan)}", digest_)
+
+
+def _ranges(select: str, conditions: list[str], rows: int, region: str | None, key: list[str], pseudonym: str | None) -> Rows:
+    order, count = layout.order(rows, region, key, pseudonym), layout.ranges(rows, region)
+    each = -(-rows // count)
     if count == 1:
         return Rows((f"{select}{_where(conditions)}{order}",), rows)
     if pseudonym:
@@ -153,23 +216,48 @@ def _where(conditions: list[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def _materialise(engine: Engine, place: str, made: Rows) -> tuple[list[dict[str, Any]], list[list[str]]]:
+def _one_part(engine: Engine, place: str, made: Rows) -> tuple[list[dict[str, Any]], list[list[str]]]:
     """Write the files of releases/data/<place>/ unless they are there; returns their manifest entries and their (column, type)s."""
+    found = published_deltas.read(_materialise(engine, place, lambda work: _write(engine, made, work), {}))
+    return found.listed(engine.lake.releases)[0], found.columns
+
+
+def _materialise(engine: Engine, place: str, write: Callable[[Path], Iterable[Path]], facts: dict[str, Any]) -> Path:
+    """Fill releases/data/<place>/ unless that was done; returns it.
+
+    Args:
+        write: writes files of rows, and of positions, into a folder and returns them.
+        facts: what facts.json says beside the entries and columns of the files.
+    """
     final = engine.lake.releases / "data" / place
     if not (final / "facts.json").exists():
         work = final.with_name(f"{final.name}.part")
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(final, ignore_errors=True)
         _folders(work, engine.lake.releases)
-        files = _write(engine, made, work)
-        columns = [c[:2] for c in engine.con.execute(f"DESCRIBE FROM read_parquet({text(files[0])})").fetchall()]
-        (work / "facts.json").write_text(json.dumps({"entries": {f.name: entry(engine.con, f) for f in files}, "columns": columns}))
+        entries = {f.name: entry(engine.con, f) for f in write(work)}
+        positions = {"superseded": entries.pop(SUPERSEDED)} if SUPERSEDED in entries else {}
+        columns = [c[:2] for c in engine.con.execute(f"DESCRIBE FROM read_parquet({text(work / next(iter(entries)))})").fetchall()]
+        (work / "facts.json").write_text(json.dumps({"entries": entries, "columns": columns} | positions | facts))
         for file in work.iterdir():
             file.chmod(0o644)
         durable.replace(work, final)
         engine.written.append(place.partition("/")[0])
-    facts = json.loads((final / "facts.json").read_text())
-    return [{"path": f"data/{place}/{file}", **one} for file, one in facts["entries"].items()], facts["columns"]
+    return final
+
+
+def _in_one(engine: Engine, plan: Plan, state: Current) -> Path:
+    """The current rows as one file in the order of their key: the one there is, or for a while in the engine's scratch folder."""
+    if len(state.chain) == 1:
+        return state.rows
+    file = engine.lake.staging / ".release" / "current.parquet"
+    engine.con.execute(f"COPY (SELECT * FROM {state.relation} ORDER BY {deltas.order(plan)}) TO {text(file)} ({PARQUET})")
+    return file
+
+
+def _with(made: Rows, current: Path) -> Rows:
+    """`made` with a file in place of `{current}`."""
+    return Rows(tuple(s.replace("{current}", text(current)) for s in made.selects), made.rows, made.split and made.split.replace("{current}", text(current)))
 
 
 def _write(engine: Engine, made: Rows, work: Path) -> list[Path]:
@@ -210,7 +298,7 @@ def lists(engine: Engine) -> dict[str, Any]:
     relations = {}
     for one in reference.lists(engine.project):
         version = fingerprint([FORMAT, versions.get(one.list, derived)])[:16]
-        [file], columns = _materialise(engine, f"reference.{one.list}/{version}", Rows((f"FROM reference.{name(one.list)}",)))
+        [file], columns = _one_part(engine, f"reference.{one.list}/{version}", Rows((f"FROM reference.{name(one.list)}",)))
         words = {c: f"{zh} — {en}" for c, (zh, en) in one.columns}
         relations[f"reference.{one.list}"] = {
             "kind": "reference", "version": version, "rows": file["rows"], "files": [file],
@@ -226,7 +314,7 @@ def restrict(lake: Lake, plans: dict[str, Plan], states: dict[str, Current], man
         words = {c.name: f"{c.zh} — {c.en}" for c in plan.dataset.columns} | _OWN_WORDS
         words |= {p: f"{plan.dataset.column(c).zh}（假名） — {plan.dataset.column(c).en} (pseudonym)" for c, p, _ in plan.pseudonyms}
         columns = [(n, t) for n, t in plan.physical() if n not in ("_op", "_batch")] + [(n, t) for n, t, _, _ in masks.LINEAGE]
-        relations[dataset_id] = {"rows": state.facts["rows"], "files": [{"path": str(state.rows)}],
+        relations[dataset_id] = {"rows": state.facts["rows"], "files": [{"path": str(f)} for f in state.files], "superseded": [{"path": str(f)} for f in state.superseded],
                                  "comment": f"{plan.dataset.name}（未脱敏，仅限流水线账户）— unmasked, for the pipeline's account only",
                                  "columns": [(n, t, words[n]) for n, t in columns]}
     content = {"relations": relations, "macros": manifest["macros"], "views": []}

@@ -102,7 +102,7 @@ def rollback(lake: Lake, project: Project, ledger: Ledger, release_id: int | Non
         known = ", ".join(map(str, releases)) or "none"
         raise WrongUse(f"Release {wanted or 'before ' + str(shown)} is not kept. Kept releases: {known}.")
     manifest = releases[wanted]
-    changed = [f["path"] for r in manifest["relations"].values() for f in r["files"] if published.sha256(lake.releases / f["path"]) != f["sha256"]]
+    changed = [f["path"] for r in manifest["relations"].values() for f in (*r["files"], *r.get("superseded", ())) if published.sha256(lake.releases / f["path"]) != f["sha256"]]
     if changed:
         raise WrongUse(f"Release {wanted} is damaged: {len(changed)} files differ from its manifest, first {changed[0]}. Nothing was changed.")
     own = folder(lake, wanted) / "lake.duckdb"

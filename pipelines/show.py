@@ -206,8 +206,8 @@ def withdrawn(found: dict[str, Any]) -> str:
 
 def maintained(found: list[dict[str, Any]]) -> str:
     """What maintenance did, per dataset."""
-    columns = ["dataset", "folded", "rows_before", "rows", "snapshots", "files", "bytes"]
-    words = ["dataset", "batches folded", "rows before", "rows after", "snapshots expired", "files removed", "bytes"]
+    columns = ["dataset", "folded", "rows_before", "rows", "snapshots", "parts", "files", "bytes"]
+    words = ["dataset", "batches folded", "rows before", "rows after", "snapshots expired", "parts made one", "files removed", "bytes"]
     return table({"columns": words, "rows": [[one[c] for c in columns] for one in found], "count": False})
 
 

@@ -376,8 +376,7 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
         objects.enter(desk.lake, desk.ledger, desk.lake.releases)
         for dataset_id, plan in plans.items():
             with writer(desk.lake, dataset_id):
-                published = {states[dataset_id].facts["version"]} if dataset_id in states else set()
-                sweep_current(desk, plan, published)
+                sweep_current(desk, plan, states.get(dataset_id))
                 tidy(desk, plan, releasing=True)
         site.build(desk, plans)
     return done

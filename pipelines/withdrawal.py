@@ -16,14 +16,15 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, changes, durable, grants, layout, ledger_tables as tables, objects, release as publication
+from pipelines import base, changes, durable, grants, layout, ledger_tables as tables, objects, parts, published_deltas, release as publication
 from pipelines.contract import dataset as read_dataset
 from pipelines.copying import digest
 from pipelines.desk import Desk
 from pipelines.ledger import Ledger, now
 from pipelines.locks import confirm, writer
+from pipelines.parts import SUPERSEDED
 from pipelines.settings import Lake, WrongUse
-from pipelines.sql import connect, name, text, texts
+from pipelines.sql import PARQUET, connect, name, text, texts
 
 ENTERED, DONE, LIFTED = "entered", "done", "lifted"
 
@@ -121,7 +122,8 @@ def finish(lake: Lake, ledger: Ledger) -> dict[str, int]:
                 for file, column, also in (*((f, c, "true") for f, c in changes.of_records(manifest, dataset_id)),
                                            *((f, "person_id", f"dataset = {text(dataset_id)}") for f in addresses)):
                     if (dataset_id, file["path"]) not in entries:
-                        entries[dataset_id, file["path"]], gone = _cut(con, lake, ledger, file, column, keys, also)
+                        entries[dataset_id, file["path"]], gone, positions = _cut(con, lake, ledger, file, column, keys, also)
+                        entries |= {(dataset_id, path): entry for path, entry in positions.items()}
                         removed += gone
     changed = _restate(lake, ledger, manifests, {path: entry for (_, path), entry in entries.items()})
     t = tables.withdrawals
@@ -132,17 +134,19 @@ def finish(lake: Lake, ledger: Ledger) -> dict[str, int]:
 
 def _shown(lake: Lake, dataset_id: str, keys: list[str]) -> dict[str, tuple[int, int]]:
     """Key → (rows in the files of kept releases, releases that show it)."""
-    listed: dict[tuple[str, str], int] = {}      # (file, column that tells a record) → releases that list it
+    listed: dict[tuple[str, str], None] = {}      # (file, column that tells a record)
+    shows: dict[tuple[str, str], int] = {}        # (SELECT of the rows shown, that column) → releases that show them
     for relation in (m["relations"][dataset_id] for m in publication.kept(lake) if dataset_id in m["relations"]):
-        for file in relation["files"]:
-            place = (str(lake.releases / file["path"]), relation["record_key"])
-            listed[place] = listed.get(place, 0) + 1
+        files, superseded = ([lake.releases / f["path"] for f in relation.get(which, ())] for which in ("files", "superseded"))
+        listed |= {(parts.relation([file], []), relation["record_key"]): None for file in files}
+        place = (parts.relation(files, superseded), relation["record_key"])
+        shows[place] = shows.get(place, 0) + 1
     found: dict[str, tuple[int, int]] = {}
     with connect() as con:
-        for (file, column), releases in listed.items():
-            for key, rows in con.execute(f"SELECT {name(column)}, count(*) FROM read_parquet({text(file)}) WHERE {name(column)} IN "
-                                         f"(SELECT unnest({texts(keys)}::VARCHAR[])) GROUP BY ALL").fetchall():
-                found[key] = (found.get(key, (0, 0))[0] + rows, found.get(key, (0, 0))[1] + releases)
+        for (rows, column), (in_files, releases) in ([(place, (1, 0)) for place in listed] + [(place, (0, n)) for place, n in shows.items()]):
+            for key, count in con.execute(f"SELECT {name(column)}, count(*) FROM {rows} WHERE {name(column)} IN "
+                                          f"(SELECT unnest({texts(keys)}::VARCHAR[])) GROUP BY ALL").fetchall():
+                found[key] = (found.get(key, (0, 0))[0] + in_files * count, found.get(key, (0, 0))[1] + releases)
     return found
 
 
@@ -165,32 +169,70 @@ def _keys(desk: Desk, dataset_id: str, records: list[str]) -> list[str]:
     return list(dict.fromkeys([by_address[plain[a]] for a in addresses] + given))
 
 
-def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, ledger: Ledger, file: dict[str, Any], column: str, keys: list[str], also: str) -> tuple[dict[str, Any], int]:
-    """Remove rows from one shared file in place; returns its new manifest entry and how many rows went.
+def _cut(con: duckdb.DuckDBPyConnection, lake: Lake, ledger: Ledger, file: dict[str, Any], column: str, keys: list[str],
+         also: str) -> tuple[dict[str, Any], int, dict[str, dict[str, Any]]]:
+    """Remove rows from one shared file in place; returns its new manifest entry, how many rows went, and the entries of files of positions that changed.
 
-    A note beside the file says what it becomes before it does, so that after a kill a cut file is told from a damaged one.
+    A note beside the file says what it becomes before it does, so that after a kill a cut file is told from a damaged one. Where positions of rows are
+    told elsewhere, rows keep their places: they are entered as superseded first, then emptied, so that nobody sees an empty row.
     """
     path = lake.releases / file["path"]
-    note = path.with_name(f".{path.name}.cut")
+    is_cut, said = _said(path, file)
+    gone, positions = f"{name(column)} IN (SELECT unnest({texts(keys)})) AND {also}", path.with_name(SUPERSEDED)
+    count = con.execute(f"SELECT count(*) FROM read_parquet({text(path)}) WHERE {gone}").fetchone()[0]
+    hidden = _hide(con, lake, ledger, path, positions, gone, count) if positions.exists() else {}
+    if not count:
+        return said if is_cut else {k: file[k] for k in ("sha256", "bytes", "rows")}, 0, hidden
+    columns = [c for c, *_ in con.execute(f"DESCRIBE FROM read_parquet({text(path)})").fetchall()]
+    emptied = ", ".join(f"CASE WHEN ({gone}) IS TRUE THEN NULL ELSE {name(c)} END AS {name(c)}" for c in columns)
+    left = f"SELECT {emptied} FROM read_parquet({text(path)})" if positions.exists() else f"SELECT * FROM read_parquet({text(path)}) WHERE ({gone}) IS NOT TRUE"
+    rows = said["rows"] - (0 if positions.exists() else count)
+    options = layout.options(max(said["rows"], layout.LARGE) if positions.exists() else said["rows"])
+    return _exchange(con, lake, ledger, path, f"COPY ({left}) TO {{}} ({options})", rows), count, hidden
+
+
+def _said(path: Path, file: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """Whether a file was cut by a withdrawal that died then, and what is said of it as it is.
+
+    Raises:
+        WrongUse: it is not what is said of it.
+    """
+    note = _note(path)
     noted = json.loads(note.read_text()) if note.exists() else None
     sha, _ = digest(path) if path.exists() else (None, 0)
     if sha is None or sha not in (file["sha256"], noted and noted["sha256"]):
-        raise WrongUse(f"{file['path']} of a kept release is not what its manifest says; nothing can be withdrawn from it. Run: python -m pipelines verify")
+        raise WrongUse(f"{path.parent.name}/{path.name} of a kept release is not what its manifest says; nothing can be withdrawn from it. Run: python -m pipelines verify")
     is_cut = noted is not None and sha == noted["sha256"]
-    before = noted["rows"] if is_cut else file["rows"]
-    gone = f"{name(column)} IN (SELECT unnest({texts(keys)})) AND {also}"
-    count = con.execute(f"SELECT count(*) FROM read_parquet({text(path)}) WHERE {gone}").fetchone()[0]
-    if not count:
-        return noted if is_cut else {k: file[k] for k in ("sha256", "bytes", "rows")}, 0
+    return is_cut, noted if is_cut else file
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f".{path.name}.cut")
+
+
+def _exchange(con: duckdb.DuckDBPyConnection, lake: Lake, ledger: Ledger, path: Path, copy: str, rows: int) -> dict[str, Any]:
+    """Put what `copy` writes (to `{}`) in the place of a file; returns its new entry."""
     beside = path.with_name(f".{path.name}.part")
-    con.execute(f"COPY (SELECT * FROM read_parquet({text(path)}) WHERE ({gone}) IS NOT TRUE) TO {text(beside)} ({layout.options(before)})")
+    con.execute(copy.replace("{}", text(beside)))
     beside.chmod(0o644)
     sha, size = digest(beside)
-    entry = {"sha256": sha, "bytes": size, "rows": before - count}
-    durable.write(note, json.dumps(entry))
+    entry = {"sha256": sha, "bytes": size, "rows": rows}
+    durable.write(_note(path), json.dumps(entry))
     objects.expect(lake, ledger, {path: (sha, size)})
     durable.replace(beside, path)
-    return entry, count
+    return entry
+
+
+def _hide(con: duckdb.DuckDBPyConnection, lake: Lake, ledger: Ledger, path: Path, positions: Path, gone: str, count: int) -> dict[str, dict[str, Any]]:
+    """Enter the rows of a file that go as superseded; returns the entry of the file of positions, if it changes or did before a death."""
+    facts = json.loads(path.with_name("facts.json").read_text())
+    is_cut, said = _said(positions, facts["superseded"])
+    place, number = str(positions.relative_to(lake.releases)), facts["first"] + list(facts["entries"]).index(path.name)
+    listed = f"SELECT file, pos FROM read_parquet({text(positions)}) UNION SELECT {number}::UBIGINT, file_row_number FROM read_parquet({text(path)}) WHERE {gone}"
+    rows = con.execute(f"SELECT count(*) FROM ({listed})").fetchone()[0] if count else said["rows"]
+    if rows == said["rows"]:
+        return {place: said} if is_cut else {}
+    return {place: _exchange(con, lake, ledger, positions, f"COPY (FROM ({listed}) ORDER BY file, pos) TO {{}} ({PARQUET})", rows)}
 
 
 def _restate(lake: Lake, ledger: Ledger, manifests: list[dict[str, Any]], entries: dict[str, dict[str, Any]]) -> int:
@@ -200,14 +242,16 @@ def _restate(lake: Lake, ledger: Ledger, manifests: list[dict[str, Any]], entrie
         facts = (lake.releases / path).with_name("facts.json")
         if facts.exists():
             said = json.loads(facts.read_text())
-            _put(lake, ledger, facts, json.dumps(said | {"entries": said.get("entries", {}) | {Path(path).name: entry}}))
+            change = {"superseded": entry} if Path(path).name == SUPERSEDED else {"entries": said.get("entries", {}) | {Path(path).name: entry}}
+            cut = {"cut": True} if Path(path).name == SUPERSEDED or said.get("cut") else {}
+            _put(lake, ledger, facts, json.dumps(said | change | cut))
     for manifest in manifests:
         before = json.dumps(manifest)
         for file in changes.listed(manifest):
             file |= entries.get(file["path"], {})
         for relation in manifest["relations"].values():
-            if any(f["path"] in entries for f in relation["files"]):
-                rows = sum(f["rows"] for f in relation["files"])
+            if any(f["path"] in entries for f in (*relation["files"], *relation.get("superseded", ()))):
+                rows = published_deltas.rows(lake.releases, relation["files"], relation.get("superseded", ()))
                 if "withheld_rows" in relation:
                     relation["withheld_rows"] += relation["rows"] - rows
                 relation["rows"] = rows

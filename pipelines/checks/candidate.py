@@ -17,7 +17,7 @@ from pipelines.current import Current
 from pipelines.desk import Desk
 from pipelines.proof import view_of
 from pipelines.semantics import reference
-from pipelines.sql import connect, name, text, texts
+from pipelines.sql import connect, name, texts
 
 STATISTICS = Path(__file__).with_name("statistics.sql")
 
@@ -66,7 +66,7 @@ class Candidate:
         typed = [(n, t) for n, t in plan.physical() if n != "_op"] + [("_source", "VARCHAR")]
         if dataset not in self.states:
             return f"SELECT {', '.join(f'NULL::{t} AS {name(n)}' for n, t in typed)} WHERE false"
-        return f"SELECT {', '.join(name(n) for n, _ in typed)} FROM read_parquet({text(self.states[dataset].rows)})"
+        return f"SELECT {', '.join(name(n) for n, _ in typed)} FROM {self.states[dataset].relation}"
 
     def as_of(self, dataset: str) -> str | None:
         """The newest batch date in the dataset's state, None when it holds nothing."""

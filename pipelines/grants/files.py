@@ -84,7 +84,7 @@ def numbers(lake: Lake) -> set[int]:
 def select(plan: Plan, columns: Sequence[PublishedColumn], condition: str | None, state: Current | None, withdrawn: Sequence[str]) -> str:
     """The granted rows: published columns stand beside the hidden ones as `p:<name>`, and only those can be asked for in a condition."""
     physical = [(n, t) for n, t in plan.physical() if n != "_op"] + [("_source", "VARCHAR"), ("_stale_since", "DATE")]
-    rows = f"read_parquet({text(state.rows)})" if state else f"(SELECT {', '.join(f'NULL::{t} AS {name(n)}' for n, t in physical)} WHERE false)"
+    rows = state.relation if state else f"(SELECT {', '.join(f'NULL::{t} AS {name(n)}' for n, t in physical)} WHERE false)"
     shown = masks.published(plan)
     inner = ", ".join(f"({c.sql})::{c.type} AS {name(f'p:{c.name}')}" for c in shown)
     kept = [f"coalesce(({plan.dataset.publish_when}), false)"] if plan.dataset.publish_when else []

@@ -45,7 +45,7 @@ def of(desk: Desk, published: bool) -> dict[str, Any]:
             found[f"landing {dataset}"] = [[m.batch_id, m.revision, *m.content] for m in landing.batches(lake, dataset)]
             if published:
                 state = derive(desk, plan)
-                found[f"current {dataset}"] = digest(con, f"read_parquet('{state.rows}')")
+                found[f"current {dataset}"] = digest(con, state.relation)
                 pinned = publication.pinned(lake, dataset) | {held.snapshot}
                 named = {Path(f).parent.name for f in base.data_files(base.table(lake, plan), pinned)}
                 found[f"orphans {dataset}"] = sorted({p.name for p in (lake.base / dataset / "data").glob("*")} - named)
