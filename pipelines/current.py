@@ -19,7 +19,7 @@ import duckdb
 from pipelines import durable, keys
 from pipelines.base import State, Version
 from pipelines.batch import BatchId
-from pipelines.compiler import Plan, digest
+from pipelines.compiler import Plan, digest, key_column
 from pipelines.settings import Lake
 from pipelines.sql import PARQUET, connect, name, names, text, texts
 
@@ -88,11 +88,15 @@ def _write(con: duckdb.DuckDBPyConnection, plan: Plan, state: State, quarantine:
     inputs(con, plan, state.segments.values(), quarantine)
     _candidates(con, plan)
     _winners(con, plan.dataset.on_reject == "keep")
-    columns = [n for n, _ in plan.physical() if n != "_op"]
     pseudonyms = {c: p for c, p, _ in plan.pseudonyms}
     order = names(pseudonyms.get(k, k) for k in plan.dataset.key)
+    columns = {n: name(n) for n, _ in plan.physical() if n != "_op"} | {"_source": "source", "_stale_since": "stale_since"}
+    later = {"_key": name(key_column(plan))} if key_column(plan) != "_key" else {}
+    if len(batches := con.execute("SELECT batch_id, source FROM batch").fetchall()) == 1:
+        later |= {"_batch": text(batches[0][0]), "_source": text(batches[0][1])}
+    sorted_ = ", ".join(f"{sql} AS {name(n)}" for n, sql in columns.items() if n not in later)      # what every row has, or has twice, need not be sorted
     con.execute(f"""
-        COPY (SELECT {names(columns)}, source AS _source, stale_since AS _stale_since FROM winner ORDER BY {order})
+        COPY (SELECT {', '.join(f"{later.get(n, name(n))} AS {name(n)}" for n in columns)} FROM (SELECT {sorted_} FROM winner ORDER BY {order}))
         TO {text(work / 'rows.parquet')} ({PARQUET})""")
     con.execute(f"COPY ({_overlaps(plan)}) TO {text(work / 'overlaps.parquet')} ({PARQUET})")
     rows, stale = con.execute("SELECT count(*), count(_stale_since) FROM read_parquet($1)", [str(work / "rows.parquet")]).fetchone()
@@ -166,29 +170,31 @@ def _winners(con: duckdb.DuckDBPyConnection, keep: bool) -> None:
     Args:
         keep: a version with newer rejected rows stays, flagged; otherwise it is dropped (`on_reject`).
     """
+    con.execute("CREATE TABLE repeated AS SELECT _key FROM candidate GROUP BY _key HAVING count(*) > 1")
+    alone = not con.execute("SELECT count(*) FROM repeated").fetchone()[0]      # every key: or each view would look for every key in an empty table
+    contested = "" if alone else "AND _key NOT IN (SELECT _key FROM repeated) UNION ALL SELECT * FROM contest WHERE _op <> 'D'"
     con.execute(f"""
-        CREATE TABLE repeated AS SELECT _key FROM candidate GROUP BY _key HAVING count(*) > 1;
         CREATE TABLE contest AS
-            SELECT * FROM candidate WHERE _key IN (SELECT _key FROM repeated)
+            SELECT * FROM candidate WHERE {'false' if alone else '_key IN (SELECT _key FROM repeated)'}
             QUALIFY row_number() OVER (PARTITION BY source, _key
                 ORDER BY batch_date DESC, sequence DESC, _file DESC, _ordinal DESC, part DESC) = 1;
         CREATE VIEW live AS
-            SELECT * FROM candidate WHERE _op <> 'D' AND _key NOT IN (SELECT _key FROM repeated)
-            UNION ALL SELECT * FROM contest WHERE _op <> 'D';
+            SELECT * FROM candidate WHERE _op <> 'D' {contested};
         CREATE TABLE late AS
             SELECT l.source, l._key, min(r.batch_date) AS since FROM live l JOIN rejected r ON r.source = l.source AND r._key = l._key
-            WHERE (r.batch_date, r.sequence) > (l.batch_date, l.sequence) GROUP BY ALL;
-        CREATE VIEW of_source AS
-            SELECT * FROM (
-                SELECT * FROM live WHERE (source, _key) NOT IN (SELECT (source, _key) FROM late)
+            WHERE (r.batch_date, r.sequence) > (l.batch_date, l.sequence) GROUP BY ALL""")
+    late = con.execute("SELECT count(*) FROM late").fetchone()[0]
+    stands = """SELECT * FROM live WHERE (source, _key) NOT IN (SELECT (source, _key) FROM late)
                 UNION ALL
-                SELECT l.* REPLACE (coalesce(l.stale_since, late.since) AS stale_since) FROM live l JOIN late USING (source, _key))
-            WHERE {'true' if keep else 'stale_since IS NULL'};
-        CREATE VIEW winner AS
-            SELECT * FROM of_source WHERE _key NOT IN (SELECT _key FROM repeated)
+                SELECT l.* REPLACE (coalesce(l.stale_since, late.since) AS stale_since) FROM live l JOIN late USING (source, _key)""" if late else "SELECT * FROM live"
+    best = "" if alone else """
+            WHERE _key NOT IN (SELECT _key FROM repeated)
             UNION ALL
             SELECT * FROM of_source WHERE _key IN (SELECT _key FROM repeated)
-            QUALIFY row_number() OVER (PARTITION BY _key ORDER BY rank) = 1""")
+            QUALIFY row_number() OVER (PARTITION BY _key ORDER BY rank) = 1"""
+    con.execute(f"""
+        CREATE VIEW of_source AS SELECT * FROM ({stands}) WHERE {'true' if keep else 'stale_since IS NULL'};
+        CREATE VIEW winner AS SELECT * FROM of_source {best}""")
 
 
 def _disagreements(con: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int]:
