@@ -29,8 +29,7 @@ _REGION, _CONSTANTS = Path(__file__).with_name("region.sql"), Path(__file__).wit
 Added = tuple[tuple[str, str, str], ...]      # (list, code, label)
 # Enum types of divisions: casting to one is a hash look-up per value, where a table would need a join.
 _DIVISIONS = {"known_region": "SELECT code FROM reference.region", "region_in_force": "SELECT code FROM reference.region WHERE is_current",
-              "known_county": "SELECT code FROM reference.region UNION ALL SELECT code FROM reference.stat_only_unit",
-              "alias_region": "SELECT alias AS code FROM reference.code_alias WHERE list = 'region'"}
+              "known_county": "SELECT code FROM reference.region UNION ALL SELECT code FROM reference.stat_only_unit"}
 _made: dict[str, Path] = {}      # state → the file this process made or found
 _ORDER = ("text", "codes", "identifiers", "names", "contacts", "dates", "amounts")
 
@@ -224,7 +223,7 @@ def ready(con: duckdb.DuckDBPyConnection, project: Project, folder: Path, added:
         folder: where that file may be kept; an unfinished one is never used.
         added: as `load` takes it.
     """
-    state = hashlib.sha256(repr([duckdb.__version__, versions_hash(project, added), macros(project), _DIVISIONS, _REGION.read_text("utf-8")]).encode()).hexdigest()[:16]
+    state = hashlib.sha256(repr([duckdb.__version__, versions_hash(project, added), macros(project), _REGION.read_text("utf-8")]).encode()).hexdigest()[:16]
     file = _made.get(state)
     if file is None or not file.exists():
         file = _made[state] = folder / f".lists-{state}.duckdb"
