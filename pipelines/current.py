@@ -24,9 +24,9 @@ import duckdb
 from pipelines import deltas, durable, keys, parts, winners
 from pipelines.base import State, Version
 from pipelines.batch import BatchId
-from pipelines.compiler import Plan
+from pipelines.compiler import Plan, key_column
 from pipelines.settings import Lake
-from pipelines.sql import PARQUET, connect, names, text
+from pipelines.sql import PARQUET, connect, name, text
 
 FORMAT = 2
 LARGE = 983_040     # rows; below it deriving the whole costs about as much as finding what changed
@@ -162,9 +162,13 @@ def _write(con: duckdb.DuckDBPyConnection, plan: Plan, state: State, quarantine:
     winners.inputs(con, plan, state.segments.values(), quarantine)
     winners.candidates(con, plan)
     winners.winners(con, plan.dataset.on_reject == "keep")
-    columns = [n for n, _ in plan.physical() if n != "_op"]
+    columns = {n: name(n) for n, _ in plan.physical() if n != "_op"} | {"_source": "source", "_stale_since": "stale_since"}
+    later = {"_key": name(key_column(plan))} if key_column(plan) != "_key" else {}
+    if len(batches := con.execute("SELECT batch_id, source FROM batch").fetchall()) == 1:
+        later |= {"_batch": text(batches[0][0]), "_source": text(batches[0][1])}
+    sorted_ = ", ".join(f"{sql} AS {name(n)}" for n, sql in columns.items() if n not in later)      # what every row has, or has twice, need not be sorted
     con.execute(f"""
-        COPY (SELECT {names(columns)}, source AS _source, stale_since AS _stale_since FROM winner ORDER BY {deltas.order(plan)})
+        COPY (SELECT {', '.join(f"{later.get(n, name(n))} AS {name(n)}" for n in columns)} FROM (SELECT {sorted_} FROM winner ORDER BY {deltas.order(plan)}))
         TO {text(work / 'rows.parquet')} ({PARQUET})""")
     con.execute(f"COPY ({winners.overlaps(plan)}) TO {text(work / 'overlaps.parquet')} ({PARQUET})")
     rows, stale = con.execute("SELECT count(*), count(_stale_since) FROM read_parquet($1)", [str(work / "rows.parquet")]).fetchone()

@@ -104,29 +104,31 @@ def winners(con: duckdb.DuckDBPyConnection, keep: bool) -> None:
     Args:
         keep: a version with newer rejected rows stays, flagged; otherwise it is dropped (`on_reject`).
     """
+    con.execute("CREATE TABLE repeated AS SELECT _key FROM candidate GROUP BY _key HAVING count(*) > 1")
+    alone = not con.execute("SELECT count(*) FROM repeated").fetchone()[0]      # every key: or each view would look for every key in an empty table
+    contested = "" if alone else "AND _key NOT IN (SELECT _key FROM repeated) UNION ALL SELECT * FROM contest WHERE _op <> 'D'"
     con.execute(f"""
-        CREATE TABLE repeated AS SELECT _key FROM candidate GROUP BY _key HAVING count(*) > 1;
         CREATE TABLE contest AS
-            SELECT * FROM candidate WHERE _key IN (SELECT _key FROM repeated)
+            SELECT * FROM candidate WHERE {'false' if alone else '_key IN (SELECT _key FROM repeated)'}
             QUALIFY row_number() OVER (PARTITION BY source, _key
                 ORDER BY batch_date DESC, sequence DESC, _file DESC, _ordinal DESC, part DESC) = 1;
         CREATE VIEW live AS
-            SELECT * FROM candidate WHERE _op <> 'D' AND _key NOT IN (SELECT _key FROM repeated)
-            UNION ALL SELECT * FROM contest WHERE _op <> 'D';
+            SELECT * FROM candidate WHERE _op <> 'D' {contested};
         CREATE TABLE late AS
             SELECT l.source, l._key, min(r.batch_date) AS since FROM live l JOIN rejected r ON r.source = l.source AND r._key = l._key
-            WHERE (r.batch_date, r.sequence) > (l.batch_date, l.sequence) GROUP BY ALL;
-        CREATE VIEW of_source AS
-            SELECT * FROM (
-                SELECT * FROM live WHERE (source, _key) NOT IN (SELECT (source, _key) FROM late)
+            WHERE (r.batch_date, r.sequence) > (l.batch_date, l.sequence) GROUP BY ALL""")
+    late = con.execute("SELECT count(*) FROM late").fetchone()[0]
+    stands = """SELECT * FROM live WHERE (source, _key) NOT IN (SELECT (source, _key) FROM late)
                 UNION ALL
-                SELECT l.* REPLACE (coalesce(l.stale_since, late.since) AS stale_since) FROM live l JOIN late USING (source, _key))
-            WHERE {'true' if keep else 'stale_since IS NULL'};
-        CREATE VIEW winner AS
-            SELECT * FROM of_source WHERE _key NOT IN (SELECT _key FROM repeated)
+                SELECT l.* REPLACE (coalesce(l.stale_since, late.since) AS stale_since) FROM live l JOIN late USING (source, _key)""" if late else "SELECT * FROM live"
+    best = "" if alone else """
+            WHERE _key NOT IN (SELECT _key FROM repeated)
             UNION ALL
             SELECT * FROM of_source WHERE _key IN (SELECT _key FROM repeated)
-            QUALIFY row_number() OVER (PARTITION BY _key ORDER BY rank) = 1""")
+            QUALIFY row_number() OVER (PARTITION BY _key ORDER BY rank) = 1"""
+    con.execute(f"""
+        CREATE VIEW of_source AS SELECT * FROM ({stands}) WHERE {'true' if keep else 'stale_since IS NULL'};
+        CREATE VIEW winner AS SELECT * FROM of_source {best}""")
 
 
 def disagreements(con: duckdb.DuckDBPyConnection, plan: Plan) -> dict[str, int]:

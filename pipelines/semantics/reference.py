@@ -28,8 +28,7 @@ _REGION, _CONSTANTS = Path(__file__).with_name("region.sql"), Path(__file__).wit
 Added = tuple[tuple[str, str, str], ...]      # (list, code, label)
 # Enum types of divisions: casting to one is a hash look-up per value, where a table would need a join.
 _DIVISIONS = {"known_region": "SELECT code FROM reference.region", "region_in_force": "SELECT code FROM reference.region WHERE is_current",
-              "known_county": "SELECT code FROM reference.region UNION ALL SELECT code FROM reference.stat_only_unit",
-              "alias_region": "SELECT alias AS code FROM reference.code_alias WHERE list = 'region'"}
+              "known_county": "SELECT code FROM reference.region UNION ALL SELECT code FROM reference.stat_only_unit"}
 _ORDER = ("text", "codes", "identifiers", "names", "contacts", "dates", "amounts")
 
 
@@ -241,7 +240,7 @@ def ready(con: duckdb.DuckDBPyConnection, project: Project, folder: Path, added:
         load(new, project, added)
         load_macros(new, project)
 
-    file = prepared.database(folder, "lists", [versions_hash(project, added), macros(project), _DIVISIONS, _REGION.read_text("utf-8")], make)
+    file = prepared.database(folder, "lists", [versions_hash(project, added), macros(project), _REGION.read_text("utf-8")], make)
     con.execute(f"ATTACH {text(file)} AS prepared (READ_ONLY); COPY FROM DATABASE prepared TO memory; DETACH prepared")
 
 

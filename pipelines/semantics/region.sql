@@ -159,3 +159,7 @@ FROM (
 ) WHERE alias IS NOT NULL GROUP BY alias HAVING count(DISTINCT code) = 1;
 
 DROP TABLE region_era; DROP TABLE region_step; DROP TABLE region_way; DROP TABLE region_end; DROP TABLE region_merged; DROP TABLE region_group;
+
+-- A hash look-up for names, as those of the other lists have.
+DROP TYPE IF EXISTS reference.alias_region;
+CREATE TYPE reference.alias_region AS ENUM (SELECT alias FROM reference.code_alias WHERE list = 'region' ORDER BY alias);
