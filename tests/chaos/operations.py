@@ -65,9 +65,9 @@ def _rollback(desk: Desk, target: int) -> None:
 
 def _withdraw(desk: Desk, target: int) -> None:
     """One record of the first dataset, the same one however often this is run again."""
-    rows = steps.derive(desk, desk.plan(A)).rows
+    rows = steps.derive(desk, desk.plan(A)).relation
     with duckdb.connect() as con:
-        keys = [k for k, in con.execute("SELECT _key FROM read_parquet($1) ORDER BY id_number", [str(rows)]).fetchall()]
+        keys = [k for k, in con.execute(f"SELECT _key FROM {rows} ORDER BY id_number").fetchall()]
     withdraw(A, [keys[target * 37 % len(keys)]], "个人信息保护法第四十七条", f"第{target}号", desk)
 
 

@@ -53,8 +53,8 @@ def send(at, dataset: str, day: str, rows: list[tuple]) -> None:
 
 
 def key_of(at, number: int, dataset: str = DATASET) -> str:
-    rows = steps.derive(at, at.plan(dataset)).rows
-    return duckdb.sql(f"SELECT _key FROM '{rows}' WHERE id_number = '{resident_id(number)}' LIMIT 1").fetchone()[0]
+    rows = steps.derive(at, at.plan(dataset)).relation
+    return duckdb.sql(f"SELECT _key FROM {rows} WHERE id_number = '{resident_id(number)}' LIMIT 1").fetchone()[0]
 
 
 def files_with(at, *words: str, but: str = "population.visit") -> list[str]:
