@@ -114,11 +114,11 @@ def make(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: M
     (work / "scratch").mkdir()
     con.execute("DROP SCHEMA IF EXISTS batch CASCADE; CREATE SCHEMA batch; USE batch")
     _enter_keys(con, cover)
-    counts, tables = _load(con, plan, source, manifest, work, cover)
+    counts, parts = _load(con, plan, source, manifest, work, cover)
     counts |= _split(con, plan, work, cover)
     counts["rules"], counts["regions"] = _rule_counts(con, plan, work, cover)
     counts["new_values"] = new_values.count(con, plan, counts["rules"])
-    counts |= _write_accepted(con, plan, manifest, field_ids, work, tables)
+    counts |= _write_accepted(con, plan, manifest, field_ids, work, parts)
     con.execute("USE memory.main; DROP SCHEMA batch CASCADE")
     shutil.rmtree(work / "scratch")
     (work / "plan.json").write_text(json.dumps(
@@ -171,8 +171,8 @@ def _enter_keys(con: duckdb.DuckDBPyConnection, cover: Cover) -> None:
 
 
 def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, work: Path,
-          cover: Cover) -> tuple[dict[str, Any], list[str]]:
-    """Create the view `staged` over every readable unit; returns the line balance with what was found of each unit, and the tables of the units."""
+          cover: Cover) -> tuple[dict[str, Any], dict[str, str]]:
+    """Create the view `staged` over every readable unit; returns the line balance with what was found of each unit, and what `staged` consists of: table → SELECT."""
     con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
     parts, units, corrections = {}, [], Corrections(con, manifest, work / "scratch")
     as_of = f"DATE {text(date.fromisoformat(manifest.batch_date).isoformat())}"
@@ -205,7 +205,7 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     totals |= {"corrected": corrections.corrected, "cancelled": len(corrections.cancelled)}
     totals |= {"units": units, "reading": "lines" if any(u["reading"] == "lines" for u in units) else "records",
                "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
-    return totals, list(parts)
+    return totals, parts
 
 
 def _keep(con: duckdb.DuckDBPyConnection, plan: Plan, rows: str, table: str, small: bool) -> dict[str, str]:
@@ -222,7 +222,7 @@ def _keep(con: duckdb.DuckDBPyConnection, plan: Plan, rows: str, table: str, sma
         return {table: rows}
     con.execute(f"CREATE TABLE IF NOT EXISTS pile AS FROM ({rows}) LIMIT 0")
     con.execute(f"INSERT INTO pile {rows}; DROP TABLE {table}")
-    return {"pile": "FROM pile"}
+    return {"pile": "SELECT * FROM pile"}
 
 
 def _unit_facts(unit: readers.Unit, reading: readers.Reading, header: mapping.HeaderMap) -> dict[str, Any]:
@@ -269,11 +269,11 @@ def _split(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: Cover)
 
 
 def _write_accepted(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manifest, field_ids: dict[str, int], work: Path,
-                    tables: list[str]) -> dict[str, int]:
+                    parts: dict[str, str]) -> dict[str, int]:
     """Write the accepted rows in the order of their records; what was dropped goes from the tables first, because a join would mix the rows."""
-    for table in tables:
-        con.execute("DELETE FROM pile WHERE (_file, _ordinal) IN (SELECT (_file, _ordinal) FROM dropped)" if table == "pile" else
-                    f"DELETE FROM {table} WHERE coalesce(_line, rowid + 1) IN (SELECT _ordinal FROM dropped WHERE _file = {table.removeprefix('unit_')})")
+    for table, rows in parts.items():
+        before, _, innermost = rows.rpartition("SELECT ")
+        con.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _place FROM ({before}SELECT rowid AS _place, {innermost}) SEMI JOIN dropped USING (_file, _ordinal))")
     columns = [n for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op")]
     ids = ", ".join(f"{name(n)}: {field_ids[n]}" for n, _ in plan.stored())
     con.execute(f"""

@@ -20,10 +20,11 @@ def test_accepted_rows_lie_in_the_order_of_their_records(tmp_path):
         con.execute(f"CREATE TABLE unit_1 AS SELECT {', '.join(f'NULL::{t} AS {name(n)}' for n, t in own)}, 'U'::ENUM('U', 'D') AS _op, NULL::TINYINT AS _line, "
                     f"(i % 100 = 7)::BIGINT * {plan.reject_masks()[0]} AS _failed_0, i::VARCHAR AS {name(compiler.key_column(plan))} "
                     f"FROM range({ROWS}) t(i)".replace(f"NULL::VARCHAR AS {name(compiler.key_column(plan))}, ", ""))
-        con.execute(f"CREATE VIEW staged AS SELECT 1 AS _file, coalesce(_line, rowid + 1) AS _ordinal, *, {name(compiler.key_column(plan))} AS _key FROM unit_1")
+        rows = f"SELECT 1 AS _file, coalesce(_line, rowid + 1) AS _ordinal, *, {name(compiler.key_column(plan))} AS _key FROM unit_1"
+        con.execute(f"CREATE VIEW staged AS {rows}")
         con.execute(f"CREATE TABLE dropped AS SELECT 1 AS _file, i AS _ordinal, 'copy' AS outcome FROM range(5, {ROWS}, 50) t(i)")
         ids = {n: i for i, (n, _) in enumerate(plan.stored(), 1)}
-        counts = staging._write_accepted(con, plan, SimpleNamespace(batch_id="population.residence~police~all~2026-11-01~1"), ids, tmp_path, ["unit_1"])
+        counts = staging._write_accepted(con, plan, SimpleNamespace(batch_id="population.residence~police~all~2026-11-01~1"), ids, tmp_path, {"unit_1": rows})
         file = str(tmp_path / "accepted" / "rows.parquet")
         assert counts == {"accepted": ROWS * 97 // 100, "deletes": 0}
         found = con.execute("SELECT count(*), count(*) FILTER (_ordinal % 50 = 5 OR _ordinal % 100 = 8) FROM read_parquet($1)", [file]).fetchone()
