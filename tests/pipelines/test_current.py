@@ -70,7 +70,9 @@ def content(state: current.Current):
     return rows, overlaps, {k: state.facts[k] for k in ("version", "rows", "stale_rows", "disagreements", "batches", "as_of")}
 
 
-@pytest.mark.parametrize(("load", "on_reject", "seed"), [("upsert", "keep", 1), ("upsert", "drop", 2), ("append", "keep", 3), ("upsert", "keep", 4)])
+@pytest.mark.parametrize(("load", "on_reject", "seed"), [
+    ("upsert", "keep", 1), pytest.param("upsert", "drop", 2, marks=pytest.mark.long), pytest.param("append", "keep", 3, marks=pytest.mark.long),
+    *(pytest.param("upsert", "keep", seed, marks=pytest.mark.long) for seed in range(4, 12))])
 def test_deltas_hold_what_the_whole_holds_in_every_order(tmp_path, eager, load, on_reject, seed):
     chance = random.Random(seed)
     sent, ends = submissions(chance, 6), []

@@ -71,7 +71,7 @@ def columns_of(lake: Arrivals) -> list[str]:
     return [c[0] for c in lake.world.ask(f"DESCRIBE {DATASET}")]
 
 
-@pytest.mark.parametrize("seed", [1])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.long) for n in range(2, 6))])
 def test_views_and_changes_are_those_of_the_whole(tmp_path, tools, seed):
     lake, before = Arrivals(tmp_path), {}
     chance = random.Random(seed)
@@ -143,7 +143,7 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("deadly", (2, 3, 5))
+@pytest.mark.parametrize("deadly", [2, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 3, 4, 5, 6, 8))])
 def test_a_death_at_any_rename_leaves_the_old_release_or_the_new_one(tmp_path, tools, monkeypatch, deadly):
     lake = filled(tmp_path, releases=2)
     rows, real, steps_taken = lake.world.ask(TABLE), durable.replace, [0]
@@ -180,7 +180,7 @@ def holding(lake: Arrivals, person: str) -> list[str]:
     return [f.name for f in lake.world.desk.lake.releases.rglob("*") if f.is_file() and person.encode() in f.read_bytes()]
 
 
-@pytest.mark.parametrize("which", ["first part", "delta", "both"])
+@pytest.mark.parametrize("which", ["both", pytest.param("first part", marks=pytest.mark.long), pytest.param("delta", marks=pytest.mark.long)])
 def test_a_withdrawal_empties_the_row_in_every_part_and_every_kept_release(tmp_path, tools, monkeypatch, which):
     lake = filled(tmp_path, seed=52)
     kept = release.kept(lake.world.desk.lake)
