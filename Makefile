@@ -52,9 +52,9 @@ test-postgresql: $(INSTALLED)
 	LAKE_TEST_CATALOGUE=postgresql $(LAKE_PYTHON) -m pytest -n $(WORKERS) --no-loadscope-reorder tests/end_to_end tests/test_docs.py \
 	  tests/pipelines/test_release.py tests/pipelines/test_inbox.py tests/pipelines/test_closing.py tests/pipelines/test_gate.py $(ARGS)
 
-# The whole way of one list against a hand-written script, in turn; BENCH names a folder with another generator, script and comparison.
+# The whole way of one list against a hand-written script, in turn; BENCH names a folder with another generator, script and comparison, PEERS other tools of it.
 bench: $(INSTALLED)
-	$(LAKE_PYTHON) -m tests.benchmarks.job $(or $(ROWS),5000000) --turns $(or $(TURNS),3) $(if $(BENCH),--bench $(BENCH)) \
+	$(LAKE_PYTHON) -m tests.benchmarks.job $(or $(ROWS),5000000) --turns $(or $(TURNS),3) $(if $(BENCH),--bench $(BENCH)) $(if $(PEERS),--peers $(PEERS)) \
 	  --out $(or $(FIGURES),tests/benchmarks/results/job-$(or $(ROWS),5000000).json)
 
 # docs/performance.md from the figures that stand in tests/benchmarks/results.

@@ -107,7 +107,7 @@ def rollback(lake: Lake, project: Project, ledger: Ledger, release_id: int | Non
         raise WrongUse(f"Release {wanted} is damaged: {len(changed)} files differ from its manifest, first {changed[0]}. Nothing was changed.")
     own = folder(lake, wanted) / "lake.duckdb"
     if not objects.is_entered(lake, ledger, own):
-        database.build(manifest, lake.releases, own)
+        database.build(manifest, lake, own)
         objects.replace(lake, ledger, [own])
     database.point(own, lake.database)
     _record(ledger, manifest)
@@ -205,7 +205,7 @@ def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Cu
             "columns": [[c, kind, " — ".join(governance.COMMENTS[c])] for c, kind in declared.columns]}}
     manifest["changes"] = changes.facts(before, manifest)
     try:
-        database.build(manifest, lake.releases, place / "lake.duckdb")
+        database.build(manifest, lake, place / "lake.duckdb")
     except BrokenView as error:
         raise _explained(error, before, manifest) from None
     write_manifest(lake, manifest)

@@ -54,7 +54,7 @@ def write(engine: published.Engine, ledger: Ledger, grant: Mapping[str, Any], pl
     if before and before["fingerprint"] == content["fingerprint"] and (folder / "grant.duckdb").exists():
         _tidy(engine.lake, ledger, folder, [before])
         return False
-    database.build(content, lake.releases, folder / "grant.duckdb", mode=FILE)
+    database.build(content, lake, folder / "grant.duckdb", mode=FILE)
     durable.write(folder / "manifest.json", json.dumps(content, ensure_ascii=False, indent=1), FILE)
     _hand_over(folder, grant["reader_group"])
     # A reader who has the old database open goes on, unless it shows what was withdrawn since.

@@ -8,20 +8,19 @@ of `lists.yaml` are raised together.
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import re
-from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import duckdb
 
-from pipelines import durable
+from pipelines import prepared
 from pipelines.declared import Declared, Problems, load_yaml
 from pipelines.semantics.codes import enum_name
 from pipelines.settings import Project, WrongUse
-from pipelines.sql import connect, name, text
+from pipelines.sql import name, text
 
 _SHAPE = [{"list": str, "file": str, "name": str, "name_en": str, "standard": str, "code": str, "label": str,
            "alias_columns": [str], "alias_separator": str, "aliases": {str: str}, "columns": {str: [str]}}]
@@ -30,7 +29,6 @@ Added = tuple[tuple[str, str, str], ...]      # (list, code, label)
 # Enum types of divisions: casting to one is a hash look-up per value, where a table would need a join.
 _DIVISIONS = {"known_region": "SELECT code FROM reference.region", "region_in_force": "SELECT code FROM reference.region WHERE is_current",
               "known_county": "SELECT code FROM reference.region UNION ALL SELECT code FROM reference.stat_only_unit"}
-_made: dict[str, Path] = {}      # state → the file this process made or found
 _ORDER = ("text", "codes", "identifiers", "names", "contacts", "dates", "amounts")
 
 
@@ -87,12 +85,22 @@ def declared(project: Project) -> tuple[CodeList, ...]:
     Raises:
         WrongUse: unknown keys, missing files, or columns that a file does not have; all of them are listed.
     """
-    path = project.reference / "lists.yaml"
+    return _declared(project.reference, _stamp(project))
+
+
+def _stamp(project: Project) -> tuple[tuple[str, int, int], ...]:
+    """What tells one state of the folder of lists from another."""
+    return tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in sorted(project.reference.rglob("*.*")))
+
+
+@lru_cache(maxsize=8)
+def _declared(folder: Path, stamp: tuple) -> tuple[CodeList, ...]:
+    path = folder / "lists.yaml"
     problems = Problems(path)
     raw = load_yaml(path.read_bytes(), problems)
     found = []
     if raw is not None and Declared(_SHAPE).walk(raw, "", problems):
-        found = [_list(one, project.reference, problems) for one in raw]
+        found = [_list(one, folder, problems) for one in raw]
     names = [one.list for one in found]
     for twice in sorted({n for n in names if names.count(n) > 1}):
         problems.add(twice, "is declared twice")
@@ -186,6 +194,11 @@ def load_list(con: duckdb.DuckDBPyConnection, project: Project, one: CodeList, a
 
 def versions(project: Project, added: Added = ()) -> dict[str, str]:
     """List → SHA-256 of its declaration, its file and what was added: what a batch was judged under."""
+    return dict(_versions(project, _stamp(project), tuple(added)))
+
+
+@lru_cache(maxsize=8)
+def _versions(project: Project, stamp: tuple, added: Added) -> dict[str, str]:
     extra = {one: repr(sorted(a for a in added if a[0] == one)).encode() for one in {a[0] for a in added}}
     return {one.list: hashlib.sha256(repr(one).encode() + (project.reference / one.file).read_bytes() + extra.get(one.list, b"")).hexdigest()
             for one in declared(project)}
@@ -223,38 +236,27 @@ def ready(con: duckdb.DuckDBPyConnection, project: Project, folder: Path, added:
         folder: where that file may be kept; an unfinished one is never used.
         added: as `load` takes it.
     """
-    state = hashlib.sha256(repr([duckdb.__version__, versions_hash(project, added), macros(project), _REGION.read_text("utf-8")]).encode()).hexdigest()[:16]
-    file = _made.get(state)
-    if file is None or not file.exists():
-        file = _made[state] = folder / f".lists-{state}.duckdb"
-    if not file.exists():
-        with open(folder / ".lists.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            _prepare(project, file, added)
+    def make(new: duckdb.DuckDBPyConnection) -> None:
+        load(new, project, added)
+        load_macros(new, project)
+
+    file = prepared.database(folder, "lists", [versions_hash(project, added), macros(project), _REGION.read_text("utf-8")], make)
     con.execute(f"ATTACH {text(file)} AS prepared (READ_ONLY); COPY FROM DATABASE prepared TO memory; DETACH prepared")
 
 
 def constant(con: duckdb.DuckDBPyConnection) -> None:
     """Put constants in the place of the subqueries of the macros, in this connection; `ready` or `load_macros` came before."""
-    lists = [one for one, in con.execute("SELECT list FROM reference.code UNION SELECT list FROM reference.code_alias").fetchall()]
-    asked = {f"lake_{what}_{one}": f"_{what}({text(one)})" for one in lists for what in ("aliases", "alias_codes", "codes", "code_length")}
-    asked |= {f"lake_ended_{what}": f"_ended_regions({text(what)})" for what in ("code", "from", "to", "successor")}
-    for variable, value in asked.items():
-        con.execute(f"SET VARIABLE {variable} = (SELECT {value})")
+    kinds = ("aliases", "alias_codes", "codes", "code_length")
+    asked = ", ".join(f"_{kind}(list) AS {kind}" for kind in kinds)      # at once: asked one by one they take four times as long
+    con.execute(f"CREATE TEMP TABLE constant AS SELECT list, {asked} FROM (SELECT list FROM reference.code UNION SELECT list FROM reference.code_alias)")
+    for one, in con.execute("SELECT list FROM constant").fetchall():
+        for kind in kinds:
+            con.execute(f"SET VARIABLE lake_{kind}_{one} = (SELECT {kind} FROM constant WHERE list = {text(one)})")
+    for what in ("code", "from", "to", "successor"):
+        con.execute(f"SET VARIABLE lake_ended_{what} = (SELECT _ended_regions({text(what)}))")
+    con.execute("DROP TABLE constant")
     for statement in _statements(_CONSTANTS):
         con.execute(statement)
-
-
-def _prepare(project: Project, file: Path, added: Added) -> None:
-    """Make the file beside and rename it, unless another process has; what killed ones left goes. The caller holds the lock of its folder."""
-    if not file.exists():
-        for left in file.parent.glob(".lists-*"):      # of dead processes, and of lists and macros that have changed
-            left.unlink()
-        beside = file.with_name(f"{file.name}.part")
-        with closing(connect(beside)) as made:
-            load(made, project, added)
-            load_macros(made, project)
-        durable.replace(beside, file)
 
 
 def _statements(file: Path) -> list[str]:

@@ -51,7 +51,7 @@ def made(root: Path, count: int, files: int) -> tuple[Any, Path]:
         for one in relation["files"]:
             shutil.copyfile(source, at.lake.releases / one["path"])
     many = root / "many.duckdb"
-    database.build(manifest, at.lake.releases, many)
+    database.build(manifest, at.lake, many)
     return at, many
 
 

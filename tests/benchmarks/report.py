@@ -1,4 +1,4 @@
-"""docs/performance.md: its figures, from what `make bench` left in tests/benchmarks/results; everything else in it is written by hand.
+"""docs/performance.md: its figures and pictures, from what `make bench` left in tests/benchmarks/results; everything else in it is written by hand.
 
     python -m tests.benchmarks.report
 
@@ -9,13 +9,19 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from pathlib import Path
 from typing import Any
+
+import altair as alt
 
 from tests.benchmarks.job.__main__ import APART
 from tests.support import REPOSITORY
 
 RESULTS, PAGE = REPOSITORY / "tests" / "benchmarks" / "results", REPOSITORY / "docs" / "performance.md"
 WAYS = {"limit": "hand-written script", "ingest": "ingest", "publish": "ingest and release"}
+STEPS = ("receive", "stage", "judge", "commit", "derive", "checks", "release")
+COST, SHARES = PAGE.with_name("performance-cost.svg"), PAGE.with_name("performance-steps.svg")
+PLACES = {"county": 500_000, "city": 5_000_000, "province": 50_000_000, "country": 1_400_000_000}
 BEGIN, END = "<!-- figures -->", "<!-- end -->"
 
 
@@ -37,7 +43,7 @@ def lines(found: list[dict[str, Any]]) -> list[str]:
             wall, cpu = _median(runs, "wall"), _median(runs, "cpu")
             apart = statistics.median(sum(r["phases"].get(p, 0) for p in APART) for r in runs)
             right = "no" if any(r["wrong"] for r in runs) else "yes"
-            made.append(f"| {one['rows']:,} | {WAYS[way]} | {right} | {wall:.1f} | {wall - apart:.1f} | {(wall - apart) / _median(limit, 'wall'):.2f} | {cpu:.1f} | "
+            made.append(f"| {one['rows']:,} | {WAYS.get(way, way)} | {right} | {wall:.1f} | {wall - apart:.1f} | {(wall - apart) / _median(limit, 'wall'):.2f} | {cpu:.1f} | "
                         f"{cpu / _median(limit, 'cpu'):.2f} | {_median(runs, 'memory'):,.0f} | {len(runs)} |")
     made += ["", "Where the seconds go (run of median wall time, from the ledger):", "", "| rows | way | " + " | ".join(_steps(found)) + " |", "|--:|---|" + "--:|" * len(_steps(found))]
     for one in found:
@@ -46,7 +52,7 @@ def lines(found: list[dict[str, Any]]) -> list[str]:
             if runs:
                 phases = runs[len(runs) // 2]["phases"]
                 made.append(f"| {one['rows']:,} | {WAYS[way]} | " + " | ".join(f"{phases[s]:.1f}" if s in phases else "" for s in _steps(found)) + " |")
-    made += ["", *(_slope(found[0], found[-1]) if len(found) > 1 else []), f"Machine: {found[-1]['machine']}. Load when the runs ended: "
+    made += ["", *(_slope(found[0], found[-1]) if len(found) > 1 else []), *(_sizes(found[0], found[-1]) if len(found) > 1 else []), f"Machine: {found[-1]['machine']}. Load when the runs ended: "
              + ", ".join(f"{one['load']:.1f} ({one['rows']:,})" for one in found) + "; on a busy machine only CPU seconds compare. Input: "
              + ", ".join(f"{one['rows']:,} {one['input']}" for one in found) + "."]
     return made
@@ -84,9 +90,8 @@ def _many(found: dict[str, Any]) -> str:
 
 
 def _steps(found: list[dict[str, Any]]) -> list[str]:
-    order = ("receive", "stage", "judge", "commit", "derive", "checks", "release")
     held = {s for one in found for way in ("ingest", "publish") for r in one["runs"].get(way, ()) for s in r["phases"]}
-    return [s for s in order if s in held]
+    return [s for s in STEPS if s in held]
 
 
 def _slope(small: dict[str, Any], big: dict[str, Any]) -> list[str]:
@@ -100,11 +105,42 @@ def _slope(small: dict[str, Any], big: dict[str, Any]) -> list[str]:
     return ["From the smallest to the largest input:", "", *made, ""]
 
 
+def _sizes(small: dict[str, Any], big: dict[str, Any]) -> list[str]:
+    """Arithmetic from the two: how long a first load of everybody takes, and the disk it needs."""
+    if not all("publish" in one["runs"] and "disk" in one["runs"]["publish"][0] for one in (small, big)):
+        return []
+    low, high, disk = _median(small["runs"]["publish"], "cpu"), _median(big["runs"]["publish"], "cpu"), sum(big["runs"]["publish"][0]["disk"].values())
+    per = (high - low) / (big["rows"] - small["rows"])
+    made = ["A first load of everybody, with the release. **Arithmetic from the slope above, not measured:** processor seconds spread over the cores, disk as in the largest run:", "",
+            "| | persons | 2 cores | 16 cores | 64 cores | disk |", "|---|--:|--:|--:|--:|--:|"]
+    for place, persons in PLACES.items():
+        hours = (low + per * (persons - small["rows"])) / 3600
+        made.append(f"| {place} | {persons:,} | " + " | ".join(_hours(hours / cores) for cores in (2, 16, 64)) + f" | {disk / big['rows'] * persons / 1000:,.0f} GB |")
+    return [*made, ""]
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{hours * 60:,.0f} min" if hours * 60 >= 1 else f"{hours * 3600:,.0f} s"
+
+
+def draw(found: list[dict[str, Any]], cost: Path = COST, shares: Path = SHARES) -> None:
+    """Two pictures: how CPU time grows with the rows, and which steps the wall time of the largest run went to."""
+    grown = [{"rows": one["rows"], "CPU seconds": _median(runs, "cpu"), "way": WAYS.get(way, way)} for one in found for way, runs in one["runs"].items()]
+    chart = alt.Chart(alt.Data(values=grown), width=560, height=300).mark_line(point=True)
+    chart.encode(x=alt.X("rows:Q", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", values=[one["rows"] for one in found])), y=alt.Y("CPU seconds:Q", scale=alt.Scale(type="log")),
+                 color=alt.Color("way:N", title=None, sort=None)).save(cost)
+    spent = [{"way": WAYS[way], "step": step, "seconds": run["phases"][step], "turn": STEPS.index(step)} for way in ("ingest", "publish") if way in found[-1]["runs"]
+             for run in [sorted(found[-1]["runs"][way], key=lambda r: r["wall"])[len(found[-1]["runs"][way]) // 2]] for step in STEPS if step in run["phases"]]
+    bars = alt.Chart(alt.Data(values=spent), width=560, height=90, title=f"{found[-1]['rows']:,} rows").mark_bar()
+    bars.encode(x=alt.X("seconds:Q"), y=alt.Y("way:N", title=None, sort=None), color=alt.Color("step:N", title=None, sort=list(STEPS)), order="turn:Q").save(shares)
+
+
 def main() -> None:
-    """Write the figures into the page."""
+    """Write the figures into the page, and its pictures beside it."""
     text = PAGE.read_text("utf-8")
     head, _, rest = text.partition(BEGIN)
     PAGE.write_text(f"{head}{BEGIN}\n" + "\n".join(lines(figures()) + others()) + f"\n{END}{rest.partition(END)[2]}", "utf-8")
+    draw(figures())
 
 
 if __name__ == "__main__":

@@ -119,12 +119,8 @@ def test_two_hundred_contracts_parse_within_a_second(home, tmp_path):
 
 
 def test_a_task_builds_its_own_dag_only(home):
-    assert list(_parse(home, REPOSITORY, "ingest.credit.abnormal_list")["tasks"]) == ["ingest.credit.abnormal_list"]
-    assert list(_parse(home, REPOSITORY, "release")["tasks"]) == ["release"]
-    assert list(_parse(home, REPOSITORY, "inbox")["tasks"]) == ["inbox"]
-    assert list(_parse(home, REPOSITORY, "maintenance")["tasks"]) == ["maintenance"]
-    assert list(_parse(home, REPOSITORY, "approvals")["tasks"]) == ["approvals"]
-    assert list(_parse(home, REPOSITORY, "accept_value")["tasks"]) == ["accept_value"]
+    for dag in ("ingest.credit.abnormal_list", "release", "accept_value"):      # one of each file's kind
+        assert list(_parse(home, REPOSITORY, dag)["tasks"]) == [dag]
 
 
 def test_the_lake_is_looked_after_every_week(parsed):

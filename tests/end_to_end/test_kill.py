@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from pipelines import base, current, ledger_tables as tables, published, release as publication, staging, steps
 from pipelines.ledger import Ledger
-from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, REPOSITORY, RESIDENCE, Kept, desk, project, resident_id, write_csv
 
 DATASET = "population.residence"
 
@@ -26,12 +26,18 @@ def _die(*_args, **_kwargs):
     raise Killed
 
 
-@pytest.fixture
-def at(tmp_path):
-    made = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
-    _send(made, tmp_path, "2026-10-01", range(1, 40), "旧")
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    root = tmp_path_factory.mktemp("kill")
+    made = desk(root, project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    _send(made, root, "2026-10-01", range(1, 40), "旧")
     _finish(made)
-    return made
+    return Kept(made)
+
+
+@pytest.fixture
+def at(kept):
+    return kept.again()
 
 
 def _send(made, tmp_path, date: str, numbers, status: str) -> None:

@@ -1,24 +1,35 @@
 """Replaying landing under a changed contract: a new type, a new rule, and a contract that old batches do not pass."""
 from __future__ import annotations
 
+import shutil
+
 import duckdb
 import pytest
 
 from pipelines import base, catalogue, steps
 from pipelines.rebuild import rebuild
 from pipelines.settings import WrongUse
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, Kept, desk, project, resident_id, write_csv
 
-DATASET = "population.residence"
+DATASET, CONTRACT = "population.residence", RESIDENCE.replace("LOAD", "upsert")
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    root = tmp_path_factory.mktemp("rebuild")
+    made = desk(root, project(root / "project", population__residence=CONTRACT))
+    for date, numbers in (("2026-10-01", range(1, 11)), ("2026-11-01", range(6, 16))):
+        rows = [(resident_id(n), "赵一", "1990-01-01", "640104", str(n), "") for n in numbers]
+        _take(made, root, date, rows)
+    steps.release(made)
+    return Kept(made)
 
 
 @pytest.fixture
-def at(tmp_path):
-    made = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
-    for date, numbers in (("2026-10-01", range(1, 11)), ("2026-11-01", range(6, 16))):
-        rows = [(resident_id(n), "赵一", "1990-01-01", "640104", str(n), "") for n in numbers]
-        _take(made, tmp_path, date, rows)
-    steps.release(made)
+def at(kept):
+    made = kept.again()
+    (made.project.contracts / "population/residence.yaml").write_text(CONTRACT, encoding="utf-8")
+    shutil.rmtree(made.project.expectations / "population", ignore_errors=True)
     return made
 
 

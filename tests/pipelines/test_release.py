@@ -291,7 +291,7 @@ def test_a_view_that_is_not_what_the_manifest_says_is_not_shown(world, tmp_path,
     manifest = release.kept(world.lake)[0]
     manifest["relations"]["population.resident"] |= change
     with pytest.raises(BrokenView, match=message):
-        database.build(manifest, world.lake.releases, tmp_path / "trial.duckdb")
+        database.build(manifest, world.lake, tmp_path / "trial.duckdb")
     assert not (tmp_path / "trial.duckdb").exists()
 
 

@@ -1,11 +1,11 @@
 """How near the product comes to a hand-written script for the one file, with everything on.
 
-    python -m tests.benchmarks.job ROWS [--turns 3] [--bench FOLDER] [--out FILE]
+    python -m tests.benchmarks.job ROWS [--turns 3] [--bench FOLDER [--peers polars pandas_gx …]] [--out FILE]
 
 The job (README of this folder's `run.py`, `limit.py` and `data.py`) is done in turn by the script and by the product, ingest alone and with a release
 (A B C A B C …), each in fresh processes; every run's results are compared with the truth. Wall time, CPU time of all processes and the peak of their memory
 are taken from outside. With --bench, input, script and comparison are those of that folder (gen.py, peers/duckdb_limit, verify.py; BENCH_PYTHON has
-their DuckDB). Figures go to --out as JSON, from which `report.py` makes the tables of docs/performance.md.
+their DuckDB); --peers names other tools of that folder's contenders.tsv, each installed once into an environment of its own. Figures go to --out as JSON, from which `report.py` makes the tables of docs/performance.md.
 """
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from tests.benchmarks.job import compare
 OURS = "tests.benchmarks.job."
 SEED = "20240601"
 APART = ("derive",)      # sorting, which is no part of taking a file in
+KEPT = ("landing", "base", "current", "releases")      # what stays on the disk
 
 
 def measured(command: list[str], out: Path) -> dict[str, float]:
@@ -69,6 +70,10 @@ def _resident(pid: int) -> int:
         return 0
 
 
+def _megabytes(folder: Path) -> float:
+    return round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6, 1)
+
+
 def _data(rows: int, bench: Path | None, root: Path) -> Path:
     """The folder with the input, made once per number of rows."""
     folder = root / f"{rows}{'-given' if bench else ''}"
@@ -81,12 +86,34 @@ def _data(rows: int, bench: Path | None, root: Path) -> Path:
     return folder
 
 
-def _turn(way: str, data: Path, bench: Path | None, work: Path) -> dict[str, Any]:
+def _peers(bench: Path, wanted: list[str], root: Path) -> dict[str, str]:
+    """Contender → its command; `{input}` and `{outdir}` are still to be filled in."""
+    listed = [line.split("\t") for line in (bench / "contenders.tsv").read_text("utf-8").splitlines() if line and not line.startswith("#")]
+    found = {name: (needs, command) for name, needs, _, command in listed}
+    if unknown := set(wanted) - found.keys():
+        sys.exit(f"{bench}/contenders.tsv has no {', '.join(sorted(unknown))}. It has: {', '.join(found)}.")
+    return {name: found[name][1].replace("{bench}", str(bench)).replace("{venv}", str(_installed(bench / found[name][0], root))) for name in wanted}
+
+
+def _installed(needs: Path, root: Path) -> Path:
+    """An environment with what a contender needs, made once."""
+    folder = root / "peers" / needs.parent.name
+    if not (folder / "installed").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
+        subprocess.run([str(folder / "bin" / "pip"), "install", "-q", "-r", str(needs)], check=True)
+        (folder / "installed").touch()
+    return folder
+
+
+def _turn(way: str, data: Path, bench: Path | None, work: Path, peers: dict[str, str]) -> dict[str, Any]:
     """One run of one way, with its phases and what is wrong with its results."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     file, said = data / "person_gb18030.csv", work.with_suffix(".out")
-    if way == "limit":
+    if way in peers:
+        found = measured(["sh", "-c", peers[way].replace("{input}", str(file)).replace("{outdir}", str(work))], said)
+        results = work
+    elif way == "limit":
         script = [str(bench / "peers" / "duckdb_limit" / "run.py")] if bench else ["-m", f"{OURS}limit"]
         found = measured([sys.executable, *script, str(file), str(work)], said)
         results = work
@@ -94,12 +121,13 @@ def _turn(way: str, data: Path, bench: Path | None, work: Path) -> dict[str, Any
         run = [sys.executable, "-m", f"{OURS}run"]
         subprocess.run([*run, "prepare", str(file), str(work)], check=True)
         found = measured([*run, way, str(file), str(work)], said)
+        found["disk"] = {part: _megabytes(work / "lake" / part) for part in KEPT}
         with open(said, "w") as out:
             subprocess.run([*run, "results", str(file), str(work)], check=True, stdout=out)
         results = work / "results"
     lines = said.read_text().splitlines()
     found["phases"] = next((json.loads(line[7:line.rindex("}") + 1]) for line in lines if line.startswith("phases {")), {})
-    found["wrong"] = compare.wrong(data, results, json.loads(lines[-1]))
+    found["wrong"] = [] if way in peers else compare.wrong(data, results, json.loads(lines[-1]))      # a peer names its files as it likes: its folder's own comparison knows
     if bench:
         told = subprocess.run([os.environ.get("BENCH_PYTHON", sys.executable), str(bench / "verify.py"), str(data), str(results), str(said)], capture_output=True, text=True)
         found["wrong"] += json.loads(told.stdout)["wrong"] if told.stdout else [told.stderr[-200:]]
@@ -114,14 +142,17 @@ def main() -> int:
     asked.add_argument("--turns", type=int, default=3)
     asked.add_argument("--ways", nargs="+", default=["limit", "ingest", "publish"])
     asked.add_argument("--bench", type=Path)
+    asked.add_argument("--peers", nargs="+", default=[])
     asked.add_argument("--data", type=Path, default=Path(tempfile.gettempdir()) / "lake-bench")
     asked.add_argument("--out", type=Path)
     given = asked.parse_args()
-    data = _data(given.rows, given.bench, given.data)
-    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in given.ways}
+    if given.peers and not given.bench:
+        asked.error("--peers stand in another folder: name it with --bench.")
+    data, peers = _data(given.rows, given.bench, given.data), _peers(given.bench, given.peers, given.data) if given.peers else {}
+    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in [*given.ways, *peers]}
     for turn in range(given.turns):
-        for way in given.ways:
-            found = _turn(way, data, given.bench, given.data / "work")
+        for way in runs:
+            found = _turn(way, data, given.bench, given.data / "work", peers)
             runs[way].append(found)
             print(f"{way:8} {turn + 1}: wall {found['wall']:7.2f} s  cpu {found['cpu']:7.2f} s  memory {found['memory']:6,} MB  {'; '.join(found['wrong']) or 'right'}", flush=True)
     figures = {"rows": given.rows, "input": "given" if given.bench else "own", "machine": _machine(), "runs": runs, "load": os.getloadavg()[0]}
