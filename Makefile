@@ -74,16 +74,16 @@ bench-judging: $(INSTALLED)
 
 # Many small files and batches; from arrival to published; a second worker; many contracts.
 bench-small: $(INSTALLED)
-	$(LAKE_PYTHON) -m tests.benchmarks.small $(or $(FILES),1000) 1000 $(if $(FIGURES),--out $(FIGURES))
+	$(LAKE_PYTHON) -m tests.benchmarks.small $(or $(FILES),1000) 1000 --out $(or $(FIGURES),tests/benchmarks/results/small.json)
 
 bench-arrival: $(INSTALLED)
-	$(LAKE_PYTHON) -m tests.benchmarks.arrival $(if $(FIGURES),--out $(FIGURES))
+	$(LAKE_PYTHON) -m tests.benchmarks.arrival --out $(or $(FIGURES),tests/benchmarks/results/arrival.json)
 
 bench-workers: $(INSTALLED)
-	$(LAKE_PYTHON) -m tests.benchmarks.workers $(or $(ROWS),1000000) $(if $(FIGURES),--out $(FIGURES))
+	$(LAKE_PYTHON) -m tests.benchmarks.workers $(or $(ROWS),1000000) --out $(or $(FIGURES),tests/benchmarks/results/workers.json)
 
 bench-many: $(INSTALLED)
-	$(LAKE_PYTHON) -m tests.benchmarks.many $(or $(CONTRACTS),200) $(if $(FIGURES),--out $(FIGURES))
+	$(LAKE_PYTHON) -m tests.benchmarks.many $(or $(CONTRACTS),200) --out $(or $(FIGURES),tests/benchmarks/results/many.json)
 
 # DATASETS of FILES files each: opening lake.duckdb and binding every view.
 bench-binding: $(INSTALLED)

@@ -7,6 +7,7 @@ Limits: the entry `history` of the dataset's expectations file; without it, `rul
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,11 @@ def judge(found: Candidate, plan: Plan) -> list[results.Findings] | None:
     ledger, limits = found.desk.ledger, limits_of(plan.dataset, found.desk.project)
     given = _given(found, plan)
     mark = results.state(limits, _WORDS, SQL.read_text("utf-8"), sorted((b["batch_id"], b["revision"], b["records"]) for b in given["batch"]))
-    if results.judged([r for kind in (KIND, VALUES) for r in results.known(ledger, plan.dataset.id, kind)]) == {mark} or not given["batch"]:
+    known = [r for kind in (KIND, VALUES) for r in results.known(ledger, plan.dataset.id, kind)]
+    if results.judged(known) == {mark} or not given["batch"]:
         return None
+    if max(Counter((b["source"], b["part"]) for b in given["batch"]).values()) <= limits["batches"]:      # no batch has enough before it
+        return _findings(plan, [], limits, mark) if known else None
     values = ledger.rows(sa.select(tables.profile_values).where(
         tables.profile_values.c.batch_id.startswith(f"{plan.dataset.id}~", autoescape=True)))
     rows = compare(found.con, given | {"profile_value": _of(given["batch"], values)}, limits)

@@ -82,6 +82,18 @@ def known(ledger: Ledger, dataset: str, kind: str, as_of: str | None = None) -> 
     return ledger.rows(query.where(c.c.as_of == as_of) if as_of else query)
 
 
+def entered(ledger: Ledger, found: Findings) -> bool:
+    """Whether just this is what the ledger holds of the dataset and kind."""
+    n = tables.check_counts
+    rows = [r | {"checked_at": None} for r in known(ledger, found.dataset, found.kind)]
+    counts = ledger.rows(sa.select(n).where(n.c.dataset == found.dataset, n.c.rule.in_({r["rule"] for r in found.rows})))
+    return _alike(rows) == _alike([r | {"checked_at": None} for r in found.rows]) and _alike(counts) == _alike(found.counts)
+
+
+def _alike(rows: Iterable[dict[str, Any]]) -> list[str]:
+    return sorted(json.dumps(r, sort_keys=True, default=str) for r in rows)
+
+
 def judged(rows: Iterable[dict[str, Any]]) -> set[str]:
     """The digests of what the given results were judged on."""
     return {json.loads(r["detail"]).get("judged", "") if r["detail"] else "" for r in rows}

@@ -29,7 +29,7 @@ _DAYS = {"day": 1, "week": 7}
 
 
 def judge(found: Candidate, plan: Plan, today: str) -> results.Findings | None:
-    """What was due until `today` and what came; None when the contract agrees on no latency or nothing ever came."""
+    """What was due until `today` and what came; None when the contract agrees on no latency, nothing ever came, or it is what it was."""
     d, sla = plan.dataset, {p: (value, unit) for p, value, unit in plan.dataset.sla}
     if "latency" not in sla:
         return None
@@ -50,7 +50,7 @@ def judge(found: Candidate, plan: Plan, today: str) -> results.Findings | None:
             applicable, failed = regions.get(region, (0, 0))
             regions[region] = applicable + 1, failed + (row["days_late"] > 0)
         made.add(_CHECK, source, departments.get(source, d.sources[0].department), expected, regions, _detail(streams))
-    return made
+    return None if results.entered(found.desk.ledger, made) else made
 
 
 def due(con: duckdb.DuckDBPyConnection, batches: list[dict[str, Any]], frequency: tuple[float, str], latency: float, today: str) -> list[dict[str, Any]]:

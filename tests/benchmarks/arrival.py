@@ -78,7 +78,7 @@ def main() -> None:
                 for one in runs[-1]["tasks"]:
                     print(f"  {one['after']:6.1f} s  {one['seconds']:5.1f} s  {one['task']}", flush=True)
         if given.out:
-            given.out.write_text(json.dumps({"runs": runs}, indent=1))
+            given.out.write_text(json.dumps({"runs": runs, "load": round(os.getloadavg()[1], 1)}, indent=1))
 
 
 if __name__ == "__main__":

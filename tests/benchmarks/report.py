@@ -58,6 +58,37 @@ def lines(found: list[dict[str, Any]]) -> list[str]:
     return made
 
 
+def others() -> list[str]:
+    """What the smaller benchmarks left, a paragraph each; one that never ran has none."""
+    found = {name: json.loads(file.read_text()) for name in ("small", "workers", "arrival", "many") if (file := RESULTS / f"{name}.json").exists()}
+    told = {name: words(found[name]) for name, words in (("small", _small), ("workers", _workers), ("arrival", _arrival), ("many", _many)) if name in found}
+    return [line for words in told.values() for line in ("", words)]
+
+
+def _small(found: dict[str, Any]) -> str:
+    cpu = {way: sum(found[way]["cpu"].values()) for way in ("whole", "files", "batches") if way in found}
+    shares = [f"{cpu[way]:.1f} s of CPU as {found['files']:,} {words} ({cpu[way] / cpu['whole']:.1f} ×)" for way, words in (
+        ("files", "files of one batch"), ("batches", "batches of one file")) if way in cpu]
+    return f"`make bench-small`, {found['files'] * found['rows']:,} rows from inbox to base: {cpu['whole']:.1f} s of CPU as one file; {'; '.join(shares)}."
+
+
+def _workers(found: dict[str, Any]) -> str:
+    one, two = (statistics.median(found["seconds"][n]) for n in ("1", "2"))
+    return (f"`make bench-workers`, {found['batches']} batches of {found['rows']:,} rows, one DuckDB thread a worker: {one:.1f} s by one worker, {two:.1f} s by two "
+            f"({found['ratio']:.2f} × as fast).")
+
+
+def _arrival(found: dict[str, Any]) -> str:
+    runs = "; ".join(f"{one['rows']:,} rows {one['seconds']:.1f} s" for one in found["runs"])
+    tasks = ", ".join(f"{t['task'].rpartition(' ')[2]} {t['seconds']:.1f}" for t in found["runs"][-1]["tasks"])
+    return f"`make bench-arrival` (load of the machine {found['load']:.1f}), from the mark of a complete file to its rows in `lake.duckdb`, the first with a cold Airflow: {runs}. Seconds of the last one's tasks: {tasks}."
+
+
+def _many(found: dict[str, Any]) -> str:
+    parts = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in found.items() if what != "contracts")
+    return f"`make bench-many`, {found['contracts']} contracts: {parts}."
+
+
 def _steps(found: list[dict[str, Any]]) -> list[str]:
     held = {s for one in found for way in ("ingest", "publish") for r in one["runs"].get(way, ()) for s in r["phases"]}
     return [s for s in STEPS if s in held]
@@ -108,7 +139,7 @@ def main() -> None:
     """Write the figures into the page, and its pictures beside it."""
     text = PAGE.read_text("utf-8")
     head, _, rest = text.partition(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}\n" + "\n".join(lines(figures())) + f"\n{END}{rest.partition(END)[2]}", "utf-8")
+    PAGE.write_text(f"{head}{BEGIN}\n" + "\n".join(lines(figures()) + others()) + f"\n{END}{rest.partition(END)[2]}", "utf-8")
     draw(figures())
 
 

@@ -44,6 +44,6 @@ def test_the_product_does_the_job_and_the_ledger_tells_the_seconds_of_every_step
 def test_the_page_shows_what_the_runs_left(tmp_path):
     """`make bench-report` was run after the last figures came."""
     page = report.PAGE.read_text("utf-8")
-    assert page.partition(report.BEGIN)[2].partition(report.END)[0].strip().splitlines() == "\n".join(report.lines(report.figures())).strip().splitlines()
+    assert page.partition(report.BEGIN)[2].partition(report.END)[0].strip().splitlines() == "\n".join(report.lines(report.figures()) + report.others()).strip().splitlines()
     report.draw(report.figures(), tmp_path / "cost.svg", tmp_path / "steps.svg")
     assert (tmp_path / "cost.svg").read_bytes() == report.COST.read_bytes() and (tmp_path / "steps.svg").read_bytes() == report.SHARES.read_bytes()
