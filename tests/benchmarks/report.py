@@ -62,7 +62,13 @@ def others() -> list[str]:
     """What the smaller benchmarks left, a paragraph each; one that never ran has none."""
     found = {name: json.loads(file.read_text()) for name in ("small", "workers", "arrival", "many") if (file := RESULTS / f"{name}.json").exists()}
     told = {name: words(found[name]) for name, words in (("small", _small), ("workers", _workers), ("arrival", _arrival), ("many", _many)) if name in found}
-    return [line for words in told.values() for line in ("", words)]
+    upserts = [_upsert(json.loads(file.read_text())) for file in sorted(RESULTS.glob("upsert-*.json"), key=lambda f: int(f.stem.partition("-")[2]))]
+    return [line for words in (*told.values(), *upserts) for line in ("", words)]
+
+
+def _upsert(found: dict[str, Any]) -> str:
+    shares = "; ".join(f"{what} of them again {found['loads'][what]['cpu']:.1f} s ({found['shares'][what]['cpu']:.1%})" for what in found["shares"])
+    return f"`make bench-upsert`, {found['rows']:,} rows with the release, imports not counted: {found['loads']['full']['cpu']:.1f} s of CPU; {shares}. Both hold a cost whatever the rows."
 
 
 def _small(found: dict[str, Any]) -> str:
