@@ -1,4 +1,4 @@
-"""Imported by the process that Airflow forks its tasks from: a task then has every step imported from its first moment.
+"""Imported by the process that Airflow forks its tasks from: a task then has every step imported, and every page's template compiled, from its first moment.
 
 A task that is forked after the program was changed forgets what was imported, and imports it anew.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipelines import approvals, steps  # noqa: F401
 from pipelines.feedback import pack  # noqa: F401
+from pipelines.site import rendering
 
 ROOT = Path(__file__).resolve().parent
 
@@ -26,5 +27,6 @@ def _forget_when_changed() -> None:
             del sys.modules[module]
 
 
+rendering.compile_templates()
 _IMPORTED = _sources()
 os.register_at_fork(after_in_child=_forget_when_changed)
