@@ -45,7 +45,7 @@ test-long: $(INSTALLED)
 # KILLS deaths at random instants, about five seconds each; FIGURES names a file for the figures (docs/reliability.md is made from it).
 test-chaos: $(INSTALLED)
 	$(LAKE_PYTHON) -m tests.chaos.run --kills $(or $(KILLS),200) --seed $(SEED) $(if $(FIGURES),--out $(FIGURES))
-	$(LAKE_PYTHON) -m pytest -m chaos tests/end_to_end
+	$(LAKE_PYTHON) -m pytest -m chaos tests/end_to_end tests/chaos
 
 # The way of the data from end to end once more, with ledger and catalogue on PostgreSQL.
 test-postgresql: $(INSTALLED)

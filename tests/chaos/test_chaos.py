@@ -1,4 +1,4 @@
-"""A short chaos run in the ordinary suite; `make test-chaos` is the long one. And: the run notices what it is made to notice."""
+"""A short chaos run; `make test-chaos` does it and the long one. And: the run notices what it is made to notice."""
 from __future__ import annotations
 
 import json
@@ -15,6 +15,7 @@ ONE, TWO, THREE = [1, [["120", "1"], ["120", "5"]]], [2, [["130", "2"], ["130", 
 MIXED = [2, [["130", "2"], ["120", "5"]]]
 
 
+@pytest.mark.chaos
 def test_deaths_at_random_instants_lose_nothing_and_no_reader_sees_a_mixture(tmp_path):
     out = tmp_path / "figures.json"
     command = [sys.executable, "-m", "tests.chaos.run", "--kills", str(KILLS), "--seed", str(SEED), "--out", str(out)]

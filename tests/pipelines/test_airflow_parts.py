@@ -34,7 +34,7 @@ def test_everything_preloaded_exists(tmp_path):
     """The executor ignores a name that it cannot import, and every task would pay for it in silence."""
     code = f"import importlib; [importlib.import_module(m) for m in {PRELOADED}]"
     env = os.environ | {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR"}
-    assert subprocess.run([sys.executable, "-c", code], env=env).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], env=env, cwd=REPOSITORY).returncode == 0
 
 
 @pytest.mark.parametrize("part, seconds", [("api-server", 1.0), ("scheduler", 60.0)])

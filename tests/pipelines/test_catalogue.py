@@ -135,6 +135,7 @@ def test_the_catalogue_moves_to_postgresql_and_everything_goes_on(tmp_path, serv
         Desk(at.project, Lake.open(at.lake.home)).ledger.rows(sa.select(sa.literal(1)))
 
 
+@pytest.mark.long
 def test_two_workers_ingest_different_datasets_at_once(tmp_path, server, monkeypatch):
     monkeypatch.setenv(catalogue.SETTING, server)
     ids = ("population.residence", "population.visit")
