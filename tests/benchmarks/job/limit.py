@@ -82,7 +82,7 @@ def _judge(con: duckdb.DuckDBPyConnection, ref: Path, pieces: list[str]) -> None
     spelled = ", ".join(f"'{code}', '{name}', '{name[:-1]}'" for code, name in groups)
     regions = ", ".join(f"'{code}'" for code, in con.execute(f"SELECT code FROM read_csv('{ref}/regions.csv', all_varchar = true)").fetchall())
     con.execute(f"CREATE TYPE groups AS ENUM ({spelled}); CREATE TYPE regions AS ENUM ({regions})")
-    con.execute("CREATE TEMP MACRO half(x, n) AS CASE WHEN strlen(x) = n THEN x ELSE trim(translate(x, '０１２３４５６７８９ｘＸ－　', '0123456789xX- ')) END")
+    con.execute("CREATE TEMP MACRO half(x, n) AS CASE WHEN strlen(x) = n AND NOT contains(x, ' ') THEN x ELSE trim(translate(x, '０１２３４５６７８９ｘＸ－　', '0123456789xX- ')) END")
     cells = ", ".join(f"'r{i}': 'VARCHAR'" for i in range(9))
     total = " + ".join(f"n17 // {power} % 10 * {weight}" for power, weight in _DIGIT.items())
     con.execute(f"""
