@@ -144,14 +144,24 @@ def _create(con: duckdb.DuckDBPyConnection, unit: Unit, select: Callable[..., st
 
     So are those of small files: asking for the plan costs as much as making it, 0.4 s for a wide contract.
     """
-    if unit.path.stat().st_size > SMALL:
-        statement = f"CREATE TABLE {table} AS {select(scan(unit))}"
-        if keeps_order(con, statement):
-            con.execute(statement)
-            return
+    create(con, table, select(scan(unit)), unit.path.stat().st_size, scan(unit), select("(SELECT *, rowid + 1 AS _at FROM _lake_text)", "_at"))
+
+
+def create(con: duckdb.DuckDBPyConnection, table: str, select: str, size: int, texts: str, select_texts: str) -> None:
+    """Create `table` in one pass where DuckDB keeps the order of the rows, else by way of their texts.
+
+    Args:
+        select: over the files themselves.
+        size: of the files in bytes; small ones always go by way of their texts.
+        texts: the scan that the table `_lake_text` is made of.
+        select_texts: over that table.
+    """
+    if size > SMALL and keeps_order(con, statement := f"CREATE TABLE {table} AS {select}"):
+        con.execute(statement)
+        return
     try:
-        con.execute(f"CREATE TABLE _lake_text AS FROM {scan(unit)}")
-        con.execute(f"CREATE TABLE {table} AS {select('(SELECT *, rowid + 1 AS _at FROM _lake_text)', '_at')}")
+        con.execute(f"CREATE TABLE _lake_text AS FROM {texts}")
+        con.execute(f"CREATE TABLE {table} AS {select_texts}")
     finally:
         con.execute("DROP TABLE IF EXISTS _lake_text")
 

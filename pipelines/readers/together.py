@@ -66,18 +66,10 @@ def read(con: duckdb.DuckDBPyConnection, units: list[Unit], select: Callable[[st
 
 
 def _create(con: duckdb.DuckDBPyConnection, units: list[Unit], select: Callable[[str, str], str], table: str) -> None:
-    """Create `table` in one pass where DuckDB keeps the order of the rows, else by way of the texts; `_line` tells the file, and the place where rowid does not."""
+    """Create `table`; its `_line` tells the file, and the place where rowid does not."""
     scan = delimited.scan(units[0], [unit.path for unit in units])
-    if sum(unit.path.stat().st_size for unit in units) > delimited.SMALL:
-        statement = f"CREATE TABLE {table} AS {select(f'(SELECT *, file_index::BIGINT * {_FILE} AS _at FROM {scan})', '_at')}"
-        if delimited.keeps_order(con, statement):
-            con.execute(statement)
-            return
-    try:
-        con.execute(f"CREATE TABLE _lake_text AS SELECT *, file_index::BIGINT AS _of FROM {scan}")
-        con.execute(f"CREATE TABLE {table} AS {select(f'(SELECT *, _of * {_FILE} + rowid + 1 AS _at FROM _lake_text)', '_at')}")
-    finally:
-        con.execute("DROP TABLE IF EXISTS _lake_text")
+    delimited.create(con, table, select(f"(SELECT *, file_index::BIGINT * {_FILE} AS _at FROM {scan})", "_at"), sum(unit.path.stat().st_size for unit in units),
+                     f"(SELECT *, file_index::BIGINT AS _of FROM {scan})", select(f"(SELECT *, _of * {_FILE} + rowid + 1 AS _at FROM _lake_text)", "_at"))
 
 
 def _account(con: duckdb.DuckDBPyConnection, units: list[Unit], table: str) -> Together | None:
