@@ -55,7 +55,7 @@ test-postgresql: $(INSTALLED)
 # The whole way of one list against a hand-written script, in turn; BENCH names a folder with another generator, script and comparison, PEERS other tools of it.
 bench: $(INSTALLED)
 	$(LAKE_PYTHON) -m tests.benchmarks.job $(or $(ROWS),5000000) --turns $(or $(TURNS),3) $(if $(BENCH),--bench $(BENCH)) $(if $(PEERS),--peers $(PEERS)) \
-	  --out $(or $(FIGURES),tests/benchmarks/results/job-$(or $(ROWS),5000000).json)
+	  --out $(or $(FIGURES),tests/benchmarks/results/$(if $(PEERS),peers,job)-$(or $(ROWS),5000000).json)
 
 # docs/performance.md from the figures that stand in tests/benchmarks/results.
 bench-report: $(INSTALLED)

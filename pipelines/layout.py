@@ -2,8 +2,9 @@
 
 A large dataset is cut into files of about `RANGE` rows in the order of the key; inside a file rows go by division, then by key. A lookup
 reads one file, in it the row group whose Bloom filter knows the key; a question about one county reads one or two row groups of
-each. A range is sorted alone, so that publishing needs memory for one range and no spilling. Bloom filters exist for columns in dictionary encoding only, so the limits of that encoding are lifted. What was measured
-stands in docs/decisions.md. Small datasets are one file in the order of the key.
+each. A range is sorted alone, so that publishing needs memory for one range and no spilling. Bloom filters exist for columns in dictionary
+encoding only, so the limits of that encoding are lifted. Snappy, because the bits of a pseudonym are random: zstd takes a third off it and
+a third of the reader's time. What was measured stands in docs/decisions.md. Small datasets are one file in the order of the key.
 """
 from __future__ import annotations
 
@@ -12,18 +13,17 @@ from pipelines.sql import name, names
 ROW_GROUP = 122_880
 LARGE = 8 * ROW_GROUP         # rows of a file; below it a whole scan takes milliseconds
 RANGE = 25 * ROW_GROUP
-_PAGE_BYTES = 16 * 2**20      # of a dictionary: a row group of distinct pseudonyms takes 3.2 MB
+_PAGE_BYTES = 4 * 2**20       # of a dictionary: a row group of distinct pseudonyms takes 3.2 MB; a writer takes it at once for every column
 _FALSE_POSITIVES = 0.03       # 131 KB a row group and column; 0.01 takes twice that
 _ALPHABET = "-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
 
 
 def options(rows: int) -> str:
     """The options of COPY for a published file of about this many rows."""
-    plain = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
     if rows < LARGE:
-        return plain
-    return (f"{plain}, DICTIONARY_SIZE_LIMIT {2 * ROW_GROUP}, STRING_DICTIONARY_PAGE_SIZE_LIMIT {_PAGE_BYTES}, WRITE_BLOOM_FILTER true, "
-            f"BLOOM_FILTER_FALSE_POSITIVE_RATIO {_FALSE_POSITIVES}")
+        return f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
+    return (f"FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE {ROW_GROUP}, DICTIONARY_SIZE_LIMIT {ROW_GROUP}, "
+            f"STRING_DICTIONARY_PAGE_SIZE_LIMIT {_PAGE_BYTES}, WRITE_BLOOM_FILTER true, BLOOM_FILTER_FALSE_POSITIVE_RATIO {_FALSE_POSITIVES}")
 
 
 def ranges(rows: int, region: str | None) -> int:

@@ -19,6 +19,7 @@ from tests.support import REPOSITORY
 
 RESULTS, PAGE = REPOSITORY / "tests" / "benchmarks" / "results", REPOSITORY / "docs" / "performance.md"
 WAYS = {"limit": "hand-written script", "ingest": "ingest", "publish": "ingest and release"}
+OTHERS = {"polars": "Polars", "pandas_gx": "pandas + Great Expectations", "dbt_duckdb": "dbt + DuckDB", "dlt_duckdb": "dlt + DuckDB"}
 STEPS = ("receive", "stage", "judge", "commit", "derive", "checks", "release")
 COST, SHARES = PAGE.with_name("performance-cost.svg"), PAGE.with_name("performance-steps.svg")
 PLACES = {"county": 500_000, "city": 5_000_000, "province": 50_000_000, "country": 1_400_000_000}
@@ -38,13 +39,11 @@ def lines(found: list[dict[str, Any]]) -> list[str]:
     """The tables, in Markdown."""
     made = ["| rows | way | right | wall s | without sorting | × script | CPU s | × script | peak MB | runs |", "|--:|---|---|--:|--:|--:|--:|--:|--:|--:|"]
     for one in found:
-        limit = one["runs"]["limit"]
+        limit = one["runs"].get("limit")
         for way, runs in one["runs"].items():
             wall, cpu = _median(runs, "wall"), _median(runs, "cpu")
-            apart = statistics.median(sum(r["phases"].get(p, 0) for p in APART) for r in runs)
-            right = "no" if any(r["wrong"] for r in runs) else "yes"
-            made.append(f"| {one['rows']:,} | {WAYS.get(way, way)} | {right} | {wall:.1f} | {wall - apart:.1f} | {(wall - apart) / _median(limit, 'wall'):.2f} | {cpu:.1f} | "
-                        f"{cpu / _median(limit, 'cpu'):.2f} | {_median(runs, 'memory'):,.0f} | {len(runs)} |")
+            beside = (f"{_unsorted(runs) / _median(limit, 'wall'):.2f}", f"{cpu / _median(limit, 'cpu'):.2f}") if limit else ("", "")
+            made.append(f"| {one['rows']:,} | {WAYS[way]} | {_right(runs)} | {wall:.1f} | {_unsorted(runs):.1f} | {beside[0]} | {cpu:.1f} | {beside[1]} | {_median(runs, 'memory'):,.0f} | {len(runs)} |")
     made += ["", "Where the seconds go (run of median wall time, from the ledger):", "", "| rows | way | " + " | ".join(_steps(found)) + " |", "|--:|---|" + "--:|" * len(_steps(found))]
     for one in found:
         for way in ("ingest", "publish"):
@@ -52,9 +51,33 @@ def lines(found: list[dict[str, Any]]) -> list[str]:
             if runs:
                 phases = runs[len(runs) // 2]["phases"]
                 made.append(f"| {one['rows']:,} | {WAYS[way]} | " + " | ".join(f"{phases[s]:.1f}" if s in phases else "" for s in _steps(found)) + " |")
-    made += ["", *(_slope(found[0], found[-1]) if len(found) > 1 else []), *(_sizes(found[0], found[-1]) if len(found) > 1 else []), f"Machine: {found[-1]['machine']}. Load when the runs ended: "
+    made += ["", *_slopes(found), *(_sizes(found[0], found[-1]) if len(found) > 1 else []), f"Machine: {found[-1]['machine']}. Load when the runs ended: "
              + ", ".join(f"{one['load']:.1f} ({one['rows']:,})" for one in found) + "; on a busy machine only CPU seconds compare. Input: "
              + ", ".join(f"{one['rows']:,} {one['input']}" for one in found) + "."]
+    return made
+
+
+def _unsorted(runs: list[dict[str, Any]]) -> float:
+    """Median wall seconds without what is timed apart."""
+    return statistics.median(r["wall"] - sum(r["phases"].get(p, 0) for p in APART) for r in runs)
+
+
+def _right(runs: list[dict[str, Any]]) -> str:
+    return "no" if any(r["wrong"] for r in runs) else "yes"
+
+
+def peers() -> list[str]:
+    """The same job by other tools, all in turn in one call, over the input and with the comparison of their folder."""
+    made = []
+    for file in sorted(RESULTS.glob("peers-*.json")):
+        one = json.loads(file.read_text())
+        runs = one["runs"]
+        made += ["", f"{one['rows']:,} rows, input and comparison from another folder (`make bench BENCH=… PEERS=…`), all in turn in one call; load of the machine when it ended {one['load']:.1f}:", "",
+                 "| way | right | wall s | × script | × ingest | × ingest and release | CPU s | peak MB | memory × ingest | runs |", "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
+        for way, found in runs.items():
+            ratios = " | ".join(f"{_unsorted(found) / _unsorted(runs[beside]):.2f}" for beside in ("limit", "ingest", "publish"))
+            made.append(f"| {(WAYS | OTHERS)[way]} | {_right(found)} | {_unsorted(found):.1f} | {ratios} | {_median(found, 'cpu'):.1f} | {_median(found, 'memory'):,.0f} | "
+                        f"{_median(found, 'memory') / _median(runs['ingest'], 'memory'):.2f} | {len(found)} |")
     return made
 
 
@@ -100,15 +123,17 @@ def _steps(found: list[dict[str, Any]]) -> list[str]:
     return [s for s in STEPS if s in held]
 
 
-def _slope(small: dict[str, Any], big: dict[str, Any]) -> list[str]:
-    """How CPU time grows with the rows, and what a million more cost."""
+def _slopes(found: list[dict[str, Any]]) -> list[str]:
+    """How CPU time grows with the rows from each measured size to the next, and what a million more cost."""
     made = []
     for way in ("ingest", "publish"):
-        if way in small["runs"] and way in big["runs"]:
-            low, high = _median(small["runs"][way], "cpu"), _median(big["runs"][way], "cpu")
-            per, slope = (high - low) / (big["rows"] - small["rows"]) * 1e6, math.log(high / low) / math.log(big["rows"] / small["rows"])
-            made.append(f"- {WAYS[way]}: {low - per * small['rows'] / 1e6:.1f} s of CPU whatever the rows, and {per:.1f} s for each million; log-log slope {slope:.2f}.")
-    return ["From the smallest to the largest input:", "", *made, ""]
+        cpu = [(one["rows"], _median(one["runs"][way], "cpu")) for one in found if way in one["runs"]]
+        if len(cpu) > 1:
+            (first, low), (last, high) = cpu[0], cpu[-1]
+            per = (high - low) / (last - first)
+            slopes = ", ".join(f"{math.log(t2 / t1) / math.log(n2 / n1):.2f} ({n1 / 1e6:g} to {n2 / 1e6:g} million)" for (n1, t1), (n2, t2) in zip(cpu, cpu[1:]))
+            made.append(f"- {WAYS[way]}: {low - per * first:.1f} s of CPU whatever the rows, and {per * 1e6:.1f} s for each million; log-log slope {slopes}.")
+    return ["From each size to the next:", "", *made, ""] if made else []
 
 
 def _sizes(small: dict[str, Any], big: dict[str, Any]) -> list[str]:
@@ -141,11 +166,16 @@ def draw(found: list[dict[str, Any]], cost: Path = COST, shares: Path = SHARES) 
     bars.encode(x=alt.X("seconds:Q"), y=alt.Y("way:N", title=None, sort=None), color=alt.Color("step:N", title=None, sort=list(STEPS)), order="turn:Q").save(shares)
 
 
+def figures_of_page() -> list[str]:
+    """All that stands between the marks."""
+    return lines(figures()) + peers() + others()
+
+
 def main() -> None:
     """Write the figures into the page, and its pictures beside it."""
     text = PAGE.read_text("utf-8")
     head, _, rest = text.partition(BEGIN)
-    PAGE.write_text(f"{head}{BEGIN}\n" + "\n".join(lines(figures()) + others()) + f"\n{END}{rest.partition(END)[2]}", "utf-8")
+    PAGE.write_text(f"{head}{BEGIN}\n" + "\n".join(figures_of_page()) + f"\n{END}{rest.partition(END)[2]}", "utf-8")
     draw(figures())
 
 

@@ -45,7 +45,7 @@ def test_the_product_does_the_job_and_the_ledger_tells_the_seconds_of_every_step
 def test_the_page_shows_what_the_runs_left(tmp_path):
     """`make bench-report` was run after the last figures came."""
     page = report.PAGE.read_text("utf-8")
-    assert page.partition(report.BEGIN)[2].partition(report.END)[0].strip().splitlines() == "\n".join(report.lines(report.figures()) + report.others()).strip().splitlines()
+    assert page.partition(report.BEGIN)[2].partition(report.END)[0].strip().splitlines() == "\n".join(report.figures_of_page()).strip().splitlines()
     report.draw(report.figures(), tmp_path / "cost.svg", tmp_path / "steps.svg")
     for drawn, kept in ((tmp_path / "cost.svg", report.COST), (tmp_path / "steps.svg", report.SHARES)):      # what is drawn, not how wide a machine's letters are
         assert re.findall('aria-label="([^"]+)"', drawn.read_text("utf-8")) == re.findall('aria-label="([^"]+)"', kept.read_text("utf-8")) != []
