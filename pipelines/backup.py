@@ -108,7 +108,7 @@ def restore(place: Path, home: Path, name: str | None = None) -> dict[str, Any]:
     mark.write_text(facts["backup"])
     lake = Lake(home)
     lake.make_folders()
-    _check_key(lake, facts)
+    check_key(lake, facts)
     for file in facts["files"]:
         if file["path"] != CATALOGUE:
             _bring(place, file, home / file["path"])
@@ -236,9 +236,16 @@ def _facts(place: Path, name: str | None) -> dict[str, Any]:
     return facts
 
 
-def _check_key(lake: Lake, facts: dict[str, Any]) -> None:
-    """With another key every new pseudonym would be another person's."""
+def check_key(lake: Lake, facts: dict[str, Any]) -> None:
+    """With another key every new pseudonym would be another person's.
+
+    Args:
+        facts: `key_id`, the name of the key under which the lake was kept.
+
+    Raises:
+        WrongUse: this machine has another key, or none.
+    """
     given = bool(os.environ.get("LAKE_PSEUDONYM_KEY")) or (lake.keys / "pseudonym.key").exists()
     if not given or keys.key_id(lake) != facts["key_id"]:
-        raise WrongUse(f"Put the pseudonym key {facts['key_id']} into {lake.keys}/pseudonym.key (or LAKE_PSEUDONYM_KEY) first; a backup never holds it. "
+        raise WrongUse(f"Put the pseudonym key {facts['key_id']} into {lake.keys}/pseudonym.key (or LAKE_PSEUDONYM_KEY) first; it is never kept with the data. "
                        f"Found: {'another key' if given else 'none'}.")

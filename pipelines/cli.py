@@ -9,14 +9,18 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipelines import analyst, granting, officer, show
+from pipelines import analyst, granting, officer, show, store
 from pipelines.failures import tell
 from pipelines.settings import Later, WrongUse
 
 DONE, HELD, WRONG, FAULT = 0, 1, 2, 3
+# How a command stands to a lake in an object store; the others change the lake.
+LOOKING = ("status", "why", "query", "changes", "problems", "waivers", "new-values", "grants", "catalogue", "serve")
+APART = ("check", "store", "token", "ask")
 BATCH_DATE = "2026-11-01"
 
 
@@ -24,7 +28,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(argv)
     try:
-        code = options.run(options)
+        with nullcontext() if options.command in APART else store.session(looks=options.command in LOOKING):
+            code = options.run(options)
         sys.stdout.flush()
         return code
     except Later as error:
@@ -51,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
         found = commands.add_parser(name, help=about, description=about)
         found.add_argument("--json", action="store_true", help="print one JSON document")
-        found.set_defaults(run=run)
+        found.set_defaults(run=run, command=name)
         return found
 
     checked = command("check", _check, "read every contract, rule, code list and view; list every error at once")
@@ -124,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("place", type=Path, help="the folder of the backups")
     restore.add_argument("--backup", help="which one (default: the newest)")
     restore.add_argument("--only", nargs="+", metavar="PATH", help="files of the lake, as verify names them")
+    stored = command("store", _store, "the object store that keeps the lake: what is there, who writes, and how to mend it")
+    stored.add_argument("--take-over", action="store_true", help="write from this machine although another one, which is gone, has not finished")
+    stored.add_argument("--mend", action="store_true", help="read every object, and put again from here what is missing or damaged there")
     officer.register(command)
     granting.register(command)
     analyst.register(command)
@@ -295,13 +303,31 @@ def _backup(options: argparse.Namespace) -> int:
 def _restore(options: argparse.Namespace) -> int:
     from pipelines.backup import restore, restore_files
     from pipelines.desk import Desk
-    from pipelines.settings import lake_home
+    from pipelines.settings import lake_home, lake_store
 
+    if lake_store() and not options.only:
+        raise WrongUse("A whole lake is restored to a disk: set LAKE_HOME to the folder that it had, LAKE_WORK. Single files: --only PATH.")
     if options.only:
         found = restore_files(options.place, options.only, options.backup, Desk.open())
         _print(options, found, lambda r: "\n".join(f"{f['path']} is back, from {f['backup']}" for f in r["restored"]))
     else:
         _print(options, restore(options.place, lake_home(), options.backup), show.restored)
+    return DONE
+
+
+def _store(options: argparse.Namespace) -> int:
+    from pipelines.store import care
+
+    if options.take_over:
+        _print(options, care.take_over(), lambda r: f"This machine writes now; before: {r['taken_from'] or 'nobody'}.")
+    elif options.mend:
+        with store.session():
+            found = care.mend()
+        _print(options, found, lambda r: f"{r['objects']:,} objects read, {len(r['mended'])} put again, {len(r['lost'])} not here either." + "".join(f"\n{p}" for p in r["lost"]))
+        return HELD if found["lost"] else DONE
+    else:
+        _print(options, care.described(), lambda r: f"{r['store']}: state {r['generation']}, {r['files']:,} files, {r['bytes']:,} bytes. "
+                                                   f"Writes: {r['writer'] or 'nobody'}. Steps work in {r['folder']}.")
     return DONE
 
 
