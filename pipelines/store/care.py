@@ -55,6 +55,7 @@ def mend() -> dict[str, Any]:
         else:
             lost.append(f"{bucket.url}/{key}")
     if databases & set(mended):
+        bucket.remove(databases & set(mended))      # made anew it may be the same to the byte: then nothing else would tell that it has to be put
         publishing.publish(bucket, Folder(lake_home()), again=True)
     return {"objects": sum(1 for _ in _objects(state)), "mended": mended, "lost": lost}
 

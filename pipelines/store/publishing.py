@@ -47,12 +47,16 @@ def open_up(bucket: Bucket, folder: Folder) -> None:
         heads.begin(bucket, name)
         Lake.open()
     else:
-        died = found.writer is not None
         claimed = heads.claim(bucket, found, name)
-        _follow(bucket, folder, claimed)
-        if died:
-            sweep(bucket, claimed)
-        opened.show(bucket, state_of(bucket, claimed))
+        try:
+            _follow(bucket, folder, claimed)
+            if found.writer:      # a session died
+                sweep(bucket, claimed)
+            opened.show(bucket, state_of(bucket, claimed))
+        except Exception:
+            if not found.writer:
+                heads.release(bucket, claimed)
+            raise
     folder.note(changing=True)
 
 
