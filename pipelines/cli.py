@@ -16,6 +16,7 @@ from typing import Any
 from pipelines import analyst, granting, officer, show, store
 from pipelines.failures import tell
 from pipelines.settings import Later, WrongUse
+from pipelines.store import commands as stored
 
 DONE, HELD, WRONG, FAULT = 0, 1, 2, 3
 # How a command stands to a lake in an object store; the others change the lake.
@@ -129,9 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("place", type=Path, help="the folder of the backups")
     restore.add_argument("--backup", help="which one (default: the newest)")
     restore.add_argument("--only", nargs="+", metavar="PATH", help="files of the lake, as verify names them")
-    stored = command("store", _store, "the object store that keeps the lake: what is there, who writes, and how to mend it")
-    stored.add_argument("--take-over", action="store_true", help="write from this machine although another one, which is gone, has not finished")
-    stored.add_argument("--mend", action="store_true", help="read every object, and put again from here what is missing or damaged there")
+    stored.register(command)
     officer.register(command)
     granting.register(command)
     analyst.register(command)
@@ -312,22 +311,6 @@ def _restore(options: argparse.Namespace) -> int:
         _print(options, found, lambda r: "\n".join(f"{f['path']} is back, from {f['backup']}" for f in r["restored"]))
     else:
         _print(options, restore(options.place, lake_home(), options.backup), show.restored)
-    return DONE
-
-
-def _store(options: argparse.Namespace) -> int:
-    from pipelines.store import care
-
-    if options.take_over:
-        _print(options, care.take_over(), lambda r: f"This machine writes now; before: {r['taken_from'] or 'nobody'}.")
-    elif options.mend:
-        with store.session():
-            found = care.mend()
-        _print(options, found, lambda r: f"{r['objects']:,} objects read, {len(r['mended'])} put again, {len(r['lost'])} not here either." + "".join(f"\n{p}" for p in r["lost"]))
-        return HELD if found["lost"] else DONE
-    else:
-        _print(options, care.described(), lambda r: f"{r['store']}: state {r['generation']}, {r['files']:,} files, {r['bytes']:,} bytes. "
-                                                   f"Writes: {r['writer'] or 'nobody'}. Steps work in {r['folder']}.")
     return DONE
 
 

@@ -83,8 +83,8 @@ def lake_store() -> str | None:
         WrongUse: it is an address of another kind.
     """
     given = os.environ.get("LAKE_HOME", "").rstrip("/")
-    if "://" in given and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9_.=-]+)+", given):
-        raise WrongUse("LAKE_HOME must be a folder, or s3://bucket/prefix with a prefix of letters, digits and _ . = - /.")
+    if "://" in given and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9_.-]+)+", given):
+        raise WrongUse("LAKE_HOME must be a folder, or s3://bucket/prefix with a prefix of letters, digits and _ . - /.")
     return given if "://" in given else None
 
 

@@ -158,6 +158,7 @@ class Bucket:
             WrongUse: the extension httpfs is not installed.
         """
         load_httpfs(con)
+        con.execute("SET enable_http_metadata_cache = true")      # objects that views name are written once
         with self._told():
             credentials = self._session.get_credentials().get_frozen_credentials()
             endpoint = urlsplit(self.client.meta.endpoint_url)

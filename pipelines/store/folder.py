@@ -26,6 +26,7 @@ from pipelines.store.bucket import Bucket
 ROOTS = tuple(r for r in backup.KEPT if r != "inbox")
 CATALOGUE, MARK = backup.CATALOGUE, "lake.json"
 AT_ONCE = 8
+Seen = tuple[int, int, int]      # inode, size and time of a file: it is another one when any of them is
 
 
 @dataclass(frozen=True)
@@ -65,26 +66,30 @@ class Folder:
         file = self.own / "index.json"
         return json.loads(file.read_text()) if file.exists() else {}
 
-    def enter(self, files: dict[str, Entry]) -> None:
-        """Write down the files of a state, which lie here as they are in it."""
-        durable.write(self.own / "index.json", json.dumps({p: e.told() | {"seen": _seen(self.home / p) if p != CATALOGUE else None} for p, e in files.items()}))
+    def enter(self, files: dict[str, Entry], seen: dict[str, Seen]) -> None:
+        """Write down the files of a state.
+
+        Args:
+            seen: what tells whether one has changed since it was as it is in the state.
+        """
+        durable.write(self.own / "index.json", json.dumps({p: e.told() | {"seen": seen.get(p)} for p, e in files.items()}))
 
     def adopt(self, key: str) -> None:
         """Follow a state that was put from here by a process that died before it could say so; what lies here is compared anew."""
         durable.write(self.own / "index.json", "{}")
         self.note(state=key)
 
-    def listed(self) -> dict[str, tuple[int, int]]:
+    def listed(self) -> dict[str, Seen]:
         """Path → what tells whether a file has changed, of all that is kept but the catalogue."""
         found = [p for root in ROOTS for p in (self.home / root).rglob("*") if _complete(p, self.home)]
         found += [p for p in (self.home / MARK, Lake(self.home).database) if p.exists()]
         return {str(p.relative_to(self.home)): _seen(p) for p in found}
 
-    def moment(self, desk: Desk, place: Path) -> tuple[set[str], set[str]]:
+    def moment(self, desk: Desk, place: Path) -> tuple[dict[str, Seen], set[str]]:
         """Link what has changed since the state it follows into `place`, with a copy of the catalogue, while every writer waits.
 
         Returns:
-            The paths that are there now, and those of them that were linked.
+            The paths that are there now, as `listed`, and those of them that were linked; the catalogue is among these.
         """
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
@@ -98,7 +103,7 @@ class Folder:
                 os.link(self.home / path, place / path)
             with closing(sqlite3.connect(desk.lake.catalog)) as read, closing(sqlite3.connect(place / CATALOGUE)) as write:
                 read.backup(write)
-        return set(now) | {CATALOGUE}, changed | {CATALOGUE}
+        return now, changed | {CATALOGUE}
 
     def bring(self, bucket: Bucket, state: dict[str, Any], key: str) -> int:
         """Make the folder what a state says; a death on the way is made good by the next try. Returns how many files were fetched.
@@ -122,7 +127,7 @@ class Folder:
         for path in set(self.listed()) - set(files):
             (self.home / path).unlink()
         self._remove_empty()
-        self.enter(files)
+        self.enter(files, self.listed())
         self.note(state=key, changing=False)
         (self.home / "restoring").unlink()
         return len(wanted)
@@ -158,6 +163,6 @@ def _complete(path: Path, home: Path) -> bool:
     return path.is_file() and not path.is_symlink() and not any(p.endswith(".part") for p in path.relative_to(home).parts)
 
 
-def _seen(path: Path) -> tuple[int, int]:
+def _seen(path: Path) -> Seen:
     stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -62,6 +62,7 @@ def begin(bucket: Bucket, folder: str) -> Head:
             bucket.put(KEY, head.said, only_if=tag)
         except Taken:
             continue
+        bucket.remove([KEY])
         raise WrongUse(f"{bucket.url}: the object store ignores If-None-Match or If-Match. Two writers could overwrite each other there. Use a store that knows them.")
     return head
 

@@ -24,7 +24,7 @@ from pipelines.desk import Desk
 from pipelines.settings import POSTGRESQL, Lake, Later, Project, WrongUse
 from pipelines.store import head as heads, opened
 from pipelines.store.bucket import Bucket
-from pipelines.store.folder import AT_ONCE, Entry, Folder
+from pipelines.store.folder import AT_ONCE, Entry, Folder, Seen
 from pipelines.store.head import Head
 
 PLACED = ("landing", "base", "current", "quarantine", "releases")      # written once; the rest is written over and lies by its digest
@@ -62,8 +62,7 @@ def open_up(bucket: Bucket, folder: Folder) -> None:
 
 def is_open(bucket: Bucket, folder: Folder) -> bool:
     """Has another process of this machine claimed the lake for the folder?"""
-    found = heads.read(bucket)
-    return bool(found and found.writer and found.writer["folder"] == folder.facts["folder"])
+    return _is_ours(heads.read(bucket), folder)
 
 
 def follow(bucket: Bucket, folder: Folder) -> None:
@@ -117,31 +116,43 @@ def publish(bucket: Bucket, folder: Folder, again: bool = False) -> bool:
     desk, moment = Desk(Project.open(), Lake.open()), folder.home / "staging" / ".store"
     with _one_at_a_time(folder):
         found = heads.read(bucket)
-        if found is None or not found.writer or found.writer["folder"] != folder.facts["folder"]:
+        if not _is_ours(found, folder):
             raise Later(f"{bucket.url}: another machine took over. Nothing of this one was made visible since. Run the command again.")
-        before = state_of(bucket, found)
-        paths, linked = folder.moment(desk, moment)
-        known = {p: Entry(**e) for p, e in before["files"].items()}
-        files = {p: known[p] for p in paths - linked} | _entries(linked, moment, known)
-        fresh = {p: e for p, e in files.items() if p not in known or known[p].key != e.key}
-        if fresh or known.keys() - files.keys() or not found.state or again:
-            _send(bucket, found, moment, fresh)
-            after = {"format": heads.FORMAT, "home": str(folder.home), "folder": folder.facts["folder"], "key_id": keys.key_id(desk.lake), "files": {p: e.told() for p, e in sorted(files.items())}}
-            touched = [p for p in (*fresh, *(known.keys() - files.keys())) if p == opened.SHOWN or p.startswith("releases/")]
-            after["opened"] = opened.make(bucket, desk.lake, after, {} if again else before["opened"], moment) if touched or again else before["opened"]
-            moved = _move_head(bucket, found, after)
-            folder.enter(files)
-            folder.note(state=moved.state[0])
-            opened.show(bucket, after)
-            bucket.remove(_named(before, found) - _named(after, moved))
+        known = {p: Entry(**e) for p, e in state_of(bucket, found)["files"].items()}
+        seen, linked = folder.moment(desk, moment)
+        files = {p: known[p] for p in seen.keys() - linked} | _entries(linked, moment, known)
+        changed = {p for p in files.keys() | known.keys() if p not in files or p not in known or known[p].key != files[p].key}
+        if changed or not found.state or again:
+            _send(bucket, found, moment, {p: files[p] for p in changed & files.keys()})
+            after = {"format": heads.FORMAT, "home": str(folder.home), "folder": folder.facts["folder"], "key_id": keys.key_id(desk.lake),
+                     "files": {p: e.told() for p, e in sorted(files.items())}}
+            _advance(bucket, folder, desk, found, after, changed, seen, again)
         shutil.rmtree(moment)
-    return bool(fresh)
+    return bool(changed)
+
+
+def _advance(bucket: Bucket, folder: Folder, desk: Desk, found: Head, after: dict[str, Any], changed: set[str], seen: dict[str, Seen], again: bool) -> None:
+    """Let the lake be in a state whose files are put, and show it to analysts."""
+    before = state_of(bucket, found)
+    if again or any(p == opened.SHOWN or p.startswith("releases/") for p in changed):
+        after["opened"] = opened.make(bucket, desk.lake, after, {} if again else before["opened"], folder.home / "staging" / ".store")
+    else:
+        after["opened"] = before["opened"]
+    moved = _move_head(bucket, found, after)
+    folder.enter({p: Entry(**e) for p, e in after["files"].items()}, seen)
+    folder.note(state=moved.state[0])
+    opened.show(bucket, after)
+    bucket.remove(_named(before, found) - _named(after, moved))
+
+
+def _is_ours(found: Head | None, folder: Folder) -> bool:
+    return bool(found and found.writer and found.writer["folder"] == folder.facts["folder"])
 
 
 def give_back(bucket: Bucket, folder: Folder) -> None:
     """Let other machines claim the lake; all is put. The caller is alone in the folder."""
     found = heads.read(bucket)
-    if found and found.writer and found.writer["folder"] == folder.facts["folder"] and found.state and found.state[0] == folder.facts["state"]:
+    if _is_ours(found, folder) and found.state and found.state[0] == folder.facts["state"]:
         heads.release(bucket, found)
         folder.note(changing=False)
 

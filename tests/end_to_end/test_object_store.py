@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from pyiceberg.table import StaticTable
 
-from pipelines import ledger_tables as tables, settings, steps, store
+from pipelines import ledger_tables as tables, settings, steps, store, tasks
 from pipelines.cli import main
 from pipelines.desk import Desk
 from pipelines.settings import Later, WrongUse
@@ -224,8 +224,9 @@ def test_processes_of_one_machine_share_its_claim(machine):
         claimed = heads.read(machine.bucket)
         with store.session():
             machine.send(DATASET, "2026-11-01", range(101, 103), "新")
+        assert tasks.call("steps.report", DATASET, []) == []      # as a task of Airflow does
         inner = heads.read(machine.bucket)
-        assert inner.writer == claimed.writer and inner.generation == claimed.generation + 1
+        assert inner.writer == claimed.writer and inner.generation == claimed.generation + 1      # the task had nothing to put
     assert heads.read(machine.bucket).writer is None
 
 
@@ -338,3 +339,4 @@ class Careless(Bucket):
 def test_a_store_that_ignores_conditions_is_refused(made):
     with pytest.raises(WrongUse, match="ignores If-None-Match or If-Match"):
         heads.begin(Careless(f"s3://{BUCKET}/careless/lake"), "folder")
+    assert heads.read(Bucket(f"s3://{BUCKET}/careless/lake")) is None
