@@ -11,11 +11,14 @@ the folder has what was done, and the next session here puts it. What no state n
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from pipelines.settings import lake_home, lake_store
+
+_POLL_SECONDS = 0.5
 
 
 @contextmanager
@@ -55,6 +58,7 @@ def session(looks: bool = False) -> Iterator[None]:
             if first or publishing.is_open(bucket, folder):
                 break
             fcntl.flock(lock, fcntl.LOCK_UN)
+            time.sleep(_POLL_SECONDS)      # another machine took over from those at work here: they will notice
         try:
             yield
         except Exception:

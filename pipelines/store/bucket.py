@@ -67,7 +67,7 @@ class Bucket:
         from botocore.config import Config
 
         with self._told():
-            return session.client("s3", config=Config(
+            return session.client("s3", region_name=os.environ.get("AWS_REGION") or session.region_name, config=Config(
                 s3={"addressing_style": _style(_own_endpoint())}, retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10,
                 request_checksum_calculation="when_required", response_checksum_validation="when_required"))
 

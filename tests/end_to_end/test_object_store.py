@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from pyiceberg.table import StaticTable
 
-from pipelines import ledger_tables as tables, settings, steps, store, tasks
+from pipelines import ledger_tables as tables, settings, site, steps, store, tasks
 from pipelines.cli import main
 from pipelines.desk import Desk
 from pipelines.settings import Later, WrongUse
@@ -129,6 +129,7 @@ def made(tmp_path_factory):
                             "LAKE_PSEUDONYM_KEY": "ab" * 32}.items():
             patch.setenv(name, value)
         open_gate(patch)
+        patch.setattr(site, "describe", lambda *_: None)
         found = Machine(root, served)
         found.batch("2026-10-01", range(1, ROWS + 1), "旧", (DATASET, SECOND))
         found.keep()
@@ -282,43 +283,36 @@ def test_files_of_grants_do_not_lie_where_analysts_read():
     assert publishing._key("releases/data/x/rows.parquet", "ab12", None) == "releases/data/x/rows.parquet"
 
 
-def _refused(name: str, monkeypatch, machine) -> None:
+def _machine_without(name: str, patch, machine) -> None:
+    """Take one thing away that the lake needs."""
     if name == "boto3":
-        monkeypatch.setitem(sys.modules, "boto3", None)
+        patch.setitem(sys.modules, "boto3", None)
     elif name == "credentials":
         for word in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.delenv(word)
-        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(machine.root / "none"))
-        monkeypatch.setenv("AWS_CONFIG_FILE", str(machine.root / "none"))
-    elif name == "bucket":
-        monkeypatch.setenv("LAKE_HOME", "s3://no-such-bucket/lake")
-    elif name == "prefix":
-        monkeypatch.setenv("LAKE_HOME", "s3://no-such-bucket")
-    elif name == "endpoint":
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    elif name == "catalogue":
-        monkeypatch.setenv("LAKE_CATALOG", "postgresql://account:word-of-the-account@127.0.0.1/lake")
-    elif name == "key":
-        monkeypatch.setenv("LAKE_PSEUDONYM_KEY", "cd" * 32)
+            patch.delenv(word)
+        for word in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+            patch.setenv(word, str(machine.root / "none"))
+    elif name == "the key":
         machine.fresh()
-    elif name == "folder":
-        monkeypatch.setenv("LAKE_WORK", str(machine.root / "elsewhere"))
-    elif name == "own":
-        monkeypatch.setenv("LAKE_HOME", str(machine.work))
+        patch.setenv("LAKE_PSEUDONYM_KEY", "cd" * 32)
+    else:
+        setting, _, value = name.partition("=")
+        patch.setenv(setting, value.replace("WORK", str(machine.work)))
 
 
-@pytest.mark.parametrize(("name", "code", "words"), [
-    ("boto3", 2, "needs boto3. Install it"), ("credentials", 2, "there are no credentials. Set AWS_ACCESS_KEY_ID"), ("bucket", 2, "no bucket no-such-bucket. Make it first"),
-    ("prefix", 2, "s3://bucket/prefix"), ("endpoint", 1, "cannot be reached .* AWS_ENDPOINT_URL_S3"), ("catalogue", 2, "Unset LAKE_CATALOG"),
-    ("key", 2, "Put the pseudonym key"), ("folder", 2, "Set LAKE_WORK="), ("own", 2, "Set LAKE_HOME=s3://"),
-])
-def test_what_is_missing_is_said_with_the_remedy(machine, monkeypatch, capsys, name, code, words):
-    _refused(name, monkeypatch, machine)
+def test_what_is_missing_is_said_with_the_remedy(machine, monkeypatch, capsys):
     before = heads.read(machine.bucket)
-    assert main(["status"]) == code
-    said = capsys.readouterr().err
-    assert re.search(words, said) and "word-of-the-account" not in said
+    for name, code, words in [
+            ("boto3", 2, "needs boto3. Install it"), ("credentials", 2, "there are no credentials. Set AWS_ACCESS_KEY_ID"),
+            ("LAKE_HOME=s3://no-such-bucket/lake", 2, "no bucket no-such-bucket. Make it first"), ("LAKE_HOME=s3://no-such-bucket", 2, "s3://bucket/prefix"),
+            ("AWS_ENDPOINT_URL_S3=http://127.0.0.1:9", 1, "cannot be reached .* AWS_ENDPOINT_URL_S3"), ("AWS_ENDPOINT_URL_S3=nowhere", 2, "settings .* do not work"),
+            ("LAKE_CATALOG=postgresql://account:word-of-the-account@127.0.0.1/lake", 2, "Unset LAKE_CATALOG"), ("LAKE_WORK=WORK-elsewhere", 2, "Set LAKE_WORK="),
+            ("LAKE_HOME=WORK", 2, "Set LAKE_HOME=s3://"), ("LAKE_S3_STYLE=other", 2, "say path or virtual"), ("the key", 2, "Put the pseudonym key")]:
+        with monkeypatch.context() as patch:
+            _machine_without(name, patch, machine)
+            assert main(["status"]) == code, name
+        said = capsys.readouterr().err
+        assert re.search(words, said) and "word-of-the-account" not in said, (name, said)
     assert heads.read(machine.bucket) == before
 
 
