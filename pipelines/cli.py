@@ -21,7 +21,7 @@ from pipelines.store import commands as stored
 DONE, HELD, WRONG, FAULT = 0, 1, 2, 3
 # How a command stands to a lake in an object store; the others change the lake.
 LOOKING = ("status", "why", "query", "changes", "problems", "waivers", "new-values", "grants", "catalogue", "serve")
-APART = ("check", "store", "token", "ask")
+APART = ("check", "store", "restore", "token", "ask")
 BATCH_DATE = "2026-11-01"
 
 
@@ -302,15 +302,17 @@ def _backup(options: argparse.Namespace) -> int:
 def _restore(options: argparse.Namespace) -> int:
     from pipelines.backup import restore, restore_files
     from pipelines.desk import Desk
-    from pipelines.settings import lake_home, lake_store
+    from pipelines.settings import lake_home
 
-    if lake_store() and not options.only:
-        raise WrongUse("A whole lake is restored to a disk: set LAKE_HOME to the folder that it had, LAKE_WORK. Single files: --only PATH.")
     if options.only:
-        found = restore_files(options.place, options.only, options.backup, Desk.open())
+        with store.session():
+            found = restore_files(options.place, options.only, options.backup, Desk.open())
         _print(options, found, lambda r: "\n".join(f"{f['path']} is back, from {f['backup']}" for f in r["restored"]))
     else:
-        _print(options, restore(options.place, lake_home(), options.backup), show.restored)
+        store.must_be_empty()
+        found = restore(options.place, lake_home(), options.backup)
+        with store.session():      # puts it into the object store, where it belongs there
+            _print(options, found, show.restored)
     return DONE
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from pipelines.settings import lake_home, lake_store
+from pipelines.settings import WrongUse, lake_home, lake_store
 
 _POLL_SECONDS = 0.5
 
@@ -67,6 +67,20 @@ def session(looks: bool = False) -> Iterator[None]:
             raise
         else:
             _end(bucket, folder, lock)
+
+
+def must_be_empty() -> None:
+    """What a whole backup is restored to.
+
+    Raises:
+        WrongUse: there is a lake in the object store already.
+    """
+    if lake_store():
+        from pipelines.store import head
+        from pipelines.store.bucket import Bucket
+
+        if head.read(Bucket(lake_store())):
+            raise WrongUse(f"There is a lake at {lake_store()}. Remove what is below this prefix, or move it away, before a whole backup is restored there; nothing was changed.")
 
 
 def _alone(lock: Any) -> bool:

@@ -272,6 +272,20 @@ def test_damage_is_found_and_mended(machine, capsys):
     capsys.readouterr()
 
 
+def test_a_lost_store_is_made_again_from_a_backup(machine, capsys):
+    place = machine.root / "backup"
+    assert main(["backup", str(place)]) == 0
+    assert main(["restore", str(place)]) == 2 and "There is a lake at" in capsys.readouterr().err
+    machine.bucket.remove(machine.keys())
+    shutil.rmtree(machine.work)
+    forget_databases()
+    assert main(["restore", str(place)]) == 0
+    assert machine.seen() == OLD and machine.keys() == machine.named()
+    machine.fresh()
+    with store.session():
+        assert Desk.open().ledger.batch(f"{DATASET}~police~640100~2026-10-01~1")["state"] == "accepted"
+
+
 def test_a_file_of_base_that_changed_here_is_not_put(machine):
     with pytest.raises(WrongUse, match="is not what it was and was not put.*verify"), store.session():
         next((machine.work / "base" / DATASET / "data").rglob("*.parquet")).write_bytes(b"other")
