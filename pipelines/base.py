@@ -231,8 +231,9 @@ class Replacement:
         _sync_metadata(self._change.commit_transaction())
 
 
-def _addresses(lake: Lake, files: Iterable[str]) -> list[str]:
-    return [lake.address(f).removeprefix("file://") for f in files]
+def _addresses(lake: Lake, files: list[str]) -> list[str]:
+    """How the table is to name files that lie here."""
+    return [lake.address(f) for f in files] if lake.store else files
 
 
 def _data(lake: Lake, plan: Plan) -> Path:

@@ -145,6 +145,7 @@ def machine(made):
 def test_a_lake_lives_in_the_store_and_goes_on_on_another_machine(machine, capsys):
     assert machine.seen() == machine.seen(dataset=SECOND) == OLD
     assert machine.keys() == machine.named() and not [k for k in machine.keys() if k.startswith(("keys", "locks", "inbox", "staging"))]
+    assert not any(word in content for content, _ in machine._objects.values() for word in (b"word-of-the-account", b"ab" * 32, bytes.fromhex("ab" * 32)))
     machine.fresh()
     machine.second()
     assert machine.seen() == NEW and machine.seen("releases/r000001/lake.duckdb") == OLD
