@@ -102,4 +102,7 @@ def _put(bucket: Bucket, head: Head) -> Head:
     try:
         return replace(head, tag=bucket.put(KEY, head.said, only_if=head.tag))
     except Taken:
+        found = bucket.get(KEY)
+        if found and found[0] == head.said:      # it was this put, whose answer was lost on the way, so that it was sent twice
+            return replace(head, tag=found[1])
         raise Later(f"{bucket.url}: another machine wrote there meanwhile. Nothing of this one was made visible. Run the command again.") from None

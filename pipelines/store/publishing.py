@@ -23,7 +23,7 @@ from pipelines.copying import digest
 from pipelines.desk import Desk
 from pipelines.settings import POSTGRESQL, Lake, Later, Project, WrongUse
 from pipelines.store import head as heads, opened
-from pipelines.store.bucket import Bucket
+from pipelines.store.bucket import Bucket, Taken
 from pipelines.store.folder import AT_ONCE, Entry, Folder, Seen
 from pipelines.store.head import Head
 
@@ -210,12 +210,14 @@ def _send(bucket: Bucket, found: Head, moment: Path, fresh: dict[str, Entry]) ->
     """Put files; one that a dead try left whole is there already, anything else there is of no use to anybody."""
     def send(one: tuple[str, Entry]) -> None:
         path, entry = one
-        there = bucket.digest(entry.key)
-        if there == entry.sha256:
-            return
-        if there is not None and heads.read(bucket) != found:      # it may be of the machine that took over
-            raise Later(f"{bucket.url}: another machine took over. Run the command again.")
-        bucket.send(moment / path, entry.key, entry.sha256)
+        try:
+            bucket.send(moment / path, entry.key, entry.sha256, new=True)
+        except Taken:
+            if bucket.digest(entry.key) == entry.sha256:
+                return
+            if heads.read(bucket) != found:      # it may be of the machine that took over
+                raise Later(f"{bucket.url}: another machine took over. Run the command again.") from None
+            bucket.send(moment / path, entry.key, entry.sha256)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(send, fresh.items()))

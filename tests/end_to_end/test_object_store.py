@@ -338,6 +338,20 @@ def test_without_httpfs_nothing_is_published_and_the_package_is_named(monkeypatc
         load_httpfs(con)
 
 
+class Deaf(Bucket):
+    """A network that loses the answer to every put, so that it is sent again."""
+
+    def put(self, key: str, content: bytes, only_if: str | None = None) -> str:
+        super().put(key, content, only_if)
+        return super().put(key, content, only_if)
+
+
+def test_a_put_whose_answer_was_lost_is_not_taken_for_another_machines(machine):
+    deaf = Deaf(machine.bucket.url)
+    claimed = heads.claim(deaf, heads.read(deaf), "folder")
+    assert heads.release(deaf, claimed) == heads.read(machine.bucket)
+
+
 class Careless(Bucket):
     """A store that writes whatever the condition says."""
 
