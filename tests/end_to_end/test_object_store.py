@@ -254,6 +254,7 @@ def test_a_withdrawn_record_leaves_the_store(machine):
     assert machine.keys() == machine.named()
 
 
+@pytest.mark.long
 def test_damage_is_found_and_mended(machine, capsys):
     places = [next(k for k in machine.keys() if k.startswith(f"base/{DATASET}/data/")), "lake.duckdb",
               next(k for k in machine.keys() if k.startswith("landing/") and k.endswith("manifest.json"))]
@@ -273,6 +274,7 @@ def test_damage_is_found_and_mended(machine, capsys):
     capsys.readouterr()
 
 
+@pytest.mark.long
 def test_a_lost_store_is_made_again_from_a_backup(machine, capsys):
     place = machine.root / "backup"
     assert main(["backup", str(place)]) == 0
