@@ -75,7 +75,7 @@ def environment(lake: Lake, project: Project, port: int, execution_port: int) ->
     return inherited | {f"AIRFLOW__{k}": v for k, v in settings.items()} | {
         "AIRFLOW_HOME": str(lake.home / "airflow"),
         "LAKE_MEMORY": os.environ.get("LAKE_MEMORY") or f"{max(1024, process_mb() * 2 // 3)}MB",
-        "LAKE_HOME": str(lake.home), "LAKE_PROJECT": str(project.root),
+        "LAKE_HOME": lake.store or str(lake.home), "LAKE_PROJECT": str(project.root),
         "PYTHONPATH": str(ROOT), "GX_ANALYTICS_ENABLED": "False", "NO_PROXY": local, "no_proxy": local,
     }
 

@@ -25,7 +25,7 @@ from pipelines.copying import CHUNK
 from pipelines.desk import Desk
 from pipelines.ledger import now
 from pipelines.locks import writer
-from pipelines.settings import FORMAT, POSTGRESQL, SQLITE, Lake, WrongUse
+from pipelines.settings import FORMAT, POSTGRESQL, SQLITE, Lake, WrongUse, lake_store
 from pipelines.staging import judging
 from pipelines.version import code_version
 
@@ -98,8 +98,11 @@ def restore(place: Path, home: Path, name: str | None = None) -> dict[str, Any]:
         WrongUse: there is no such backup, its files are damaged, `home` is another path or not empty, or the key is not the lake's.
     """
     facts = _facts(place, name)
+    kept = facts["mark"].get("store")
+    if kept != lake_store():
+        raise WrongUse(f"The lake of {facts['backup']} was {f'kept in {kept}' if kept else 'on a disk'}, and its tables say so. Set LAKE_HOME={kept or facts['home']}.")
     if str(home) != facts["home"]:
-        raise WrongUse(f"The lake of {facts['backup']} was at {facts['home']} and its tables hold that path. Set LAKE_HOME to it (or mount it there).")
+        raise WrongUse(f"The lake of {facts['backup']} was at {facts['home']} and its tables hold that path. Set {'LAKE_WORK' if kept else 'LAKE_HOME'} to it (or mount it there).")
     mark = home / "restoring"
     strange = [p.name for p in home.iterdir() if p.name != "keys"] if home.exists() and not mark.exists() else []
     if strange:
@@ -108,7 +111,7 @@ def restore(place: Path, home: Path, name: str | None = None) -> dict[str, Any]:
     mark.write_text(facts["backup"])
     lake = Lake(home)
     lake.make_folders()
-    _check_key(lake, facts)
+    check_key(lake, facts)
     for file in facts["files"]:
         if file["path"] != CATALOGUE:
             _bring(place, file, home / file["path"])
@@ -236,8 +239,15 @@ def _facts(place: Path, name: str | None) -> dict[str, Any]:
     return facts
 
 
-def _check_key(lake: Lake, facts: dict[str, Any]) -> None:
-    """With another key every new pseudonym would be another person's."""
+def check_key(lake: Lake, facts: dict[str, Any]) -> None:
+    """With another key every new pseudonym would be another person's.
+
+    Args:
+        facts: `key_id`, the name of the key under which the lake was kept.
+
+    Raises:
+        WrongUse: this machine has another key, or none.
+    """
     given = bool(os.environ.get("LAKE_PSEUDONYM_KEY")) or (lake.keys / "pseudonym.key").exists()
     if not given or keys.key_id(lake) != facts["key_id"]:
         raise WrongUse(f"Put the pseudonym key {facts['key_id']} into {lake.keys}/pseudonym.key (or LAKE_PSEUDONYM_KEY) first; a backup never holds it. "

@@ -39,6 +39,7 @@ from sqlalchemy.exc import IntegrityError
 from pipelines import catalogue, durable, locks
 from pipelines.compiler import SEGMENT, Plan
 from pipelines.settings import Lake, WrongUse
+from pipelines.store.tables import local
 
 BASELINE, FOLDED = "baseline~", "lake_folded"     # name of a baseline's segment; key of what its file says it folded
 # Bounds cut to 16 characters, the default, do not tell one segment from another: pyiceberg would read every row of what it drops.
@@ -141,7 +142,7 @@ def _create(found: SqlCatalog, identifier: tuple[str, ...], plan: Plan, lake: La
     except (NamespaceAlreadyExistsError, IntegrityError):
         pass  # another process made it between our look and our insert
     try:
-        return found.create_table(identifier, Schema(*fields), location=f"file://{lake.base / plan.dataset.id}", partition_spec=spec,
+        return found.create_table(identifier, Schema(*fields), location=lake.address(lake.base / plan.dataset.id), partition_spec=spec,
                                   properties=_WHOLE_NAMES)
     except (TableAlreadyExistsError, IntegrityError):
         return found.load_table(identifier)
@@ -180,7 +181,7 @@ def _exchange(lake: Lake, known: Table, drop: Iterable[str], files: list[str]) -
     with known.transaction() as change:
         if earlier:
             change.delete(In(SEGMENT, listed))
-        change.add_files(files, check_duplicate_files=False)
+        change.add_files(_addresses(lake, files), check_duplicate_files=False)
     _sync_metadata(known)
     return known.current_snapshot().snapshot_id
 
@@ -189,9 +190,9 @@ def _sync_metadata(known: Table) -> None:
     """What pyiceberg wrote last reaches the disk; it does not see to that itself."""
     snapshot = known.current_snapshot()
     written = {known.metadata_location, snapshot.manifest_list, *(m.manifest_path for m in snapshot.manifests(known.io))}
-    for path in sorted(p.removeprefix("file://") for p in written):
+    for path in sorted(local(p, known.io.properties) for p in written):
         durable.sync(Path(path))
-    durable.sync(Path(known.metadata_location.removeprefix("file://")).parent)
+    durable.sync(Path(local(known.metadata_location, known.io.properties)).parent)
 
 
 class Replacement:
@@ -226,8 +227,13 @@ class Replacement:
         replaced = {s for s, v in self._segments.items() if {b for b, _ in v.batches} <= staged.keys()}
         locks.confirm(self._lake)
         self._change.delete(In(SEGMENT, sorted(replaced | staged.keys())))
-        self._change.add_files(files, check_duplicate_files=False)
+        self._change.add_files(_addresses(self._lake, files), check_duplicate_files=False)
         _sync_metadata(self._change.commit_transaction())
+
+
+def _addresses(lake: Lake, files: list[str]) -> list[str]:
+    """How the table is to name files that lie here."""
+    return [lake.address(f) for f in files] if lake.store else files
 
 
 def _data(lake: Lake, plan: Plan) -> Path:
@@ -264,7 +270,7 @@ def segments(known: Table) -> dict[str, Version]:
     """Segment → what the newest snapshot of a loaded table holds of it."""
     found: dict[str, list[tuple[str, int]]] = {}
     for task in known.scan().plan_files():
-        found.setdefault(task.file.partition[0], []).append((task.file.file_path.removeprefix("file://"), task.file.record_count))
+        found.setdefault(task.file.partition[0], []).append((local(task.file.file_path, known.io.properties), task.file.record_count))
     return {s: _version(s, tuple(sorted(p for p, _ in files)), sum(n for _, n in files)) for s, files in found.items()}
 
 
@@ -288,7 +294,7 @@ def _version(segment: str, files: tuple[str, ...], rows: int) -> Version:
 def data_files(known: Table, snapshots: Iterable[int] | None = None) -> set[str]:
     """The data files that some snapshots of the table name; all of them by default."""
     wanted = known.snapshots() if snapshots is None else [s for s in known.snapshots() if s.snapshot_id in snapshots]
-    return {entry.data_file.file_path.removeprefix("file://")
+    return {local(entry.data_file.file_path, known.io.properties)
             for snapshot in wanted for manifest in snapshot.manifests(known.io) for entry in manifest.fetch_manifest_entry(known.io)}
 
 
@@ -339,4 +345,4 @@ def metadata_files(known: Table) -> set[str]:
     found = {known.metadata_location}
     for snapshot in known.snapshots():
         found |= {snapshot.manifest_list, *(m.manifest_path for m in snapshot.manifests(known.io))}
-    return {f.removeprefix("file://") for f in found}
+    return {local(f, known.io.properties) for f in found}

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from pyiceberg.catalog.sql import SqlCatalog, SqlCatalogBaseTable
 
 from pipelines.settings import POSTGRESQL, SQLITE, Lake, WrongUse
+from pipelines.store.tables import kept_in
 
 SETTING = "LAKE_CATALOG"
 NETWORK = ("9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "gfs2", "glusterfs", "gpfs", "lustre",
@@ -59,13 +60,19 @@ def postgresql(lake: Lake, lake_id: str) -> sa.Engine:
 
 def iceberg(lake: Lake) -> SqlCatalog:
     """The Iceberg catalogue of the lake."""
-    return _iceberg(_url(lake), str(lake.base), os.getpid())
+    return _iceberg(_url(lake), str(lake.home), lake.store, os.getpid())
 
 
 @lru_cache(maxsize=8)
-def _iceberg(url: str, base: str, _process: int) -> SqlCatalog:
+def _iceberg(url: str, home: str, store: str | None, _process: int) -> SqlCatalog:
     create(_engine(url, _process), SqlCatalogBaseTable.metadata)
-    return SqlCatalog("lake", uri=url, warehouse=f"file://{base}", pool_pre_ping="true")
+    return SqlCatalog("lake", uri=url, warehouse=f"{store or f'file://{home}'}/base", pool_pre_ping="true", **kept_in(store, home))
+
+
+def forget() -> None:
+    """Let go of what this process has open: another file is about to take the place of the lake's catalogue."""
+    _engine.cache_clear()
+    _iceberg.cache_clear()
 
 
 def metadata_location(lake: Lake, identifier: tuple[str, ...]) -> str:

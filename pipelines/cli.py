@@ -9,14 +9,19 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from pipelines import analyst, granting, officer, show
+from pipelines import analyst, granting, officer, show, store
 from pipelines.failures import tell
 from pipelines.settings import Later, WrongUse
+from pipelines.store import commands as stored
 
 DONE, HELD, WRONG, FAULT = 0, 1, 2, 3
+# How a command stands to a lake in an object store; the others change the lake.
+LOOKING = ("status", "why", "query", "changes", "problems", "waivers", "new-values", "grants", "catalogue", "serve")
+APART = ("check", "store", "restore", "token", "ask")
 BATCH_DATE = "2026-11-01"
 
 
@@ -24,7 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(argv)
     try:
-        code = options.run(options)
+        with nullcontext() if options.command in APART else store.session(looks=options.command in LOOKING):
+            code = options.run(options)
         sys.stdout.flush()
         return code
     except Later as error:
@@ -51,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, run: Callable[[argparse.Namespace], int], about: str) -> argparse.ArgumentParser:
         found = commands.add_parser(name, help=about, description=about)
         found.add_argument("--json", action="store_true", help="print one JSON document")
-        found.set_defaults(run=run)
+        found.set_defaults(run=run, command=name)
         return found
 
     checked = command("check", _check, "read every contract, rule, code list and view; list every error at once")
@@ -124,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument("place", type=Path, help="the folder of the backups")
     restore.add_argument("--backup", help="which one (default: the newest)")
     restore.add_argument("--only", nargs="+", metavar="PATH", help="files of the lake, as verify names them")
+    stored.register(command)
     officer.register(command)
     granting.register(command)
     analyst.register(command)
@@ -298,10 +305,14 @@ def _restore(options: argparse.Namespace) -> int:
     from pipelines.settings import lake_home
 
     if options.only:
-        found = restore_files(options.place, options.only, options.backup, Desk.open())
+        with store.session():
+            found = restore_files(options.place, options.only, options.backup, Desk.open())
         _print(options, found, lambda r: "\n".join(f"{f['path']} is back, from {f['backup']}" for f in r["restored"]))
     else:
-        _print(options, restore(options.place, lake_home(), options.backup), show.restored)
+        store.must_be_empty()
+        found = restore(options.place, lake_home(), options.backup)
+        with store.session():      # puts it into the object store, where it belongs there
+            _print(options, found, show.restored)
     return DONE
 
 

@@ -7,6 +7,7 @@ lacks a comment stops the build, and the file that was there stays.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +25,27 @@ class BrokenView(WrongUse):
     """A view of a release is not what its manifest says; the message names the view and the reason."""
 
 
-def build(manifest: dict[str, Any], lake: Lake, path: Path, mode: int = 0o644) -> None:
+def build(manifest: dict[str, Any], lake: Lake, path: Path, mode: int = 0o644, root: Any = None, prepare: Callable[[duckdb.DuckDBPyConnection], None] | None = None) -> None:
     """Make the database of `manifest` at `path`, replacing what is there once the new one has been tried.
 
     Args:
         manifest: its `relations`, `macros` and `views`, as `release` writes them; relative file paths start from the lake's releases.
         mode: file mode of the database.
+        root: the address that they start from instead, a value that takes `/` as a path does.
+        prepare: lets a connection read there.
 
     Raises:
         BrokenView: a view does not bind or disagrees with the manifest.
     """
     beside = path.with_name(f".{path.name}.part")
     unfinished(path)
-    shutil.copyfile(_common(manifest, lake), beside)
+    shutil.copyfile(_common(manifest, lake, root, prepare), beside)
     con = connect(beside)
     try:
+        if prepare:
+            prepare(con)
         con.execute("BEGIN")
-        _create(con, manifest, lake.releases)
+        _create(con, manifest, root or lake.releases)
         con.execute("COMMIT")
         smoke(con, manifest)
         con.execute("CHECKPOINT")      # closing would do it too, but says nothing when the disk is full
@@ -77,18 +82,20 @@ def point(source: Path, target: Path) -> None:
     durable.replace(beside, target)
 
 
-def _common(manifest: dict[str, Any], lake: Lake) -> Path:
+def _common(manifest: dict[str, Any], lake: Lake, root: Any, prepare: Callable[[duckdb.DuckDBPyConnection], None] | None) -> Path:
     """A database with the code lists' views and the macros, which seldom change: binding 300 macros takes half a second."""
     relations, macros = {v: r for v, r in manifest["relations"].items() if r.get("kind") == "reference"}, manifest["macros"]
 
     def make(con: duckdb.DuckDBPyConnection) -> None:
+        if prepare:
+            prepare(con)
         con.execute("BEGIN")
-        _show(con, relations, lake.releases)
+        _show(con, relations, root or lake.releases)
         for statement in macros:
             con.execute(statement)
         con.execute("COMMIT")
 
-    return prepared.database(lake.staging, "views", [str(lake.releases), relations, macros], make)
+    return prepared.database(lake.staging, "stored" if root else "views", [str(root or lake.releases), relations, macros], make)
 
 
 def _show(con: duckdb.DuckDBPyConnection, relations: dict[str, Any], root: Path) -> None:

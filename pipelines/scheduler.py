@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from pipelines import show, steps
+from pipelines import show, steps, store
 from pipelines.airflow_parts import AirflowFailed, Parts
 from pipelines.airflow_session import Run, Session
 from pipelines.contract import Dataset, datasets
@@ -72,7 +72,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = _arguments()
     try:
-        desk = Desk.open()
+        with store.session():
+            desk = Desk.open()
         return _run(options, desk) if options.command == "run" else up(desk.lake, desk.project, options.port)
     except WrongUse as error:
         print(error, file=sys.stderr)

@@ -1,13 +1,16 @@
 """Where things are: the project (contracts, rules, code lists, views) and the lake (data).
 
-The project root is `LAKE_PROJECT` or the repository; the lake is `LAKE_HOME` or `./lake` under the project.
+The project root is `LAKE_PROJECT` or the repository; the lake is `LAKE_HOME` or `./lake` under the project. With
+`LAKE_HOME=s3://bucket/prefix` what is kept lies there, and steps work in a local folder, `LAKE_WORK` (`pipelines.store`).
 A lake records its own absolute path at init; opening it elsewhere is refused, because Iceberg metadata and
 published views hold absolute paths.
 """
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ SHARED = ("inbox", "releases", "reports", "outbox")
 DELIVERED = ("inbox", "outbox")      # as departments send it and get it back: nothing is masked there
 FORMAT = 2
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
+OF_STORE = ".store"                  # what the working folder of an object store knows of it
 
 
 class WrongUse(Exception):
@@ -72,8 +76,24 @@ class Project:
         return self.root / "warehouse" / "macros"
 
 
+def lake_store() -> str | None:
+    """The object store that `$LAKE_HOME` names (`s3://bucket/prefix`), None when it names a folder.
+
+    Raises:
+        WrongUse: it is an address of another kind.
+    """
+    given = os.environ.get("LAKE_HOME", "").rstrip("/")
+    if "://" in given and not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9_.-]+)+", given):
+        raise WrongUse("LAKE_HOME must be a folder, or s3://bucket/prefix with a prefix of letters, digits and _ . - /.")
+    return given if "://" in given else None
+
+
 def lake_home() -> Path:
-    """Where the lake is: `$LAKE_HOME` or `./lake` of the repository."""
+    """The folder that steps work in: `$LAKE_HOME` or `./lake` of the repository; with an object store `$LAKE_WORK`, or one in the account's cache."""
+    store = lake_store()
+    if store:
+        own = f"{store.rpartition('/')[2]}-{hashlib.sha256(store.encode()).hexdigest()[:8]}"
+        return Path(os.environ.get("LAKE_WORK") or Path.home() / ".cache" / "lake" / own).resolve()
     return Path(os.environ.get("LAKE_HOME") or Path(__file__).resolve().parent.parent / "lake").resolve()
 
 
@@ -88,16 +108,22 @@ class Lake:
         """Open the lake at `home`, `$LAKE_HOME` or `./lake` of the repository, creating it when it is new.
 
         Raises:
-            WrongUse: the folder holds a lake that was made at another path or by a newer format.
+            WrongUse: the folder holds a lake that was made at another path or by a newer format, or it is not yet, or not only, an object store's.
         """
-        root = Path(home).resolve() if home else lake_home()
+        root, store = (Path(home).resolve(), None) if home else (lake_home(), lake_store())
         lake = cls(root)
+        if store and not (root / OF_STORE / "work.json").exists():
+            raise WrongUse(f"The lake {store} has not been brought to this machine. Run: python -m pipelines status")
         if (root / "restoring").exists():
-            raise WrongUse(f"{root} is being restored from a backup. If that died, run `python -m pipelines restore` again.")
+            again = "restore` again" if not store else "status`"
+            raise WrongUse(f"{root} is being restored from {store or 'a backup'}. If that died, run `python -m pipelines {again}.")
         mark = root / "lake.json"
         if not mark.exists():
-            lake._create(mark)
+            lake._create(mark, store)
         made = json.loads(mark.read_text())
+        if made.get("store") != store:
+            raise WrongUse(f"{root} is the folder that steps of {made['store']} work in. Set LAKE_HOME={made['store']}." if made.get("store") else
+                           f"{root} holds a lake of its own. Set LAKE_WORK to another folder for {store}.")
         if made["format"] > FORMAT:
             raise WrongUse(f"{root} has lake format {made['format']}; this program knows {FORMAT}. Upgrade the program.")
         if made["format"] < FORMAT:
@@ -110,10 +136,11 @@ class Lake:
             )
         return lake
 
-    def _create(self, mark: Path) -> None:
+    def _create(self, mark: Path, store: str | None) -> None:
         self.make_folders()
         kind = POSTGRESQL if os.environ.get("LAKE_CATALOG") else SQLITE
-        beside = self._beside(format=FORMAT, home=str(self.home), id=secrets.token_hex(6), catalogue=kind)
+        kept = {"store": store} if store else {}
+        beside = self._beside(format=FORMAT, home=str(self.home), id=secrets.token_hex(6), catalogue=kind, **kept)
         with suppress(FileExistsError):     # another process made the lake at this moment
             os.link(beside, mark)
         beside.unlink()
@@ -153,6 +180,15 @@ class Lake:
     def catalogue(self) -> str:
         """Which database holds the catalogue and the ledger: `sqlite` or `postgresql`."""
         return self._marked().get("catalogue", SQLITE)
+
+    @property
+    def store(self) -> str | None:
+        """The object store that keeps the lake, None when its own folder does."""
+        return self._marked().get("store")
+
+    def address(self, path: Path | str) -> str:
+        """How the tables of base name a file of the lake: where it is kept."""
+        return f"{self.store}/{Path(path).relative_to(self.home)}" if self.store else f"file://{path}"
 
     @property
     def schema(self) -> str:

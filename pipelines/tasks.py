@@ -14,11 +14,13 @@ def call(function: str, *arguments: Any, **options: Any) -> Any:
     """
     from airflow.sdk.exceptions import AirflowFailException
 
+    from pipelines import store
     from pipelines.failures import may_pass, tell
 
     module, _, name = function.rpartition(".")
     try:
-        return getattr(import_module(f"pipelines.{module}"), name)(*arguments, **options)
+        with store.session():
+            return getattr(import_module(f"pipelines.{module}"), name)(*arguments, **options)
     except Exception as error:
         text, passing = tell(error), may_pass(error)
     raise RuntimeError(text) if passing else AirflowFailException(text)

@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.settings import lake_home
+
 FULL, READ_ONLY, BROKEN, MEMORY, HANDLES, CONNECTION, LOCKED = "full", "read_only", "broken", "memory", "handles", "connection", "locked"
 ERRNOS = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EROFS: READ_ONLY, errno.EIO: BROKEN, errno.ENOMEM: MEMORY, errno.EMFILE: HANDLES,
           errno.ENFILE: HANDLES}
@@ -107,8 +109,7 @@ def _kind(error: BaseException) -> str | None:
 def _disks() -> Iterator[tuple[str, bool, bool]]:
     """The disks of the lake and of temporary files: (in words, is it read-only, is it nearly full)."""
     told: set[int] = set()
-    home = Path(os.environ.get("LAKE_HOME") or Path(__file__).resolve().parent.parent / "lake")
-    for what, path in (("the lake", home), ("temporary files", Path(tempfile.gettempdir()))):
+    for what, path in (("the lake", lake_home()), ("temporary files", Path(tempfile.gettempdir()))):
         place = next(p for p in (path, *path.absolute().parents) if p.exists()).resolve()
         device = place.stat().st_dev
         if device in told:

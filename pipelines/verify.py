@@ -21,6 +21,7 @@ from pipelines.copying import digest
 from pipelines.desk import Desk
 from pipelines.feedback import tickets
 from pipelines.settings import SQLITE, WrongUse
+from pipelines.store.tables import kept_in, local
 
 ROOTS = ("landing", "base", "quarantine", "current", "releases")
 Finding = dict[str, str]
@@ -51,6 +52,10 @@ def verify(desk: Desk | None = None) -> dict[str, Any]:
                 found.append(_finding(desk, file, f"is missing; {why}"))
         damaged = {f["path"] for f in found}
         found += list(_rows(desk, damaged)) + list(_state(desk, damaged))
+    if desk.lake.store:
+        from pipelines.store import care
+
+        found += care.findings()
     return {"files": len(files), "bytes": sum(size for _, size in digests.values()), "findings": found}
 
 
@@ -211,7 +216,7 @@ def _tables(desk: Desk) -> list[tuple[str, ...]]:
 
 
 def _location(desk: Desk, identifier: tuple[str, ...]) -> Path:
-    return Path(catalogue.metadata_location(desk.lake, identifier).removeprefix("file://"))
+    return Path(local(catalogue.metadata_location(desk.lake, identifier), kept_in(desk.lake.store, str(desk.lake.home))))
 
 
 def _manifests(desk: Desk, damaged: set[str]) -> Iterator[dict[str, Any]]:
