@@ -12,8 +12,10 @@ from pathlib import Path
 import duckdb_sqlalchemy  # noqa: F401
 import pyiceberg.avro.decoder_fast
 import pyiceberg.io.pyarrow  # noqa: F401
-import rich.table  # noqa: F401
-import sqlglot.lineage  # noqa: F401
+import rich.console  # noqa: F401
+import sqlglot.generators.duckdb
+import sqlglot.lineage
+import sqlglot.parsers.duckdb  # noqa: F401
 
 from pipelines import approvals, steps  # noqa: F401
 from pipelines.feedback import pack  # noqa: F401
@@ -38,6 +40,7 @@ def _forget_when_changed() -> None:
 
 
 suite.great_expectations()
+import expect_rule_to_hold  # noqa: E402, F401
 import offline_docs  # noqa: E402
 
 rendering.compile_templates()

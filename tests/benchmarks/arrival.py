@@ -20,7 +20,7 @@ import duckdb
 import psutil
 import sqlalchemy as sa
 
-from pipelines import ledger_tables as tables
+from pipelines import ledger_tables as tables, scheduler
 from pipelines.airflow_parts import Parts
 from pipelines.airflow_session import Session
 from pipelines.desk import Desk
@@ -84,7 +84,7 @@ def follow(at: Desk, session: Session, dropped: float, before: int) -> dict[str,
 def main() -> None:
     """Drop files and print how long each was under way."""
     asked = argparse.ArgumentParser()
-    asked.add_argument("persons", type=int, nargs="?", default=35_000, help="of the sample whose largest file is taken")
+    asked.add_argument("persons", type=int, nargs="?", default=46_000, help="of the sample whose largest file is taken")
     asked.add_argument("--times", type=int, default=3)
     asked.add_argument("--out", type=Path)
     given = asked.parse_args()
@@ -93,6 +93,7 @@ def main() -> None:
         os.environ["LAKE_SETTLE_SECONDS"] = "3600"      # only the mark tells
         runs = []
         with Parts(at.lake, at.project, triggerer=True) as parts:
+            scheduler.prepare(at.lake, at.project)
             session = Session(parts, [DATASET], lambda _: None)
             for number in range(given.times):
                 aside = Path(folder) / f"sent-{number}"
