@@ -66,6 +66,7 @@ def environment(lake: Lake, project: Project, port: int, execution_port: int) ->
         "API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": f"{__name__}.connect_args",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",      # a changed DAG file is read at once, a changed contract after this; each look takes 1.5 s of CPU
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
         "SCHEDULER__MP_START_METHOD": "forkserver",
         "SCHEDULER__MP_FORKSERVER_PRELOAD": ",".join(PRELOADED),
