@@ -32,7 +32,8 @@ STOP_SECONDS = 20
 PRELOADED = (
     "airflow.sdk.execution_time.supervisor", "airflow.sdk.execution_time.task_runner",
     "airflow.providers.standard.decorators.python", "airflow.providers.standard.decorators.short_circuit",
-    "airflow.dag_processing.dagbag", "great_expectations", "duckdb", "pyarrow", "pyiceberg.catalog.sql", "sqlalchemy",
+    "airflow.dag_processing.dagbag", "airflow.dag_processing.bundles.local", "airflow.sdk.definitions.decorators",
+    "airflow.providers.common.io.assets.file", "airflow.providers.standard.operators.hitl", "great_expectations", "duckdb", "pyarrow", "pyiceberg.catalog.sql", "sqlalchemy",
     "pipelines.preload",
 )
 # SQLite: a server that waits for a lock blocks the loop of the request that holds it, so it waits briefly and its

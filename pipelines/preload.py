@@ -17,6 +17,7 @@ import rich.console  # noqa: F401
 import sqlglot.generators.duckdb
 import sqlglot.lineage
 import sqlglot.parsers.duckdb  # noqa: F401
+from sqlalchemy.orm import configure_mappers
 
 from pipelines import approvals, steps  # noqa: F401
 from pipelines.feedback import pack  # noqa: F401
@@ -46,6 +47,7 @@ import offline_docs  # noqa: E402
 
 rendering.compile_templates()
 offline_docs.compile_templates()
+configure_mappers()      # the catalogue's tables are mapped by a library that also Airflow uses, which imports all its models at the first of them
 _IMPORTED = _sources()
 # What is here now is never garbage: no collection of a task goes through it, nor copies its pages (a fifth of what judging a small batch costs).
 gc.collect()

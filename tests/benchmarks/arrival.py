@@ -73,7 +73,7 @@ def follow(at: Desk, session: Session, dropped: float, before: int) -> dict[str,
     used = processor(session._parts)
     found = session.api.get("/dags/~/dagRuns/~/taskInstances", limit=1000, start_date_gte=datetime.fromtimestamp(dropped).astimezone().isoformat())["task_instances"]
     starts = {t["id"]: datetime.fromisoformat(t["start_date"]).timestamp() - dropped for t in found if t["start_date"]}
-    since = sorted((starts[t["id"]], f"{t['dag_id']} {t['task_id']}", t["duration"] if t["end_date"] else published - dropped - starts[t["id"]]) for t in found if t["id"] in starts)
+    since = sorted((starts[t["id"]], f"{t['dag_id']} {t['task_id']}", (t["duration"] or 0) if t["end_date"] else published - dropped - starts[t["id"]]) for t in found if t["id"] in starts)
     s = tables.steps
     steps = at.ledger.rows(sa.select(s).where(s.c.started_at >= datetime.fromtimestamp(dropped, UTC).isoformat(timespec="seconds")).order_by(s.c.id))
     return {"rows": seen(at), "seconds": round(published - dropped, 1), "load": round(os.getloadavg()[0], 1),
