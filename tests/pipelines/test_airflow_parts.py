@@ -94,11 +94,12 @@ def test_stopping_kills_tasks_that_left_the_group_of_their_scheduler(lake, monke
 
 
 FORKED = """
-import os, sys
+import gc, os, sys
 import duckdb, great_expectations, pyarrow.parquet, pyiceberg.catalog.sql
 
 native = len(os.listdir("/proc/self/task"))
 from pipelines import preload
+import offline_docs
 assert len(os.listdir("/proc/self/task")) == native, "a thread does not live on in a forked process"
 
 def kept() -> bool:
@@ -110,6 +111,8 @@ def kept() -> bool:
         os._exit(known == {True} if suite.expectations([rule])[0].rule == "a.b" and len(known) == 1 else 9)
     return bool(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
+assert gc.get_freeze_count() > 100_000, "what is there before tasks are forked is no business of their collector"
+assert pyiceberg.catalog.sql.IcebergTables.__mapper__.configured and offline_docs._COMPILED.known
 assert kept()
 preload._IMPORTED = frozenset()
 assert not kept() and "pipelines.steps" in sys.modules
