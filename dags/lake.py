@@ -5,10 +5,10 @@ contract gives a `schedule`, else over the API with the batch date as partition 
 
 `inbox` is fired by a trigger that watches the inbox (`pipelines.arrivals`); it emits one event per (dataset, batch date)
 that may be taken, and fails when files must stay there for another reason than being incomplete.
-`ingest.<dataset>` is fired by these events, or over the API, with the batch date as partition key: receive → stage →
-judge → commit → verdict and feedback. `judge` emits `held` per batch that an officer may decide about (dags/desk.py), `commit` the dataset's
-asset when a batch was accepted; `verdict` fails, without a retry,
-when one was held or refused, or when files for its date must stay in the inbox.
+`ingest.<dataset>` is fired by these events, or over the API, with the batch date as partition key: receive → judge → commit →
+verdict and feedback. `judge` stages and judges in one process, because another task costs a small batch more than its rows do; it emits
+`held` per batch that an officer may decide about (dags/desk.py). `commit` emits the dataset's asset when a batch was accepted; `verdict`
+fails, without a retry, when one was held or refused, or when files for its date must stay in the inbox.
 `release` is fired by any asset. Airflow starts one run per event (measured: 12 for 12), so runs are coalesced: one at
 a time, when no other step needs an engine; a run with others behind it is skipped, and the last publishes all
 that is accepted by then. Only ids and counts go through XCom, and only what `failures.tell` says into logs.
@@ -67,22 +67,19 @@ def receive(dataset_id: str, partition_key: str | None = None) -> dict[str, list
 
 
 @task(pool="engine", **RETRY)
-def stage(dataset_id: str, keys: list[str]) -> list[str]:
-    """Standardise, type and test every row in one pass; a batch that cannot be read is refused."""
+def judge(dataset_id: str, keys: list[str], outlet_events: Any = None, task: Any = None) -> list[str]:
+    """Standardise, type and test every row in one pass, and let Great Expectations judge; a batch that cannot be read is refused.
+
+    What does not pass is held, and an officer is asked about it; also about what a killed try of this task has held.
+    """
     if not keys:
         raise AirflowSkipException(f"{dataset_id}: no batch is to be taken in")
     staged = _step("stage", dataset_id, keys)
     log.info("%s: %d of %d batches staged", dataset_id, len(staged), len(keys))
-    return staged
-
-
-@task(pool="engine", **RETRY)
-def judge(dataset_id: str, keys: list[str], outlet_events: Any = None, task: Any = None) -> list[str]:
-    """Let Great Expectations judge the staged batches; the rest is held, and an officer is asked about each."""
-    accepted = _step("judge", dataset_id, keys)
+    accepted = _step("judge", dataset_id, staged)
     held = call("approvals.awaiting", keys)
     emit(task, outlet_events, {HELD: held} if held else {})
-    log.info("%s: %d of %d batches accepted", dataset_id, len(accepted), len(keys))
+    log.info("%s: %d of %d batches accepted", dataset_id, len(accepted), len(staged))
     return accepted
 
 
@@ -188,7 +185,7 @@ def ingest_dag(dataset_id: str, head: dict[str, Any]) -> DAG:
         default_args={"priority_weight": 10, "weight_rule": "absolute"},
     ) as dag:
         keys = receive(dataset_id)["keys"]
-        accepted = judge.override(outlets=[HELD])(dataset_id, stage(dataset_id, keys))
+        accepted = judge.override(outlets=[HELD])(dataset_id, keys)
         commit.override(outlets=[asset(dataset_id)])(dataset_id, accepted) >> [verdict(dataset_id, keys), feedback(dataset_id, keys)]
     return dag
 

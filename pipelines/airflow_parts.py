@@ -32,7 +32,8 @@ STOP_SECONDS = 20
 PRELOADED = (
     "airflow.sdk.execution_time.supervisor", "airflow.sdk.execution_time.task_runner",
     "airflow.providers.standard.decorators.python", "airflow.providers.standard.decorators.short_circuit",
-    "airflow.dag_processing.dagbag", "great_expectations", "duckdb", "pyarrow", "pyiceberg.catalog.sql", "sqlalchemy",
+    "airflow.dag_processing.dagbag", "airflow.dag_processing.bundles.local", "airflow.sdk.definitions.decorators",
+    "airflow.providers.common.io.assets.file", "airflow.providers.standard.operators.hitl", "great_expectations", "duckdb", "pyarrow", "pyiceberg.catalog.sql", "sqlalchemy",
     "pipelines.preload",
 )
 # SQLite: a server that waits for a lock blocks the loop of the request that holds it, so it waits briefly and its
@@ -66,6 +67,7 @@ def environment(lake: Lake, project: Project, port: int, execution_port: int) ->
         "API_AUTH__JWT_SECRET": secrets.token_hex(32),
         "DATABASE__SQL_ALCHEMY_CONNECT_ARGS": f"{__name__}.connect_args",
         "DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "60",      # a changed DAG file is read at once, a changed contract after this; each look takes 1.5 s of CPU
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
         "SCHEDULER__MP_START_METHOD": "forkserver",
         "SCHEDULER__MP_FORKSERVER_PRELOAD": ",".join(PRELOADED),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,11 +19,12 @@ from pipelines.deliveries import poll_seconds
 from pipelines.failures import tell
 from pipelines.settings import Lake, Project, WrongUse
 
+REST = 9      # rest after a look, in lengths of that look: a thousand files on a slow share take long to look at
 log = logging.getLogger("lake")
 
 
 class Arrivals(BaseEventTrigger):
-    """Fires with what `Watch.changes` gives, every LAKE_POLL_SECONDS at most."""
+    """Fires with what `Watch.changes` gives. It looks every LAKE_POLL_SECONDS, and less often where looking would take more than a tenth of the time."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return f"{__name__}.{type(self).__name__}", {}
@@ -30,10 +32,12 @@ class Arrivals(BaseEventTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         watch = Watch()
         while True:
+            began = time.monotonic()
             changes = await asyncio.to_thread(_changes, watch)
+            taken = time.monotonic() - began
             if changes:
                 yield TriggerEvent(changes)
-            await asyncio.sleep(poll_seconds())
+            await asyncio.sleep(max(poll_seconds(), REST * taken))
 
 
 def _changes(watch: Watch) -> dict[str, list[list[str]]] | None:

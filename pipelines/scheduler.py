@@ -13,6 +13,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import duckdb
 
 from pipelines import show, steps, store
 from pipelines.airflow_parts import AirflowFailed, Parts
@@ -20,6 +23,8 @@ from pipelines.airflow_session import Run, Session
 from pipelines.contract import Dataset, datasets
 from pipelines.deliveries import poll_seconds, settle_seconds
 from pipelines.desk import Desk
+from pipelines.ledger import Ledger
+from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
 
 
@@ -36,6 +41,7 @@ def run(wanted: Sequence[tuple[str, str]], lake: Lake, project: Project, say: Ca
         say(f"[{time.monotonic() - began:6.1f} s] {text}")
 
     with Parts(lake, project) as parts:
+        prepare(lake, project)
         session = Session(parts, {dataset for dataset, _ in wanted}, timed)
         timed(f"Airflow is up; {len(wanted)} runs")
         session.fail_leftovers()
@@ -45,10 +51,17 @@ def run(wanted: Sequence[tuple[str, str]], lake: Lake, project: Project, say: Ca
     return finished
 
 
+def prepare(lake: Lake, project: Project) -> None:
+    """Make what the first task would wait for, while Airflow starts: the code lists as DuckDB reads them. A list that is wrong stops who needs it."""
+    with suppress(WrongUse, OSError, duckdb.Error):
+        reference.prepare(project, lake.staging, Ledger(lake).added_codes())
+
+
 def up(lake: Lake, project: Project, port: int) -> int:
     """Keep Airflow and its pages running over the lake until Ctrl-C or SIGTERM."""
     settle_seconds(), poll_seconds()      # a wrong setting ends here, not in a part
     with Parts(lake, project, port, triggerer=True) as parts:
+        prepare(lake, project)
         Session(parts, (), print)
         print(f"Airflow: http://127.0.0.1:{port}  (this machine only, no password; Ctrl-C stops it)", flush=True)
         while True:

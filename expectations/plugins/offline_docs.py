@@ -65,6 +65,13 @@ class OfflineIndex(_Offline, DefaultJinjaIndexPageView):
     """The list of suites and results."""
 
 
+def compile_templates() -> None:
+    """Compile every template of the pages now, for processes that are forked from this one."""
+    for view in (OfflinePage(), OfflineIndex()):
+        for template in view.env.list_templates(extensions=["j2"]):
+            view.env.get_template(template)
+
+
 class _Field:
     """Calls a section by the field its rules judge."""
 

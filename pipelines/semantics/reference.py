@@ -229,18 +229,23 @@ def load_macros(con: duckdb.DuckDBPyConnection, project: Project) -> None:
         con.execute(statement)
 
 
-def ready(con: duckdb.DuckDBPyConnection, project: Project, folder: Path, added: Added = ()) -> None:
-    """What `load` and `load_macros` make, copied from a file that is made once per state of lists and macros (0.05 s instead of 1.3).
+def prepare(project: Project, folder: Path, added: Added = ()) -> Path:
+    """The database that holds what `load` and `load_macros` make; it is made once per state of lists and macros.
 
     Args:
-        folder: where that file may be kept; an unfinished one is never used.
+        folder: where it may be kept; an unfinished one is never used.
         added: as `load` takes it.
     """
     def make(new: duckdb.DuckDBPyConnection) -> None:
         load(new, project, added)
         load_macros(new, project)
 
-    file = prepared.database(folder, "lists", [versions_hash(project, added), macros(project), _REGION.read_text("utf-8")], make)
+    return prepared.database(folder, "lists", [versions_hash(project, added), macros(project), _REGION.read_text("utf-8")], make)
+
+
+def ready(con: duckdb.DuckDBPyConnection, project: Project, folder: Path, added: Added = ()) -> None:
+    """What `load` and `load_macros` make, copied from what `prepare` made, with its arguments (0.05 s instead of 1.3)."""
+    file = prepare(project, folder, added)
     con.execute(f"ATTACH {text(file)} AS prepared (READ_ONLY); COPY FROM DATABASE prepared TO memory; DETACH prepared")
 
 

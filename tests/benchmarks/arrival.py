@@ -12,12 +12,15 @@ import json
 import os
 import tempfile
 import time
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import psutil
+import sqlalchemy as sa
 
+from pipelines import ledger_tables as tables, scheduler
 from pipelines.airflow_parts import Parts
 from pipelines.airflow_session import Session
 from pipelines.desk import Desk
@@ -29,6 +32,15 @@ DATASET = "population.person"
 WAIT_SECONDS = 300
 
 
+def state(at: Desk) -> tuple[int, int] | None:
+    """What tells one published database from the next."""
+    try:
+        found = at.lake.database.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def seen(at: Desk) -> int:
     """Persons that an analyst sees now."""
     if not at.lake.database.exists():
@@ -37,24 +49,43 @@ def seen(at: Desk) -> int:
         return con.execute("SELECT count(*) FROM population.person").fetchone()[0]
 
 
+def processor(parts: Parts) -> dict[str, float]:
+    """CPU seconds of every part of Airflow since its start, those of the tasks apart from their scheduler."""
+    found = {}
+    for part, process in parts._running.items():
+        own = psutil.Process(process.pid)
+        below = sum(sum(one.cpu_times()) for one in own.children(recursive=True) if one.is_running())
+        ended = own.cpu_times()
+        found[part] = ended.user + ended.system
+        found["tasks" if part == "scheduler" else part] = (0 if part == "scheduler" else found[part]) + below + ended.children_user + ended.children_system
+    return found
+
+
 def follow(at: Desk, session: Session, dropped: float, before: int) -> dict[str, Any]:
     """Wait for the next release that shows other rows than `before`, and tell what happened since."""
-    published = 0.0
+    began, shown, published = processor(session._parts), state(at), 0.0
     while not published:
-        if seen(at) != before:
+        if state(at) != shown and seen(at) != before:      # opening a database ten times a second would take a core from what is measured
             published = time.time()
         elif time.time() > dropped + WAIT_SECONDS:
             raise SystemExit("nothing was published")
         time.sleep(0.1)
-    found = session.api.get("/dags/~/dagRuns/~/taskInstances", limit=1000, start_date_gte=datetime.fromtimestamp(dropped).astimezone().isoformat())
-    tasks = sorted((datetime.fromisoformat(t["start_date"]).timestamp() - dropped, f"{t['dag_id']} {t['task_id']}", t["duration"]) for t in found["task_instances"] if t["start_date"])
-    return {"rows": seen(at), "seconds": round(published - dropped, 1), "tasks": [{"task": name, "after": round(start, 1), "seconds": round(taken or 0, 1)} for start, name, taken in tasks]}
+    used = processor(session._parts)
+    found = session.api.get("/dags/~/dagRuns/~/taskInstances", limit=1000, start_date_gte=datetime.fromtimestamp(dropped).astimezone().isoformat())["task_instances"]
+    starts = {t["id"]: datetime.fromisoformat(t["start_date"]).timestamp() - dropped for t in found if t["start_date"]}
+    since = sorted((starts[t["id"]], f"{t['dag_id']} {t['task_id']}", (t["duration"] or 0) if t["end_date"] else published - dropped - starts[t["id"]]) for t in found if t["id"] in starts)
+    s = tables.steps
+    steps = at.ledger.rows(sa.select(s).where(s.c.started_at >= datetime.fromtimestamp(dropped, UTC).isoformat(timespec="seconds")).order_by(s.c.id))
+    return {"rows": seen(at), "seconds": round(published - dropped, 1), "load": round(os.getloadavg()[0], 1),
+            "cpu": {part: round(used[part] - began[part], 1) for part in used},
+            "tasks": [{"task": name, "after": round(start, 1), "seconds": round(taken, 1)} for start, name, taken in since],
+            "steps": {f"{one['step']} {one['subject']}".partition("~")[0]: one["seconds"] for one in steps}}
 
 
 def main() -> None:
     """Drop files and print how long each was under way."""
     asked = argparse.ArgumentParser()
-    asked.add_argument("persons", type=int, nargs="?", default=35_000, help="of the sample whose largest file is taken")
+    asked.add_argument("persons", type=int, nargs="?", default=46_000, help="of the sample whose largest file is taken")
     asked.add_argument("--times", type=int, default=3)
     asked.add_argument("--out", type=Path)
     given = asked.parse_args()
@@ -63,6 +94,7 @@ def main() -> None:
         os.environ["LAKE_SETTLE_SECONDS"] = "3600"      # only the mark tells
         runs = []
         with Parts(at.lake, at.project, triggerer=True) as parts:
+            scheduler.prepare(at.lake, at.project)
             session = Session(parts, [DATASET], lambda _: None)
             for number in range(given.times):
                 aside = Path(folder) / f"sent-{number}"
@@ -77,6 +109,8 @@ def main() -> None:
                 print(f"{runs[-1]['rows']:,} rows: {runs[-1]['seconds']} s from complete to published", flush=True)
                 for one in runs[-1]["tasks"]:
                     print(f"  {one['after']:6.1f} s  {one['seconds']:5.1f} s  {one['task']}", flush=True)
+                for what in ("steps", "cpu"):
+                    print(f"  {what}: " + ", ".join(f"{name} {seconds}" for name, seconds in runs[-1][what].items()), flush=True)
         if given.out:
             given.out.write_text(json.dumps({"runs": runs, "load": round(os.getloadavg()[1], 1)}, indent=1))
 

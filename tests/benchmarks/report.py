@@ -108,9 +108,10 @@ def _workers(found: dict[str, Any]) -> str:
 
 
 def _arrival(found: dict[str, Any]) -> str:
-    runs = "; ".join(f"{one['rows']:,} rows {one['seconds']:.1f} s" for one in found["runs"])
-    tasks = ", ".join(f"{t['task'].rpartition(' ')[2]} {t['seconds']:.1f}" for t in found["runs"][-1]["tasks"])
-    return f"`make bench-arrival` (load of the machine {found['load']:.1f}), from the mark of a complete file to its rows in `lake.duckdb`, the first with a cold Airflow: {runs}. Seconds of the last one's tasks: {tasks}."
+    runs, last = "; ".join(f"{one['rows']:,} rows {one['seconds']:.1f} s" for one in found["runs"]), found["runs"][-1]
+    tasks = ", ".join(f"{t['task'].rpartition(' ')[2]} {t['after']:.1f} ({t['seconds']:.1f})" for t in last["tasks"] if t["seconds"])
+    return (f"`make bench-arrival` (load of the machine {found['load']:.1f}), from the mark of a complete file to its rows in `lake.duckdb`, the first with a cold Airflow: {runs}. "
+            f"The last one's tasks began after so many seconds (and took): {tasks}. Its CPU seconds: {', '.join(f'{part} {spent:.1f}' for part, spent in last['cpu'].items())}.")
 
 
 def _many(found: dict[str, Any]) -> str:

@@ -65,7 +65,7 @@ def test_every_contract_has_its_dag_and_one_dag_publishes(parsed):
 def test_steps_follow_each_other_and_only_commit_announces(parsed):
     tasks = parsed["tasks"]["ingest.population.person"]
     assert {name: t["downstream"] for name, t in tasks.items()} == {
-        "receive": ["feedback", "stage", "verdict"], "stage": ["judge"], "judge": ["commit"], "commit": ["feedback", "verdict"], "verdict": [],
+        "receive": ["feedback", "judge", "verdict"], "judge": ["commit"], "commit": ["feedback", "verdict"], "verdict": [],
         "feedback": []}
     assert {name: t["outlets"] for name, t in tasks.items() if t["outlets"]} == {"judge": ["lake://held/"], "commit": ["lake://base/population.person"]}
     assert tasks["verdict"]["trigger"] == "none_failed", "the verdict is given also when nothing was committed"
@@ -89,7 +89,7 @@ def test_the_inbox_is_watched_and_fires_every_dataset_by_an_asset_of_its_own(par
 
 def test_only_steps_that_a_retry_can_help_are_retried(parsed):
     retries = {(name, t["retries"]) for tasks in parsed["tasks"].values() for name, t in tasks.items()}
-    assert retries == {("announce", 2), ("left", 0), ("receive", 2), ("stage", 2), ("judge", 2), ("commit", 2), ("verdict", 0), ("feedback", 2), ("publish", 2),
+    assert retries == {("announce", 2), ("left", 0), ("receive", 2), ("judge", 2), ("commit", 2), ("verdict", 0), ("feedback", 2), ("publish", 2),
                        ("backup", 2), ("maintain", 2), ("verify", 0), ("write", 2), ("alert", 3), ("ask", 2), ("decide", 0), ("settle", 2),
                        ("propose", 2), ("grant", 2), ("examine", 2), ("accept", 2), ("enter", 2), ("expire", 2)}
 
@@ -192,7 +192,7 @@ def test_a_failed_step_is_retried_only_for_trouble_outside_the_data_and_quotes_n
 
     monkeypatch.setattr("pipelines.steps.stage", fail)
     with pytest.raises(Exception) as caught:
-        lake.stage.function("population.person", ["k"])
+        lake.judge.function("population.person", ["k"])
     assert type(caught.value).__name__ == raised
     assert text in str(caught.value)
     assert "110105194912310021" not in str(caught.value) and "张三" not in str(caught.value)
@@ -217,8 +217,19 @@ def test_a_run_goes_on_for_new_batches_and_to_say_what_must_stay(lake, monkeypat
     assert lake.receive.function("population.person", partition_key="2026-11-01") == goes_on
     if not keys:
         with pytest.raises(Exception, match="no batch") as caught:
-            lake.stage.function("population.person", keys)
+            lake.judge.function("population.person", keys)
         assert type(caught.value).__name__ == "AirflowSkipException"
+
+
+def test_what_is_staged_is_judged_by_the_same_task_and_an_officer_is_asked_also_about_what_a_killed_try_has_held(lake, monkeypatch):
+    given = {"pipelines.steps.stage": ["b", "c"], "pipelines.steps.judge": ["c"], "pipelines.approvals.awaiting": ["a", "b"]}
+    asked = []
+    for name, answer in given.items():
+        monkeypatch.setattr(name, lambda *with_, name=name, answer=answer: asked.append((name, with_[-1])) or answer)
+    outlets, task = OutletEventAccessors(), SimpleNamespace(outlets=["all"])
+    assert lake.judge.function(PERSON, ["a", "b", "c"], outlets, task) == ["c"]
+    assert asked == [("pipelines.steps.stage", ["a", "b", "c"]), ("pipelines.steps.judge", ["b", "c"]), ("pipelines.approvals.awaiting", ["a", "b", "c"])]
+    assert [(a.name, outlets[a].partition_keys) for a in task.outlets] == [("held", {"a", "b"})]
 
 
 PERSON, DEATH = "population.person", "population.death"

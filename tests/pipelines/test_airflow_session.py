@@ -47,6 +47,6 @@ def test_a_wrong_request_is_told_at_once(server):
         Api(server.server_port).post("/dags/x/dagRuns", {"partition_key": "2026-11-01"})
 
 
-@pytest.mark.parametrize("tasks, held", [(("verdict",), True), (("commit",), False), (("stage", "verdict"), False), ((), False)])
+@pytest.mark.parametrize("tasks, held", [(("verdict",), True), (("commit",), False), (("judge", "verdict"), False), ((), False)])
 def test_only_a_verdict_makes_a_run_held(tasks, held):
     assert Run("population.person", "2026-11-01", "failed", tasks).held is held

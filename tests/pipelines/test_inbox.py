@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import os
 import sqlite3
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -570,6 +572,28 @@ def test_the_trigger_polls_and_survives_a_look_that_fails(at, monkeypatch):
 
     assert asyncio.run(asyncio.wait_for(first(), 30)) == {"arrived": [[DATASET, DAY]], "troubled": []}
     assert arrivals.Arrivals().serialize() == ("pipelines.arrivals.Arrivals", {})
+
+
+@pytest.mark.parametrize("taken, rest", [(0.001, 1), (2, 18)])
+def test_the_trigger_looks_every_second_unless_looking_takes_long(monkeypatch, taken, rest):
+    clock, slept = itertools.count(step=taken), []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        raise asyncio.CancelledError
+
+    async def look(*_):
+        return None
+
+    async def first():
+        async for _ in arrivals.Arrivals().run():
+            pass
+
+    monkeypatch.setattr(arrivals, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(arrivals, "asyncio", SimpleNamespace(to_thread=look, sleep=sleep))
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(first())
+    assert slept == [pytest.approx(rest)]
 
 
 def test_a_notice_takes_nothing(at):

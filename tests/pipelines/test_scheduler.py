@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines import staging
 from pipelines.airflow_session import Run
-from pipelines.scheduler import conclude, left, main, waiting
+from pipelines.scheduler import conclude, left, main, prepare, waiting
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
 
 
@@ -74,3 +75,18 @@ def test_a_batch_that_an_interrupted_run_left_is_taken_up_again(at):
 def test_the_exit_code_tells_held_from_broken(runs, code, capsys):
     assert conclude(runs) == code
     assert all(m in capsys.readouterr().out for r in runs for m in r.messages)
+
+
+def test_code_lists_are_ready_before_the_first_task_and_wrong_ones_stop_no_start(at):
+    prepare(at.lake, at.project)
+    (made,) = at.lake.staging.glob(".lists-*.duckdb")
+    state = made.stat().st_mtime_ns
+    prepare(at.lake, at.project)
+    assert made.stat().st_mtime_ns == state
+    with staging.engine(at.lake, at.project, at.plan("population.residence")) as con:
+        assert con.execute("SELECT code_name('sex', '1')").fetchone() == ("男",)
+    assert made.stat().st_mtime_ns == state, "the first task makes nothing anew"
+    at.project.reference.unlink()      # a link to those of this repository
+    at.project.reference.mkdir()
+    (at.project.reference / "lists.yaml").write_text("- {list: nowhere}\n")
+    prepare(at.lake, at.project)
