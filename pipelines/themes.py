@@ -23,7 +23,7 @@ from pipelines import governance, history, lineage, masks
 from pipelines.compiler import Plan
 from pipelines.declared import Problems
 from pipelines.settings import Project, WrongUse
-from pipelines.sql import name, text
+from pipelines.sql import name, parser, text
 from pipelines.trouble import let_pass
 
 HEADER = ("zh", "en", "grain", "rule", "match", "needs", "left out")
@@ -134,15 +134,14 @@ def _judge_needs(needs: tuple[str, ...], sql: str, problems: Problems) -> None:
         problems.add("needs", f"says {', '.join(needs) or 'nothing'}; the SELECT reads {', '.join(sorted(datasets)) or 'nothing'}")
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=1024)
 def reads(sql: str) -> frozenset[str]:
     """The relations a SELECT reads, as schema.name; one without a schema stands as it is written.
 
     From the parsed tree, which needs no macro to exist. Raises:
         WrongUse: it is not one SELECT.
     """
-    with duckdb.connect() as con:
-        tree = json.loads(con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0])
+    tree = json.loads(parser().execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0])
     if tree["error"]:
         raise WrongUse(f"is not SQL: {tree['error_message'].splitlines()[0]}")
     tables, ctes = set(), set()

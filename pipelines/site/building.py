@@ -17,7 +17,7 @@ from pipelines.ledger import today as today_by_the_clock
 from pipelines.lifecycle import ACTIVE
 from pipelines.locks import writer
 from pipelines.reports import STATES, batch_page
-from pipelines.site import charts, dictionary, rendering
+from pipelines.site import charts, dictionary, marks, rendering
 from pipelines.site.facts import Facts, Row, grouped
 from pipelines.site.ledger_views import connect
 
@@ -120,7 +120,7 @@ class Site:
             problems=[p for p in self._problems(ACTIVE) if p["dataset"] == d["dataset"]],
             batches=[b | {"link": self._link(b), "department": self._department(b)} for b in facts.batches.get(d["dataset"], [])],
             radar=charts.radar(d["month"], dimensions), bars=charts.bars(volumes),
-            lines=self._lines([(rendering.DIMENSIONS[c], scores[c]) for c in codes]))
+            lines=self._lines([(marks.DIMENSIONS[c], scores[c]) for c in codes]))
 
     def department_pages(self) -> list[Path]:
         return [self._department_page(d) for d in self.facts.departments]

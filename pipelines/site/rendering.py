@@ -16,18 +16,14 @@ from markupsafe import Markup
 
 from pipelines.languages import two_languages
 from pipelines.settings import Project
+from pipelines.site import marks
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 ASSETS = Path(__file__).with_name("assets")
 BUILT = Path(sys.prefix) / "assets"     # what `python -m pipelines.site.assets` built at installation
 CHARTS = "echarts.js"
 BEIJING = timezone(timedelta(hours=8))
-DIMENSIONS = {"01": ("规范性", "Conformity"), "02": ("完整性", "Completeness"), "03": ("准确性", "Accuracy"), "04": ("一致性", "Consistency"),
-              "05": ("时效性", "Timeliness"), "06": ("可访问性", "Accessibility")}
 DOMAINS = {"population": ("人口基础库", "Population"), "legal_entity": ("法人基础库", "Legal entities"), "credit": ("信用基础库", "Credit")}
-SEVERITIES = {"block": ("阻断", "block"), "reject": ("拒收", "reject"), "warn": ("提示", "warn"), None: ("计数", "count")}
-OUTCOMES = {"fail": ("不达标", "fail"), "pass": ("达标", "pass"), "not_measured": ("未测量", "not measured")}
-LIGHTS = {"red": ("fail", "红灯", "Red"), "amber": ("warn", "黄灯", "Amber"), "green": ("pass", "绿灯", "Green"), None: ("none", "未测量", "Not measured")}
 
 
 def rate(value: float | None, digits: int = 2) -> str:
@@ -65,12 +61,6 @@ def _size(value: int | None) -> str:
 
 
 @lru_cache(maxsize=1)
-def indicators() -> dict[str, dict[str, str]]:
-    with (Project.open().reference / "quality_indicators.csv").open(encoding="utf-8") as file:
-        return {row["indicator_code"]: row for row in csv.DictReader(file)}
-
-
-@lru_cache(maxsize=1)
 def divisions() -> dict[str, str]:
     with (Project.open().reference / "admin_divisions.csv").open(encoding="utf-8") as file:
         return {row["code"]: row["full_name"] for row in csv.DictReader(file)}
@@ -78,10 +68,11 @@ def divisions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
-    made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False,
                               undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": relative, "spark": spark, "two": two_languages}
-    made.globals |= {"change": change, "indicators": indicators(), "SEVERITIES": SEVERITIES, "OUTCOMES": OUTCOMES, "DIMENSIONS": DIMENSIONS, "LIGHTS": LIGHTS}
+    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": marks.relative, "spark": spark, "two": two_languages}
+    made.globals |= {"change": change, "indicators": marks.indicators(), "SEVERITIES": marks.SEVERITIES, "OUTCOMES": marks.OUTCOMES}
+    made.globals |= {one.__name__: one for one in (marks.t, marks.h2, marks.lamp, marks.outcome, marks.severity, marks.dimension, marks.indicator, marks.trend)}
     return made
 
 
@@ -89,14 +80,6 @@ def compile_templates() -> None:
     """Compile every template now, for processes that are forked from this one; it takes nearly two seconds."""
     for template in _templates().list_templates(extensions=["j2"]):
         _templates().get_template(template)
-
-
-def relative(value: float | None) -> str:
-    """环比 or 同比, relative, in percent with its sign."""
-    if value is None:
-        return "—"
-    shown = round(value * 100, 2)
-    return f"{'▲' if shown > 0 else '▼' if shown < 0 else '＝'} {abs(shown):.2f} %"
 
 
 def spark(values: list[float | None], width: int = 96, height: int = 22) -> Markup:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from pipelines import ledger_tables as tables, pages, site
 from pipelines.settings import WrongUse
-from pipelines.site import health, ledger_views, rendering
+from pipelines.site import health, ledger_views, marks, rendering
 from tests import browser as browsers
 from tests.site.world import BAD, DEPARTMENTS, HELD, LATE, NEW_VALUES, TODAY, months, world
 
@@ -65,7 +65,7 @@ def test_the_overview_shows_the_views_numbers(at):
     assert heat["values"] == [[None if (d, m) not in scores else round(scores[d, m], 5) for m in months()] for d in order]
     for dataset, mom in moms.items():
         row = re.search(rf'<tr>(?:(?!</tr>).)*datasets/{re.escape(dataset)}\.html.*?</tr>', text[text.index('id="datasets"'):], re.DOTALL)[0]
-        assert rendering.relative(mom) in row and rendering.rate(scores[dataset, "2026-11"]) in row, dataset
+        assert marks.relative(mom) in row and rendering.rate(scores[dataset, "2026-11"]) in row, dataset
     tally = [int(n) for n in re.findall(r'<li class="(?:fail|warn|pass)"><b>(\d+)</b>', text)[:3]]
     assert sum(tally) == 50 and abs(tally[0] - lights.get("red", 0)) <= 1, "the late dataset shows the light of its own newest month"
 
