@@ -5,6 +5,7 @@ import csv
 import hashlib
 import math
 import os
+import shutil
 import sys
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -15,8 +16,9 @@ import jinja2
 from markupsafe import Markup
 
 from pipelines.languages import two_languages
-from pipelines.settings import Project
+from pipelines.settings import Project, account_cache
 from pipelines.site import marks
+from pipelines.version import code_version
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 ASSETS = Path(__file__).with_name("assets")
@@ -68,12 +70,24 @@ def divisions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
-    made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False,
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False, bytecode_cache=_compiled(),
                               undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": marks.relative, "spark": spark, "two": two_languages}
     made.globals |= {"change": change, "indicators": marks.indicators(), "SEVERITIES": marks.SEVERITIES, "OUTCOMES": marks.OUTCOMES}
     made.globals |= {one.__name__: one for one in (marks.t, marks.h2, marks.lamp, marks.outcome, marks.severity, marks.dimension, marks.indicator, marks.trend)}
     return made
+
+
+def _compiled() -> jinja2.BytecodeCache | None:
+    """Compiled templates of this program, kept for the account: compiling them takes two seconds. Jinja compares the digest of each template's text."""
+    folder = account_cache() / "templates" / f"{jinja2.__version__}-{code_version()}"
+    try:
+        if not folder.is_dir():
+            shutil.rmtree(folder.parent, ignore_errors=True)      # those of another program
+            folder.mkdir(parents=True, mode=0o700)
+    except OSError:
+        return None
+    return jinja2.FileSystemBytecodeCache(str(folder))
 
 
 def compile_templates() -> None:
