@@ -318,4 +318,4 @@ def restrict(lake: Lake, plans: dict[str, Plan], states: dict[str, Current], man
                                  "comment": f"{plan.dataset.name}（未脱敏，仅限流水线账户）— unmasked, for the pipeline's account only",
                                  "columns": [(n, t, words[n]) for n, t in columns]}
     content = {"relations": relations, "macros": manifest["macros"], "views": []}
-    database.build(content, lake, lake.restricted, mode=0o600)
+    database.build(content, lake, lake.restricted, mode=0o600, kept="restricted")

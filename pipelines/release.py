@@ -205,7 +205,7 @@ def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Cu
             "columns": [[c, kind, " — ".join(governance.COMMENTS[c])] for c, kind in declared.columns]}}
     manifest["changes"] = changes.facts(before, manifest)
     try:
-        database.build(manifest, lake, place / "lake.duckdb")
+        database.build(manifest, lake, place / "lake.duckdb", kept="release")
     except BrokenView as error:
         raise _explained(error, before, manifest) from None
     write_manifest(lake, manifest)
