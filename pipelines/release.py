@@ -159,9 +159,10 @@ def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str,
     Args:
         before: the newest manifest, which tells what a broken view used to read.
     """
-    relations = {d: published.dataset(engine, plan, states.get(d)) for d, plan in plans.items()} | published.lists(engine)
     followed = [plan for plan in plans.values() if plan.dataset.history]
-    relations |= {f"{plan.dataset.id}_versions": published.versions(engine, plan, states.get(plan.dataset.id)) for plan in followed}
+    with engine.together():
+        relations = {d: published.dataset(engine, plan, states.get(d)) for d, plan in plans.items()} | published.lists(engine)
+        relations |= {f"{plan.dataset.id}_versions": published.versions(engine, plan, states.get(plan.dataset.id)) for plan in followed}
     histories = [history.view(plan, states.get(plan.dataset.id)) for plan in followed]
     declared = themes.themes(engine.project)
     try:
@@ -198,7 +199,7 @@ def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Cu
     manifest |= {"reidentification": linkability.measured(engine, plans, manifest, before), "reidentification_format": linkability.FORMAT}
     for table, file in governance.export(engine.con, lake, engine.project, plans, ledger, manifest, place, engine.withdrawn, states).items():
         file.chmod(0o644)
-        declared, entry = governance.TABLES[table], published.entry(engine.con, file)
+        declared, entry = governance.TABLES[table], published.entry(file)
         manifest["relations"] = manifest["relations"] | {f"governance.{table}": {
             "kind": "governance", "rows": entry["rows"], "comment": declared.comment,
             "files": [{"path": str(file.relative_to(lake.releases)), **entry}],
