@@ -111,26 +111,41 @@ def spark(values: list[float | None], width: int = 96, height: int = 22) -> Mark
     return Markup(f'<svg class="spark" width="{width}" height="{height}" aria-hidden="true">{drawing}</svg>')
 
 
-def write(reports: Path, path: Path, template: str, stamped: bool = False, **content: Any) -> Path:
+def write(reports: Path, path: Path, template: str, stamped: bool = False, shared: dict[str, Any] | None = None, of_shared: str = "", **content: Any) -> Path:
     """Write one page of the site, unless it is there already, byte for byte.
 
     Args:
         reports: the site's root; links of the page start with `root`.
         stamped: the page carries a digest of its content and templates, and is not even made again while they stay the same (rules: a thousand pages).
+        shared: content of many pages alike, and `of_shared` its digest.
     """
-    stamp = hashlib.sha256(f"{version()}{content!r}".encode()).hexdigest()[:16] if stamped else None
-    if stamp and path.is_file() and f'content="{stamp}"' in path.read_text("utf-8")[:600]:
+    stamp = digest_of(of_shared, content) if stamped else None
+    if stamp and f'content="{stamp}"' in head(path):
         return path
     depth = len(path.relative_to(reports).parts) - 1
-    page = _templates().get_template(template).render(root="../" * depth, stamp=stamp, charts=(reports / "assets" / CHARTS).is_file(), **content)
+    page = _templates().get_template(template).render(root="../" * depth, stamp=stamp, charts=(reports / "assets" / CHARTS).is_file(), **(shared or {}), **content)
     return put(path, page.encode("utf-8", errors="replace"))
+
+
+def digest_of(*content: Any) -> str:
+    """A digest of what pages are made of, templates and program included: while it stays, they are what would be made now."""
+    return hashlib.sha256(f"{version()}{content!r}".encode()).hexdigest()[:16]
+
+
+def head(page: Path) -> str:
+    """The beginning of a page, where its digest stands; nothing where there is no page."""
+    try:
+        with page.open("rb") as file:
+            return file.read(600).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 @lru_cache(maxsize=1)
 def version() -> str:
-    """A digest of all templates."""
+    """A digest of all templates, and of the program."""
     charts = (BUILT / CHARTS).is_file()
-    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(TEMPLATES.iterdir()))).hexdigest() + str(charts)
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(TEMPLATES.iterdir()))).hexdigest() + code_version() + str(charts)
 
 
 def put(path: Path, content: bytes) -> Path:

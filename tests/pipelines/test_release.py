@@ -295,6 +295,43 @@ def test_a_view_that_is_not_what_the_manifest_says_is_not_shown(world, tmp_path,
     assert not (tmp_path / "trial.duckdb").exists()
 
 
+def catalogue_of(path):
+    """All that a database of views says: views, columns, macros, with their comments."""
+    with duckdb.connect(str(path), read_only=True) as con:
+        return [con.execute(f"SELECT {columns} FROM {what}() WHERE NOT internal ORDER BY ALL").fetchall() for what, columns in (
+            ("duckdb_views", "schema_name, view_name, sql, comment"), ("duckdb_columns", "schema_name, table_name, column_name, data_type, comment"),
+            ("duckdb_functions", "schema_name, function_name, macro_definition, comment"))]
+
+
+def test_a_database_made_from_the_last_one_is_what_one_made_from_nothing_is(world, tmp_path, monkeypatch):
+    world.publish()
+    dropped, drop = [], database._drop
+    for step in ("rows", "theme", "a dataset less", "nothing is left of the last one", "the last one is damaged", "another program"):
+        dropped.clear()
+        monkeypatch.setattr(database, "_drop", lambda con, key: (dropped.append(key), drop(con, key)))
+        if step == "theme":
+            world.theme("SELECT 'x' AS rule_id, 'exact' AS match_level, DATE '2026-01-01' AS as_of FROM population.resident")
+        elif step == "a dataset less":
+            world.plans.pop("credit.notice")
+        elif step == "nothing is left of the last one":
+            (world.lake.staging / ".built-release.json").unlink()
+        elif step == "the last one is damaged":
+            last = release.folder(world.lake, release.shown_release(world.desk.ledger)) / "lake.duckdb"
+            last.write_bytes(last.read_bytes()[:4096])
+        elif step == "another program":
+            monkeypatch.setattr(database, "code_version", lambda: "other")
+        world.change(step)
+        number = world.publish()["release_id"]
+        database.build(release.kept(world.lake)[-1], world.lake, tmp_path / "whole.duckdb")
+        assert catalogue_of(world.lake.database) == catalogue_of(tmp_path / "whole.duckdb"), step
+        if step == "rows":      # release 2: what did not change was not made again
+            assert "VIEW population.resident" in dropped and "VIEW governance.datasets" in dropped
+            assert not [key for key in dropped if key.startswith("MACRO") or "_scores" in key or key == "VIEW credit.notice"]
+        else:
+            assert not [key for key in dropped if key.startswith("VIEW credit")] and number > 2
+        monkeypatch.undo()
+
+
 def test_quarantine_is_shown_by_address_and_pseudonym_without_values(world):
     batch, ledger = "population.resident~police~all~2026-11-01~1", world.desk.ledger
     ledger.add_batch(batch_id=batch, revision=2, dataset="population.resident", source="police", part="all", batch_date="2026-11-01", sequence=1)

@@ -103,6 +103,16 @@ def test_a_page_that_says_the_same_is_not_written_again(at):
     assert {p: p.stat().st_mtime_ns for p in at.lake.reports.rglob("*.html")} == before
 
 
+@pytest.mark.parametrize("page", ["rules/population.d01/name.required.html", "datasets/population.d01.html"])
+def test_a_page_that_went_is_made_again(small, page):
+    site.build(small, today=TODAY)
+    file = small.lake.reports / page
+    shown = file.read_bytes()
+    file.rename(file.with_name("left.html"))
+    site.build(small, today=TODAY)
+    assert file.read_bytes() == shown and not file.with_name("left.html").exists()
+
+
 @pytest.fixture
 def small(tmp_path):
     return world(tmp_path, 3)
