@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+import sqlglot.optimizer.qualify  # noqa: F401 - by which views are followed
+
 from pipelines import approvals, steps  # noqa: F401
 from pipelines.feedback import pack  # noqa: F401
 from pipelines.site import rendering

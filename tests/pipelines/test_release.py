@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import yaml
 
-from pipelines import compiler, database, ledger_tables as tables, masks, release
+from pipelines import compiler, database, ledger_tables as tables, masks, objects, release
 from pipelines.contract import dataset
 from pipelines.database import BrokenView
 from pipelines.settings import WrongUse
@@ -312,7 +312,7 @@ def test_a_database_made_from_the_last_one_is_what_one_made_from_nothing_is(worl
         if step == "theme":
             world.theme("SELECT 'x' AS rule_id, 'exact' AS match_level, DATE '2026-01-01' AS as_of FROM population.resident")
         elif step == "a dataset less":
-            world.plans.pop("credit.notice")
+            del world.plans["credit.notice"], world.states["credit.notice"]
         elif step == "nothing is left of the last one":
             (world.lake.staging / ".built-release.json").unlink()
         elif step == "the last one is damaged":
@@ -395,6 +395,17 @@ def test_the_release_of_a_closing_is_kept_with_its_files(world, monkeypatch):
     assert [m["release_id"] for m in release.kept(world.lake)] == [1, 3]
     assert release.rollback(world.lake, world.desk.project, world.desk.ledger, 1)["release_id"] == 1
     assert world.rows("SELECT state FROM governance.releases ORDER BY release_id") == [("published",)]
+
+
+def test_files_are_entered_once_each_by_its_own_folder(world):
+    folders = [world.lake.current / one for one in ("d.a", "d.a/b", "d.a%", "d_a", "d.a0", "d.人", "d")]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rows.parquet").write_text(folder.name)
+    assert [objects.enter(world.lake, world.desk.ledger, folder) for folder in folders] == [2, 0, 1, 1, 1, 1, 1]
+    assert objects.enter(world.lake, world.desk.ledger, *folders) == 0
+    world.lake.current.joinpath("d.a/b/more.parquet").write_text("more")
+    assert objects.enter(world.lake, world.desk.ledger, world.lake.current / "d.a") == 1
 
 
 def test_folders_tell_two_audiences_apart(world):

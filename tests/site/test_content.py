@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import pypdf
 import pytest
 import sqlalchemy as sa
+from markupsafe import Markup
 
 from pipelines import ledger_tables as tables, pages, site
 from pipelines.settings import WrongUse
@@ -136,6 +137,30 @@ def test_a_held_batch_a_changed_count_and_a_dropped_dataset_are_followed(small):
     (small.project.contracts / "population/d02.yaml").unlink()
     site.build(small, today=TODAY)
     assert not (reports / "datasets/population.d02.html").exists() and "population.d02" not in (reports / "index.html").read_text(encoding="utf-8")
+
+
+def test_compiled_templates_are_kept_for_the_account_and_never_needed(tmp_path, monkeypatch):
+    page = {"kept": [], "month": None, "names": {}, "today": TODAY}
+    shown = set()
+    for cache in ("new", "kept", "torn", "no folder"):
+        place = tmp_path / ("file" if cache == "no folder" else "cache")
+        if cache == "torn":
+            for file in place.rglob("*.cache"):
+                file.write_bytes(file.read_bytes()[:40])
+        if cache == "no folder":
+            place.write_text("a file where a folder should be")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(place))
+        rendering._templates.cache_clear()
+        before = {f: f.stat().st_mtime_ns for f in place.rglob("*.cache")}
+        shown.add(rendering.write(tmp_path, tmp_path / f"{cache}.html", "months.html.j2", **page).read_bytes())
+        after = {f: f.stat().st_mtime_ns for f in place.rglob("*.cache")}
+        assert (before == after) == (cache in ("kept", "no folder")) and (bool(after) or cache == "no folder"), cache
+    rendering._templates.cache_clear()
+    assert len(shown) == 1
+
+
+def test_words_that_are_markup_and_words_that_are_not_stay_apart():
+    assert "<b>" in marks.t(Markup("<b>"), "x") and "<b>" not in marks.t("<b>", "x") and "<b>" in marks.t(Markup("<b>"), "x")
 
 
 def test_hostile_text_is_shown_as_text(small):
