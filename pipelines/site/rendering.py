@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -70,7 +71,7 @@ def divisions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
-    made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False, bytecode_cache=_compiled(),
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False, bytecode_cache=_Compiled(),
                               undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": marks.relative, "spark": spark, "two": two_languages}
     made.globals |= {"change": change, "indicators": marks.indicators(), "SEVERITIES": marks.SEVERITIES, "OUTCOMES": marks.OUTCOMES}
@@ -78,16 +79,27 @@ def _templates() -> jinja2.Environment:
     return made
 
 
-def _compiled() -> jinja2.BytecodeCache | None:
-    """Compiled templates of this program, kept for the account: compiling them takes two seconds. Jinja compares the digest of each template's text."""
-    folder = account_cache() / "templates" / f"{jinja2.__version__}-{code_version()}"
-    try:
-        if not folder.is_dir():
-            shutil.rmtree(folder.parent, ignore_errors=True)      # those of another program
-            folder.mkdir(parents=True, mode=0o700)
-    except OSError:
-        return None
-    return jinja2.FileSystemBytecodeCache(str(folder))
+class _Compiled(jinja2.BytecodeCache):
+    """Compiled templates of this program, kept for the account: compiling them takes a second and more. Jinja compares the digest of each template's
+    text; a file that is not whole, or cannot be kept, is none."""
+
+    def __init__(self) -> None:
+        self.folder = account_cache() / "templates" / f"{jinja2.__version__}-{code_version()}"
+        with suppress(OSError):
+            if not self.folder.is_dir():
+                shutil.rmtree(self.folder.parent, ignore_errors=True)      # those of another program
+                self.folder.mkdir(parents=True, mode=0o700)
+
+    def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        with suppress(OSError):
+            digest, content = (found := (self.folder / bucket.key).read_bytes())[:32], found[32:]
+            if hashlib.sha256(content).digest() == digest:
+                bucket.bytecode_from_string(content)
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        content = bucket.bytecode_to_string()
+        with suppress(OSError):
+            put(self.folder / bucket.key, hashlib.sha256(content).digest() + content)
 
 
 def compile_templates() -> None:
