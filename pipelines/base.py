@@ -47,6 +47,7 @@ _WHOLE_NAMES = {f"write.metadata.metrics.column.{SEGMENT}": "full"}
 _TYPES = {"VARCHAR": StringType(), "DATE": DateType(), "BOOLEAN": BooleanType(), "INTEGER": IntegerType(),
           "SMALLINT": IntegerType(), "BIGINT": LongType(), "DOUBLE": DoubleType(), "TIMESTAMP": TimestampType()}
 
+_loaded: dict[tuple[SqlCatalog, tuple[str, ...]], Table] = {}
 _read: dict[tuple[str, ...], tuple[str, dict[str, Version]]] = {}      # table → its newest metadata file and what that says
 
 
@@ -109,10 +110,13 @@ def table(lake: Lake, plan: Plan) -> Table:
 def _known(lake: Lake, plan: Plan) -> tuple[Table, dict[str, IcebergType], dict[str, IcebergType]]:
     """The table, the column types it has and those the contract wants."""
     found, identifier = catalogue.iceberg(lake), tuple(plan.dataset.id.split("."))
-    try:
-        known = found.load_table(identifier)
-    except NoSuchTableError:
-        known = _create(found, identifier, plan, lake)
+    known = _loaded.get((found, identifier))
+    if known is None or known.metadata_location != catalogue.metadata_location(lake, identifier):      # metadata is read once per state of a table: that takes ten times as long
+        try:
+            known = found.load_table(identifier)
+        except NoSuchTableError:
+            known = _create(found, identifier, plan, lake)
+        _loaded[found, identifier] = known
     return known, {f.name: f.field_type for f in known.schema().fields}, {n: _iceberg_type(t) for n, t in plan.stored()}
 
 

@@ -75,12 +75,12 @@ def forget() -> None:
     _iceberg.cache_clear()
 
 
-def metadata_location(lake: Lake, identifier: tuple[str, ...]) -> str:
-    """Where the newest metadata file of a table is, without reading it."""
+def metadata_location(lake: Lake, identifier: tuple[str, ...]) -> str | None:
+    """Where the newest metadata file of a table is, without reading it; None when there is no such table."""
     t = SqlCatalogBaseTable.metadata.tables["iceberg_tables"]
     with _engine(_url(lake), os.getpid()).connect() as con:
         return con.execute(sa.select(t.c.metadata_location).where(
-            t.c.table_namespace == ".".join(identifier[:-1]), t.c.table_name == identifier[-1])).scalar_one()
+            t.c.table_namespace == ".".join(identifier[:-1]), t.c.table_name == identifier[-1])).scalar()
 
 
 def create(found: sa.Engine, tables: sa.MetaData) -> None:

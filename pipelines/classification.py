@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from pipelines import governance, lineage, masks, themes
-from pipelines.compiler import Plan
+from pipelines.compiler import Plan, of_plan
 from pipelines.contract import CLASSIFICATIONS
 from pipelines.semantics import reference
 from pipelines.settings import Project, WrongUse
@@ -152,6 +152,7 @@ def _columns_of(sql: str) -> frozenset[str]:
     return frozenset(c.name for c in sqlglot.parse_one(sql, dialect="duckdb").find_all(exp.Column))
 
 
+@of_plan
 def _of_dataset(plan: Plan) -> dict[str | None, set[Root]]:
     d = plan.dataset
     level = {c.name: c.strictest for c in d.columns}

@@ -105,7 +105,7 @@ def _publish(desk: Desk, month: str, dataset_ids: list[str]) -> int | None:
     if not desk.ledger.rows(sa.select(c.c.id).where(unnamed)):
         return None
     done = steps.release(desk)
-    number = done["release_id"] if done else publication.kept(desk.lake)[-1]["release_id"]
+    number = done["release_id"] if done else publication.last(desk.lake)["release_id"]
     with desk.ledger.transaction() as con:
         con.execute(c.update().where(unnamed).values(release_id=number))
     return number

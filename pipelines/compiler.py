@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from types import MappingProxyType
 from typing import Any
 
@@ -59,6 +59,16 @@ class PlannedRule:
         return {k: v for k, v in vars(self).items() if k not in ("applied", "failed", "repaired")}
 
 
+def of_plan(make: Callable[[Plan], Any]) -> Any:
+    """What follows from a plan alone and is asked again and again: made once for each plan."""
+    @wraps(make)
+    def found(plan: Plan) -> Any:
+        if make not in plan.made:
+            plan.made[make] = make(plan)
+        return plan.made[make]
+    return found
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything the engines need to know about one dataset under one contract."""
@@ -68,6 +78,11 @@ class Plan:
     rules: tuple[PlannedRule, ...]
     business: tuple[Rule, ...]
     across: tuple[Rule, ...] = ()      # rules that read other datasets: judged on the release candidate, never on a batch
+
+    @cached_property
+    def made(self) -> dict[Any, Any]:
+        """What `of_plan` made of it."""
+        return {}
 
     @cached_property
     def _by_column(self) -> dict[str, SemanticType]:

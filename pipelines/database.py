@@ -6,17 +6,23 @@ lacks a comment stops the build, and the file that was there stays.
 """
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from pipelines import changes, durable, parts, prepared, themes
+from pipelines.copying import digest
 from pipelines.settings import Lake, WrongUse
 from pipelines.sql import connect, name, text
 from pipelines.trouble import BROKEN, MachineTrouble, let_pass
+from pipelines.version import code_version
 
 STOPPED = " The release is stopped; the one before stays."
 
@@ -25,27 +31,72 @@ class BrokenView(WrongUse):
     """A view of a release is not what its manifest says; the message names the view and the reason."""
 
 
-def build(manifest: dict[str, Any], lake: Lake, path: Path, mode: int = 0o644, root: Any = None, prepare: Callable[[duckdb.DuckDBPyConnection], None] | None = None) -> None:
+@dataclass(frozen=True)
+class Made:
+    """A view or a macro: the statement that creates it and those that comment it. `theme`: of a view that is a SELECT, for `themes.create`."""
+
+    kind: str
+    name: str
+    create: str
+    comments: tuple[str, ...]
+    theme: dict[str, Any] | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    def said(self) -> list[str]:
+        """The digests of its statements."""
+        return [hashlib.sha256(statement.encode()).hexdigest()[:16] for statement in (self.create, *self.comments)]
+
+
+class Series:
+    """Databases that are made one after the other and hardly differ: staging/.built-<name>.json says where the last one is, what its bytes and statements are.
+
+    It is believed only of the very file it tells of, for the same columns of all relations, SELECTs of all views, program and engine. Without it a database is made from nothing.
+    """
+
+    def __init__(self, lake: Lake, called: str | None, state: list[Any]):
+        self.note = lake.staging / f".built-{called}.json" if called else None
+        self.state = hashlib.sha256(repr([duckdb.__version__, code_version(), str(lake.releases), state]).encode()).hexdigest()
+        self.file: Path | None = None
+        self.known: dict[str, list[str]] = {}
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            said = json.loads(self.note.read_text("utf-8")) if self.note else {"state": None}
+            if said["state"] == self.state and digest(Path(said["file"]))[0] == said["sha256"]:
+                self.file, self.known = Path(said["file"]), said["views"]
+
+    def keep(self, path: Path, made: list[Made]) -> None:
+        """The database at `path` is the last one."""
+        if self.note:
+            said = {"state": self.state, "file": str(path), "sha256": digest(path)[0], "views": {one.key: one.said() for one in made}}
+            durable.write(self.note, json.dumps(said), 0o600)
+
+
+def build(manifest: dict[str, Any], lake: Lake, path: Path, mode: int = 0o644, kept: str | None = None, root: Any = None,
+          prepare: Callable[[duckdb.DuckDBPyConnection], None] | None = None) -> None:
     """Make the database of `manifest` at `path`, replacing what is there once the new one has been tried.
 
     Args:
         manifest: its `relations`, `macros` and `views`, as `release` writes them; relative file paths start from the lake's releases.
         mode: file mode of the database.
+        kept: one of a series of databases that hardly differ: it is made from a copy of the last one of this name, if that is what it was.
         root: the address that they start from instead, a value that takes `/` as a path does.
         prepare: lets a connection read there.
 
     Raises:
         BrokenView: a view does not bind or disagrees with the manifest.
     """
-    beside = path.with_name(f".{path.name}.part")
+    beside, common = path.with_name(f".{path.name}.part"), _common(manifest, lake, root, prepare)
     unfinished(path)
-    shutil.copyfile(_common(manifest, lake, root, prepare), beside)
+    wanted, series = list(_wanted(manifest, root or lake.releases)), Series(lake, kept, [common.name, _columns(manifest)])
+    shutil.copyfile(series.file or common, beside)
     con = connect(beside)
     try:
         if prepare:
             prepare(con)
         con.execute("BEGIN")
-        _create(con, manifest, root or lake.releases)
+        _bring(con, wanted, series.known)
         con.execute("COMMIT")
         smoke(con, manifest)
         con.execute("CHECKPOINT")      # closing would do it too, but says nothing when the disk is full
@@ -54,6 +105,7 @@ def build(manifest: dict[str, Any], lake: Lake, path: Path, mode: int = 0o644, r
     _check_whole(beside, manifest)
     beside.chmod(mode)
     durable.replace(beside, path)
+    series.keep(path, wanted)
 
 
 def _check_whole(path: Path, manifest: dict[str, Any]) -> None:
@@ -100,33 +152,65 @@ def _common(manifest: dict[str, Any], lake: Lake, root: Any, prepare: Callable[[
 
 def _show(con: duckdb.DuckDBPyConnection, relations: dict[str, Any], root: Path) -> None:
     """A view with comments over the files of each relation."""
-    for view, relation in relations.items():
-        schema, _, table = view.partition(".")
-        quoted = f"{name(schema)}.{name(table)}"
-        columns = ", ".join(name(c) for c, _, _ in relation["columns"])
-        rows = parts.select(*([root / f["path"] for f in relation.get(which, ())] for which in ("files", "superseded")), columns=columns)
-        statements = [f"CREATE SCHEMA IF NOT EXISTS {name(schema)}",
-                      f"CREATE VIEW {quoted} AS {rows}",
-                      f"COMMENT ON VIEW {quoted} IS {text(relation['comment'])}"]
-        statements += [f"COMMENT ON COLUMN {quoted}.{name(c)} IS {text(words)}" for c, _, words in relation["columns"]]
+    _bring(con, [_view(*one, root) for one in relations.items()], {})
+
+
+def _view(view: str, relation: dict[str, Any], root: Path) -> Made:
+    """The view with comments over the files of a relation."""
+    schema, _, table = view.partition(".")
+    quoted, columns = f"{name(schema)}.{name(table)}", ", ".join(name(c) for c, _, _ in relation["columns"])
+    rows = parts.select(*([root / f["path"] for f in relation.get(which, ())] for which in ("files", "superseded")), columns=columns)
+    comments = [f"COMMENT ON VIEW {quoted} IS {text(relation['comment'])}"]
+    comments += [f"COMMENT ON COLUMN {quoted}.{name(c)} IS {text(words)}" for c, _, words in relation["columns"]]
+    return Made("VIEW", view, f"CREATE SCHEMA IF NOT EXISTS {name(schema)}; CREATE VIEW {quoted} AS {rows}", tuple(comments))
+
+
+def _wanted(manifest: dict[str, Any], root: Path) -> Iterator[Made]:
+    """What `_common` has not: the datasets, what changed, the views over them."""
+    yield from (_view(v, r, root) for v, r in manifest["relations"].items() if r.get("kind") != "reference")
+    for dataset_id, relation in manifest["relations"].items():
+        if "changes" in manifest and relation["kind"] == "dataset":
+            create, *comments = changes.macro(dataset_id, relation)
+            yield Made("MACRO TABLE", f"{dataset_id}_since", create, tuple(comments))
+    for theme in _made(manifest, root):
+        create, *comments = themes.statements(theme)
+        yield Made("VIEW", f"{theme['schema']}.{theme['name']}", create, tuple(comments), theme)
+
+
+def _bring(con: duckdb.DuckDBPyConnection, wanted: list[Made], known: dict[str, list[str]]) -> None:
+    """Bring a database that holds `known` to `wanted`, statement by statement."""
+    for gone in known.keys() - {one.key for one in wanted}:
+        _drop(con, gone)
+    for one in wanted:
+        before, said = known.get(one.key), one.said()
+        if before and before[0] == said[0] and len(before) == len(said):
+            for comment in (comment for comment, old, new in zip(one.comments, before[1:], said[1:]) if old != new):
+                con.execute(comment)
+            continue
+        if before:
+            _drop(con, one.key)
         try:
-            con.execute(";".join(statements))
+            if one.theme:
+                themes.create(con, one.theme)
+            else:
+                con.execute(";".join((one.create, *one.comments)))
         except duckdb.Error as error:
             let_pass(error)
-            raise BrokenView(_broken(view, f"does not bind: {_tell(error)}")) from None
-
-
-def _create(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any], root: Path) -> None:
-    """What `_common` has not: the datasets, what changed, the views over them."""
-    _show(con, {v: r for v, r in manifest["relations"].items() if r.get("kind") != "reference"}, root)
-    for dataset_id, relation in manifest["relations"].items():
-        for statement in changes.macro(dataset_id, relation) if "changes" in manifest and relation["kind"] == "dataset" else ():
-            con.execute(statement)
-    for theme in _made(manifest, root):
-        try:
-            themes.create(con, theme)
+            raise BrokenView(_broken(one.name, f"does not bind: {_tell(error)}")) from None
         except WrongUse as error:
             raise BrokenView(f"{error}{STOPPED}") from None
+
+
+def _drop(con: duckdb.DuckDBPyConnection, key: str) -> None:
+    kind, _, view = key.rpartition(" ")
+    schema, _, table = view.partition(".")
+    con.execute(f"DROP {kind} {name(schema)}.{name(table)}")
+
+
+def _columns(manifest: dict[str, Any]) -> list[Any]:
+    """The columns that views may read: a view over others keeps what it was bound to."""
+    themes_ = [(t["schema"], t["name"], t["sql"]) for t in manifest["views"]], [(t["name"], [c for c, _ in t["columns"]]) for t in manifest.get("histories", ())]
+    return [*themes_, sorted((view, [tuple(c[:2]) for c in relation["columns"]]) for view, relation in manifest["relations"].items())]
 
 
 def _made(manifest: dict[str, Any], root: Path) -> list[dict[str, Any]]:

@@ -5,7 +5,11 @@ A rename alone is atomic for readers, not for the disk: after a power cut the ne
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+SIDE_BY_SIDE = 8      # what is brought to the disk at a time
 
 
 def write(path: Path, content: bytes | str, mode: int | None = None) -> None:
@@ -26,6 +30,16 @@ def replace(source: Path, target: Path) -> None:
     sync_tree(source)
     os.replace(source, target)
     sync(target.parent)
+
+
+def replace_all(moves: Iterable[tuple[Path, Path]]) -> None:
+    """`replace` for many files and folders: the disk is asked for all of them at a time. After a death each of them is in its place or not."""
+    listed = list(moves)
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        list(pool.map(sync_tree, [source for source, _ in listed]))
+        for source, target in listed:
+            os.replace(source, target)
+        list(pool.map(sync, sorted({target.parent for _, target in listed})))
 
 
 def sync_tree(path: Path) -> None:

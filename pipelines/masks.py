@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines.compiler import Plan, digest, pseudonym_name
+from pipelines.compiler import Plan, digest, of_plan, pseudonym_name
 from pipelines.contract import CLASSIFICATIONS, Column
 from pipelines.settings import WrongUse
 from pipelines.sql import name, names
@@ -110,6 +110,7 @@ def mask_of(plan: Plan, column: Column) -> str:
     return column.mask or default_mask(plan.type(column.name).name, column.classification)
 
 
+@of_plan
 def published(plan: Plan) -> tuple[PublishedColumn, ...]:
     """The columns analysts get, in declared order, then where the row comes from."""
     found = [one for column in plan.dataset.columns for one in _outputs(plan, column)]
@@ -117,6 +118,7 @@ def published(plan: Plan) -> tuple[PublishedColumn, ...]:
     return tuple(found) + tuple(PublishedColumn(n, None, zh, en, kind, "internal", "keep", name(n)) for n, kind, zh, en in (*own, *LINEAGE))
 
 
+@of_plan
 def record_key(plan: Plan) -> str:
     """The published column that tells a record: the pseudonym of the person where that alone is the key, otherwise `_key`."""
     shown = {c.name for column in plan.dataset.columns for c in _outputs(plan, column)}

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pipelines import ledger_tables as tables
 from pipelines.copying import digest
 from pipelines.ledger import Ledger, now
-from pipelines.settings import Lake
+from pipelines.settings import POSTGRESQL, Lake
 from pipelines.sql import threads
 
 
@@ -34,13 +34,19 @@ def lasting(folder: Path) -> Iterable[Path]:
 
 def enter(lake: Lake, ledger: Ledger, *folders: Path) -> int:
     """Enter what lies in these folders and has no entry yet; returns how many files."""
-    o = tables.objects
     known: set[str] = set()
     for folder in folders:
-        known |= {r["path"] for r in ledger.rows(sa.select(o.c.path).where(o.c.path.startswith(f"{folder.relative_to(lake.home)}/", autoescape=True)))}
+        known |= {r["path"] for r in ledger.rows(sa.select(tables.objects.c.path).where(_inside(ledger, str(folder.relative_to(lake.home)))))}
     fresh = [f for folder in folders for f in lasting(folder) if str(f.relative_to(lake.home)) not in known]
     replace(lake, ledger, fresh)
     return len(fresh)
+
+
+def _inside(ledger: Ledger, folder: str) -> sa.ColumnElement[bool]:
+    """The entries under a folder, as a range of the key too: the pattern alone is compared with every path of the lake, each time."""
+    path = tables.objects.c.path
+    key = path.collate("C") if ledger.engine.dialect.name == POSTGRESQL else path      # PostgreSQL may order texts by a language
+    return (key >= f"{folder}/") & (key < f"{folder}0") & path.startswith(f"{folder}/", autoescape=True)
 
 
 def enter_files(lake: Lake, ledger: Ledger, files: Iterable[Path]) -> None:
@@ -65,8 +71,7 @@ def expect(lake: Lake, ledger: Ledger, wanted: dict[Path, tuple[str, int]]) -> N
     rows = [{"path": str(f.relative_to(lake.home)), "sha256": sha, "bytes": size, "entered_at": now()} for f, (sha, size) in wanted.items()]
     if rows:
         with ledger.transaction() as con:
-            for row in rows:
-                con.execute(o.delete().where(o.c.path == row["path"]))
+            con.execute(o.delete().where(o.c.path == sa.bindparam("gone")), [{"gone": row["path"]} for row in rows])
             con.execute(o.insert(), rows)
 
 

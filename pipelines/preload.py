@@ -16,6 +16,7 @@ import pyiceberg.io.pyarrow  # noqa: F401
 import rich.console  # noqa: F401
 import sqlglot.generators.duckdb
 import sqlglot.lineage
+import sqlglot.optimizer.qualify
 import sqlglot.parsers.duckdb  # noqa: F401
 from sqlalchemy.orm import configure_mappers
 

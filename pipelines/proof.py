@@ -14,7 +14,7 @@ from pipelines import compiler
 from pipelines.compiler import Plan, PlannedRule
 from pipelines.rules import Rule
 from pipelines.settings import WrongUse
-from pipelines.sql import name, text
+from pipelines.sql import name, parser, text
 from pipelines.trouble import let_pass
 
 AS_OF = "DATE '2026-11-01'"
@@ -116,7 +116,7 @@ def _across_errors(con: duckdb.DuckDBPyConnection, plan: Plan, rule: Rule, plans
     if unknown:
         return [f"rule {rule.rule} reads {', '.join(unknown)}, which no contract declares"]
     try:      # in a database of its own: in `con` the names are views, whose files would be told instead
-        named = duckdb.connect().get_table_names(f"SELECT 1 FROM own WHERE ({rule.holds}) AND ({rule.when or 'true'})", qualified=True)
+        named = parser().get_table_names(f"SELECT 1 FROM own WHERE ({rule.holds}) AND ({rule.when or 'true'})", qualified=True)
     except duckdb.Error as error:
         return [f"rule {rule.rule}: {str(error).splitlines()[0]}"]
     read = {t.partition(" AS ")[0].replace('"', "") for t in named if not t.startswith("reference.")} - {"own"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +18,13 @@ from pipelines import durable, governance
 from pipelines.compiler import Plan
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
-from pipelines.settings import Project
+from pipelines.settings import Project, account_cache
 from pipelines.version import code_version
 
 
 def place(project: Project) -> Path:
     """Where the proofs of a project are kept."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "government-lake" / f"check-{hashlib.sha256(str(project.root).encode()).hexdigest()[:16]}.json"
+    return account_cache() / f"check-{hashlib.sha256(str(project.root).encode()).hexdigest()[:16]}.json"
 
 
 class Proofs:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 
 from pipelines import database, deltas, durable, history, keys, layout, masks, published_deltas
 from pipelines.compiler import Plan
@@ -54,6 +56,7 @@ class Engine:
 
     def __init__(self, lake: Lake, project: Project, withdrawn: dict[str, list[str]] | None = None):
         self.lake, self.project, self.withdrawn, self.written = lake, project, withdrawn or {}, []
+        self.waiting: dict[Path, tuple[Path, dict[str, Any]]] | None = None      # inside `together`: place → what was written for it, and its facts
         self.added = Ledger(lake).added_codes()
 
     @cached_property
@@ -66,6 +69,16 @@ class Engine:
         allowed = (lake.base, lake.current, lake.quarantine, lake.releases, scratch)
         con.execute(f"SET allowed_directories = {texts(allowed)}; SET enable_external_access = false")
         return con
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is written inside is brought to the disk and put in its places at the end, all of it at once: one after the other, the disk is waited for longer than for the rows."""
+        self.waiting = waiting = {}
+        try:
+            yield
+        finally:
+            self.waiting = None
+        durable.replace_all((work, final) for final, (work, _) in waiting.items())
 
     def close(self) -> None:
         """Close the connection if one was made, and remove what it or a killed one spilled."""
@@ -156,11 +169,9 @@ def _lying(engine: Engine, plan: Plan, columns: tuple[masks.PublishedColumn, ...
     if found:
         before, place = found
         version_folder, facts = f"{version}+{len(before.folders)}", facts | {"before": before.folders[-1][0].name, "first": len(before.files)}
-        folder = _materialise(engine, f"{plan.dataset.id}/{version_folder}",
-                              lambda work: published_deltas.write(engine.con, made.delta, made.order, masks.record_key(plan), state, before, place, work), facts)
-    else:
-        folder = _materialise(engine, f"{plan.dataset.id}/{version}", lambda work: _whole(engine, plan, state, made.whole, rows >= layout.LARGE, work), facts | {"first": 0})
-    return published_deltas.read(folder), version
+        return _materialise(engine, f"{plan.dataset.id}/{version_folder}",
+                            lambda work: published_deltas.write(engine.con, made.delta, made.order, masks.record_key(plan), state, before, place, work), facts), version
+    return _materialise(engine, f"{plan.dataset.id}/{version}", lambda work: _whole(engine, plan, state, made.whole, rows >= layout.LARGE, work), facts | {"first": 0}), version
 
 
 def fold(engine: Engine, plan: Plan, state: Current) -> None:
@@ -218,32 +229,39 @@ def _where(conditions: list[str]) -> str:
 
 def _one_part(engine: Engine, place: str, made: Rows) -> tuple[list[dict[str, Any]], list[list[str]]]:
     """Write the files of releases/data/<place>/ unless they are there; returns their manifest entries and their (column, type)s."""
-    found = published_deltas.read(_materialise(engine, place, lambda work: _write(engine, made, work), {}))
+    found = _materialise(engine, place, lambda work: _write(engine, made, work), {})
     return found.listed(engine.lake.releases)[0], found.columns
 
 
-def _materialise(engine: Engine, place: str, write: Callable[[Path], Iterable[Path]], facts: dict[str, Any]) -> Path:
-    """Fill releases/data/<place>/ unless that was done; returns it.
+def _materialise(engine: Engine, place: str, write: Callable[[Path], Iterable[Path]], facts: dict[str, Any]) -> Published:
+    """Fill releases/data/<place>/ unless that was done; returns what is published there.
 
     Args:
         write: writes files of rows, and of positions, into a folder and returns them.
         facts: what facts.json says beside the entries and columns of the files.
     """
     final = engine.lake.releases / "data" / place
-    if not (final / "facts.json").exists():
-        work = final.with_name(f"{final.name}.part")
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.rmtree(final, ignore_errors=True)
-        _folders(work, engine.lake.releases)
-        entries = {f.name: entry(engine.con, f) for f in write(work)}
-        positions = {"superseded": entries.pop(SUPERSEDED)} if SUPERSEDED in entries else {}
-        columns = [c[:2] for c in engine.con.execute(f"DESCRIBE FROM read_parquet({text(work / next(iter(entries)))})").fetchall()]
-        (work / "facts.json").write_text(json.dumps({"entries": entries, "columns": columns} | positions | facts))
-        for file in work.iterdir():
-            file.chmod(0o644)
-        durable.replace(work, final)
-        engine.written.append(place.partition("/")[0])
-    return final
+    if (final / "facts.json").exists():
+        return published_deltas.read(final)
+    if final in (engine.waiting or ()):
+        return Published(((final, engine.waiting[final][1]),))
+    work = final.with_name(f"{final.name}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(final, ignore_errors=True)
+    _folders(work, engine.lake.releases)
+    entries = {f.name: entry(f) for f in write(work)}
+    positions = {"superseded": entries.pop(SUPERSEDED)} if SUPERSEDED in entries else {}
+    columns = [c[:2] for c in engine.con.execute(f"DESCRIBE FROM read_parquet({text(work / next(iter(entries)))})").fetchall()]
+    said = json.dumps({"entries": entries, "columns": columns} | positions | facts)
+    (work / "facts.json").write_text(said)
+    for file in work.iterdir():
+        file.chmod(0o644)
+    engine.written.append(place.partition("/")[0])
+    if engine.waiting is not None and not positions:      # positions are read at once
+        engine.waiting[final] = work, json.loads(said)
+        return Published(((final, engine.waiting[final][1]),))
+    durable.replace(work, final)
+    return published_deltas.read(final)
 
 
 def _in_one(engine: Engine, plan: Plan, state: Current) -> Path:
@@ -278,9 +296,9 @@ def _write(engine: Engine, made: Rows, work: Path) -> list[Path]:
     return files
 
 
-def entry(con: duckdb.DuckDBPyConnection, file: Path) -> dict[str, Any]:
-    rows = con.execute("SELECT num_rows FROM parquet_file_metadata($1)", [str(file)]).fetchone()[0]
-    return {"sha256": sha256(file), "bytes": file.stat().st_size, "rows": rows}
+def entry(file: Path) -> dict[str, Any]:
+    """A manifest's entry of a Parquet file."""
+    return {"sha256": sha256(file), "bytes": file.stat().st_size, "rows": pq.read_metadata(file).num_rows}
 
 
 def _folders(path: Path, root: Path) -> None:
@@ -318,4 +336,4 @@ def restrict(lake: Lake, plans: dict[str, Plan], states: dict[str, Current], man
                                  "comment": f"{plan.dataset.name}（未脱敏，仅限流水线账户）— unmasked, for the pipeline's account only",
                                  "columns": [(n, t, words[n]) for n, t in columns]}
     content = {"relations": relations, "macros": manifest["macros"], "views": []}
-    database.build(content, lake, lake.restricted, mode=0o600)
+    database.build(content, lake, lake.restricted, mode=0o600, kept="restricted")

@@ -62,10 +62,9 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
     """
     _judge(plans)
     _sweep_unfinished(lake)
-    releases = kept(lake)
+    newest = last(lake)
     engine = published.Engine(lake, project, withdrawn)
     try:
-        newest = releases[-1] if releases else None
         content = _content(engine, plans, states, newest)
         if newest and newest["fingerprint"] == published.fingerprint(content):
             if _known(ledger, newest["release_id"]):
@@ -74,8 +73,7 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
                 return None
             manifest = newest
         else:
-            before = {m["release_id"]: m for m in releases}.get(shown_release(ledger), newest)
-            manifest = _make(engine, plans, states, ledger, content, reason, before)
+            manifest = _make(engine, plans, states, ledger, content, reason, _shown(lake, ledger) or newest)
     finally:
         engine.close()
     database.point(folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
@@ -116,7 +114,24 @@ def rollback(lake: Lake, project: Project, ledger: Ledger, release_id: int | Non
 
 def kept(lake: Lake) -> list[dict[str, Any]]:
     """The manifests of all finished releases, oldest first."""
-    return [json.loads(p.read_text("utf-8")) for p in sorted(lake.releases.glob("r*/manifest.json"))]
+    return [json.loads(p.read_text("utf-8")) for p in _manifests(lake)]
+
+
+def last(lake: Lake) -> dict[str, Any] | None:
+    """The manifest of the newest finished release, None before the first."""
+    return next((json.loads(p.read_text("utf-8")) for p in reversed(_manifests(lake))), None)
+
+
+def _manifests(lake: Lake) -> list[Path]:
+    """The manifests of all finished releases, oldest first; of many datasets each is a megabyte and more."""
+    return sorted(lake.releases.glob("r*/manifest.json"))
+
+
+def _shown(lake: Lake, ledger: Ledger) -> dict[str, Any] | None:
+    """The manifest of the release that the ledger says is shown, if it is kept."""
+    number = shown_release(ledger)
+    file = folder(lake, number) / "manifest.json" if number is not None else None
+    return json.loads(file.read_text("utf-8")) if file and file.exists() else None
 
 
 def pinned(lake: Lake, dataset_id: str) -> set[int]:
@@ -159,9 +174,10 @@ def _content(engine: published.Engine, plans: dict[str, Plan], states: dict[str,
     Args:
         before: the newest manifest, which tells what a broken view used to read.
     """
-    relations = {d: published.dataset(engine, plan, states.get(d)) for d, plan in plans.items()} | published.lists(engine)
     followed = [plan for plan in plans.values() if plan.dataset.history]
-    relations |= {f"{plan.dataset.id}_versions": published.versions(engine, plan, states.get(plan.dataset.id)) for plan in followed}
+    with engine.together():
+        relations = {d: published.dataset(engine, plan, states.get(d)) for d, plan in plans.items()} | published.lists(engine)
+        relations |= {f"{plan.dataset.id}_versions": published.versions(engine, plan, states.get(plan.dataset.id)) for plan in followed}
     histories = [history.view(plan, states.get(plan.dataset.id)) for plan in followed]
     declared = themes.themes(engine.project)
     try:
@@ -188,7 +204,7 @@ def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Cu
         before: the manifest of the release shown until now, which `_changes` views compare with.
     """
     lake, r = engine.lake, tables.releases
-    used = [m["release_id"] for m in kept(lake)] + [row["release_id"] for row in ledger.rows(sa.select(r.c.release_id))]
+    used = [int(p.parent.name.removeprefix("r")) for p in _manifests(lake)] + [row["release_id"] for row in ledger.rows(sa.select(r.c.release_id))]
     number = max(used, default=0) + 1
     place = folder(lake, number)
     place.mkdir()
@@ -198,14 +214,14 @@ def _make(engine: published.Engine, plans: dict[str, Plan], states: dict[str, Cu
     manifest |= {"reidentification": linkability.measured(engine, plans, manifest, before), "reidentification_format": linkability.FORMAT}
     for table, file in governance.export(engine.con, lake, engine.project, plans, ledger, manifest, place, engine.withdrawn, states).items():
         file.chmod(0o644)
-        declared, entry = governance.TABLES[table], published.entry(engine.con, file)
+        declared, entry = governance.TABLES[table], published.entry(file)
         manifest["relations"] = manifest["relations"] | {f"governance.{table}": {
             "kind": "governance", "rows": entry["rows"], "comment": declared.comment,
             "files": [{"path": str(file.relative_to(lake.releases)), **entry}],
             "columns": [[c, kind, " — ".join(governance.COMMENTS[c])] for c, kind in declared.columns]}}
     manifest["changes"] = changes.facts(before, manifest)
     try:
-        database.build(manifest, lake, place / "lake.duckdb")
+        database.build(manifest, lake, place / "lake.duckdb", kept="release")
     except BrokenView as error:
         raise _explained(error, before, manifest) from None
     write_manifest(lake, manifest)

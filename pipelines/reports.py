@@ -13,7 +13,7 @@ from typing import Any
 from pipelines import scores
 from pipelines.gate import RuleResult
 from pipelines.settings import Lake
-from pipelines.site import rendering
+from pipelines.site import marks, rendering
 
 TOP_REGIONS = 12
 TOP_FILES = 50
@@ -60,7 +60,7 @@ def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[Rule
         reasons=(batch["reason"] or "").splitlines(), lost=_lost(batch), previous=batch["previous"] or {},
         lines=equation("lines", LINE_PARTS, batch), records=equation("records", _record_parts(batch), batch),
         dimensions=dimensions(found, batch), regions=worst_regions(regions), names={r.rule: r.zh for r in found},
-        files=files[:TOP_FILES], more_files=max(0, len(files) - TOP_FILES), tally={outcome: sum(r.outcome == outcome for r in found) for outcome in rendering.OUTCOMES},
+        files=files[:TOP_FILES], more_files=max(0, len(files) - TOP_FILES), tally={outcome: sum(r.outcome == outcome for r in found) for outcome in marks.OUTCOMES},
         docs=_docs(lake, batch["dataset"]), unlisted=unlisted, decisions=decisions)
 
 
@@ -112,7 +112,7 @@ def dimensions(results: list[RuleResult], batch: dict[str, Any]) -> list[dict[st
     for code, value in scores.indicators([asdict(r) for r in results], batch).items():
         measured[code[:2]].append(value)
     rules = Counter(r.indicator[:2] for r in results if r.applicable)
-    return [{"code": code, "name": rendering.indicators().get(f"{code}01", {}).get("dimension", code),
+    return [{"code": code, "name": marks.indicators().get(f"{code}01", {}).get("dimension", code),
              "score": sum(found) / len(found), "rules": rules[code]} for code, found in sorted(measured.items())]
 
 

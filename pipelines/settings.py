@@ -37,6 +37,11 @@ class Later(WrongUse):
     """It cannot be done now, and nobody has to change anything: the same call may succeed later."""
 
 
+def account_cache() -> Path:
+    """Where this account keeps what can be made again: `~/.cache/government-lake` (XDG_CACHE_HOME). Nothing in it is believed without its digest."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "government-lake"
+
+
 @dataclass(frozen=True)
 class Project:
     """The declared half of the system: `warehouse/` and `expectations/` under one root."""

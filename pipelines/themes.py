@@ -23,7 +23,7 @@ from pipelines import governance, history, lineage, masks
 from pipelines.compiler import Plan
 from pipelines.declared import Problems
 from pipelines.settings import Project, WrongUse
-from pipelines.sql import name, text
+from pipelines.sql import name, parser, text
 from pipelines.trouble import let_pass
 
 HEADER = ("zh", "en", "grain", "rule", "match", "needs", "left out")
@@ -134,15 +134,14 @@ def _judge_needs(needs: tuple[str, ...], sql: str, problems: Problems) -> None:
         problems.add("needs", f"says {', '.join(needs) or 'nothing'}; the SELECT reads {', '.join(sorted(datasets)) or 'nothing'}")
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=1024)
 def reads(sql: str) -> frozenset[str]:
     """The relations a SELECT reads, as schema.name; one without a schema stands as it is written.
 
     From the parsed tree, which needs no macro to exist. Raises:
         WrongUse: it is not one SELECT.
     """
-    with duckdb.connect() as con:
-        tree = json.loads(con.execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0])
+    tree = json.loads(parser().execute("SELECT json_serialize_sql(?)", [sql]).fetchone()[0])
     if tree["error"]:
         raise WrongUse(f"is not SQL: {tree['error_message'].splitlines()[0]}")
     tables, ctes = set(), set()
@@ -171,20 +170,25 @@ def create(con: duckdb.DuckDBPyConnection, theme: dict[str, Any]) -> None:
     Raises:
         WrongUse: it does not bind, or its columns are not those of its header.
     """
-    view = f"{name(theme['schema'])}.{name(theme['name'])}"
-    described = dict(tuple(c) for c in theme["columns"])
+    view, described = f"{name(theme['schema'])}.{name(theme['name'])}", [c for c, _ in theme["columns"]]
+    made, *comments = statements(theme)
     try:
-        con.execute(f"CREATE SCHEMA IF NOT EXISTS {name(theme['schema'])}; CREATE VIEW {view} AS {theme['sql']}")
+        con.execute(made)
         given = [row[0] for row in con.execute(f"DESCRIBE {view}").fetchall()]
     except duckdb.Error as error:
         let_pass(error)
         raise WrongUse(f"theme view {theme['schema']}.{theme['name']} does not bind: {str(error).splitlines()[0]}") from None
-    if given != list(described):
+    if given != described:
         raise WrongUse(f"theme view {theme['schema']}.{theme['name']} yields columns {', '.join(given)}; "
                        f"its header describes {', '.join(described)}. Describe each, in order.")
-    comments = [f"COMMENT ON VIEW {view} IS {text(theme['comment'])}"]
-    comments += [f"COMMENT ON COLUMN {view}.{name(c)} IS {text(words)}" for c, words in described.items()]
     con.execute(";".join(comments))
+
+
+def statements(theme: dict[str, Any]) -> list[str]:
+    """The statement that creates a theme view, and those that comment it and its columns."""
+    view = f"{name(theme['schema'])}.{name(theme['name'])}"
+    return [f"CREATE SCHEMA IF NOT EXISTS {name(theme['schema'])}; CREATE VIEW {view} AS {theme['sql']}", f"COMMENT ON VIEW {view} IS {text(theme['comment'])}",
+            *(f"COMMENT ON COLUMN {view}.{name(c)} IS {text(words)}" for c, words in theme["columns"])]
 
 
 def check(con: duckdb.DuckDBPyConnection, project: Project, plans: list[Plan]) -> list[tuple[str, str | None]]:

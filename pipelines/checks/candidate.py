@@ -19,7 +19,7 @@ from pipelines.proof import view_of
 from pipelines.semantics import reference
 from pipelines.sql import connect, name, texts
 
-STATISTICS = Path(__file__).with_name("statistics.sql")
+STATISTICS, SIGNALS = (Path(__file__).with_name(f"{what}.sql") for what in ("statistics", "signals"))
 
 
 class Candidate:
@@ -44,7 +44,8 @@ class Candidate:
         self.scratch.mkdir(exist_ok=True)
         con = self._opened.enter_context(connect(temp=self.scratch))
         reference.ready(con, self.desk.project, lake.staging, self.desk.ledger.added_codes())
-        con.execute(STATISTICS.read_text("utf-8"))
+        for macros in (STATISTICS, SIGNALS):
+            con.execute(macros.read_text("utf-8"))
         allowed = (lake.current, lake.base, self.scratch)
         con.execute(f"SET allowed_directories = {texts(allowed)}; SET enable_external_access = false")
         for dataset, plan in self.plans.items():

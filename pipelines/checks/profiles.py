@@ -20,11 +20,12 @@ from pipelines.sql import name, texts
 
 @dataclass(frozen=True)
 class Accepted:
-    """One accepted batch and the files that base holds of it."""
+    """One accepted batch, the files that base holds of it, and how many rows are in them."""
 
     batch: BatchId
     revision: int
     files: tuple[str, ...]
+    rows: int
 
 
 def pending(found: Candidate, plan: Plan) -> tuple[list[Accepted], list[Accepted]]:
@@ -37,7 +38,7 @@ def pending(found: Candidate, plan: Plan) -> tuple[list[Accepted], list[Accepted
         p.c.batch_id.startswith(prefix, autoescape=True)).distinct())}
     if not accepted - profiled:
         return [], []
-    held = [Accepted(BatchId.parse(s), v.batches[0][1], v.files) for s, v in base.state(found.desk.lake, plan).segments.items()
+    held = [Accepted(BatchId.parse(s), v.batches[0][1], v.files, v.rows) for s, v in base.state(found.desk.lake, plan).segments.items()
             if not s.startswith(base.BASELINE)]
     fresh = [a for a in held if (str(a.batch), a.revision) in accepted - profiled]
     touched = {(a.batch.source, a.batch.batch_date) for a in fresh}

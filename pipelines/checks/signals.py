@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -19,7 +18,6 @@ from pipelines.checks.profiles import Accepted
 from pipelines.compiler import Plan
 from pipelines.sql import name, text, texts
 
-SQL = Path(__file__).with_name("signals.sql")
 FEWEST, SURE = 200, 1e-6
 # Rows that do not lie behind their predecessor.
 _UNORDERED = """
@@ -74,7 +72,6 @@ def judge(found: Candidate, plan: Plan, accepted: list[Accepted]) -> None:
     groups: dict[tuple[str, str], list[Accepted]] = {}
     for one in accepted:
         groups.setdefault((one.batch.source, one.batch.batch_date), []).append(one)
-    found.con.execute(SQL.read_text("utf-8"))
     for (source, day), batches in sorted(groups.items()):
         rows = list(look(found.con, plan, sorted(batches, key=lambda a: str(a.batch)), day))
         t, key = tables.signals, {"dataset": plan.dataset.id, "source": source, "as_of": day}
@@ -91,6 +88,8 @@ def look(con: duckdb.DuckDBPyConnection, plan: Plan, batches: list[Accepted], as
         con: has the macros of statistics.sql and signals.sql.
         as_of: the batch date, at which ages are told.
     """
+    if sum(a.rows for a in batches) < FEWEST:
+        return []
     files = f"read_parquet({texts(f for a in batches for f in a.files)}, union_by_name = true)"
     held = {c for c, *_ in con.execute(f"DESCRIBE FROM {files}").fetchall()}
     looked = [(c.name, signal) for c in plan.dataset.columns if c.name in held for signal in SIGNALS if plan.type(c.name).name in signal.types]

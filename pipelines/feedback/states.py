@@ -73,39 +73,35 @@ def write(con: duckdb.DuckDBPyConnection, lake: Lake, plans: dict[str, Plan], ba
         withdrawn: dataset → keys of records that are not shown.
     """
     cutoff = (datetime.strptime(moment, "%Y-%m-%dT%H:%M:%SZ") - timedelta(days=days())).strftime("%Y-%m-%dT%H:%M:%SZ")
-    made = {(p["batch_id"], p["revision"]): p["made_at"] for p in packs}
-    con.execute("CREATE OR REPLACE TEMP TABLE life(dataset VARCHAR, address VARCHAR, batch_id VARCHAR, revision INTEGER, file INTEGER, record BIGINT, rules VARCHAR[], "
-                "region VARCHAR, person_id VARCHAR, state VARCHAR, quarantined_at VARCHAR, returned_at VARCHAR, corrected_at VARCHAR, readmitted_at VARCHAR)")
-    for dataset, plan in plans.items():
-        mine = [b for b in batches if b["dataset"] == dataset]
-        if _load(con, lake, dataset, mine, made):
-            # `_key` is shown where it is the pseudonym of a person, by which views join.
-            person = "_key" if len(plan.dataset.key) == 1 and plan.dataset.key[0] in {c for c, _, kind in plan.pseudonyms if kind == "person"} else "NULL"
-            con.execute(f"""
-                INSERT INTO life SELECT {text(dataset)}, batch_id || '~r' || revision || '#' || _file || ':' || _ordinal, batch_id, revision, _file, _ordinal, rules, region,
-                    {person}, state, quarantined_at, returned_at, corrected_at, readmitted_at FROM ({_LIFE})
-                WHERE _key IS NULL OR _key NOT IN (SELECT unnest({texts(withdrawn.get(dataset, []))}::VARCHAR[]))""", {"cutoff": cutoff})
-    con.execute(f"COPY (FROM life ORDER BY dataset, batch_id, file, record) TO {text(file)} (FORMAT parquet, COMPRESSION zstd); DROP TABLE life")
+    _load(con, lake, [b for b in batches if b["dataset"] in plans], {(p["batch_id"], p["revision"]): p["made_at"] for p in packs})
+    # `_key` is shown where it is the pseudonym of a person, by which views join.
+    persons = [d for d, plan in plans.items() if len(plan.dataset.key) == 1 and plan.dataset.key[0] in {c for c, _, kind in plan.pseudonyms if kind == "person"}]
+    hidden = " OR ".join(f"(dataset = {text(d)} AND _key IN (SELECT unnest({texts(found)})))" for d, found in withdrawn.items() if found and d in plans)
+    con.execute(f"""
+        COPY (SELECT dataset, batch_id || '~r' || revision || '#' || _file || ':' || _ordinal AS address, batch_id, revision, _file::INTEGER AS file, _ordinal::BIGINT AS record,
+                rules, region,
+                CASE WHEN dataset IN (SELECT unnest({texts(persons)}::VARCHAR[])) THEN _key END AS person_id, state, quarantined_at, returned_at, corrected_at, readmitted_at
+            FROM (SELECT *, split_part(batch_id, '~', 1) AS dataset FROM ({_LIFE})) WHERE NOT coalesce({hidden or 'false'}, false)
+            ORDER BY dataset, batch_id, file, record) TO {text(file)} (FORMAT parquet, COMPRESSION zstd)""", {"cutoff": cutoff})
+    con.execute("DROP TABLE revisions; DROP TABLE quarantined; DROP TABLE ticket")
 
 
-def _load(con: duckdb.DuckDBPyConnection, lake: Lake, dataset: str, mine: list[dict[str, Any]], made: dict[tuple[str, int], str]) -> bool:
-    """Make `revisions`, `quarantined` and `ticket` of one dataset; False when nothing of it is in quarantine or was."""
+def _load(con: duckdb.DuckDBPyConnection, lake: Lake, batches: list[dict[str, Any]], made: dict[tuple[str, int], str]) -> None:
+    """Make `revisions`, `quarantined` and `ticket`: of the batches with which anything is in quarantine, or was."""
     import pyarrow as pa
 
-    held = [p for b in mine if b["state"] == "accepted" for p in [lake.quarantine / dataset / f"{key_of(b['batch_id'], b['revision'])}.parquet"] if p.exists()]
-    given = [p for b in mine for p in [tickets.file(lake, b["batch_id"], b["revision"])] if p.exists()]
-    if not held and not given:
-        return False
+    held = [p for b in batches if b["state"] == "accepted" for p in [lake.quarantine / b["dataset"] / f"{key_of(b['batch_id'], b['revision'])}.parquet"] if p.exists()]
+    given = [p for b in batches for p in [tickets.file(lake, b["batch_id"], b["revision"])] if p.exists()]
     rows = [{"batch_id": b["batch_id"], "revision": b["revision"], "submission": b["builds_on"] or b["revision"], "state": b["state"],
-             "received_at": b["received_at"], "decided_at": b["decided_at"], "made_at": made.get((b["batch_id"], b["revision"]))} for b in mine]
-    schema = pa.schema([(n, pa.int32() if n in ("revision", "submission") else pa.string()) for n in rows[0]])
+             "received_at": b["received_at"], "decided_at": b["decided_at"], "made_at": made.get((b["batch_id"], b["revision"]))} for b in batches]
+    schema = pa.schema([(n, pa.int32() if n in ("revision", "submission") else pa.string())
+                        for n in ("batch_id", "revision", "submission", "state", "received_at", "decided_at", "made_at")])
     con.register("revision_rows", pa.Table.from_pylist(rows, schema=schema))
     con.execute("CREATE OR REPLACE TEMP TABLE revisions AS FROM revision_rows")
     con.unregister("revision_rows")
     columns = "_file, _ordinal, rules, region, _key"
     empty = "NULL::INTEGER AS _file, NULL::BIGINT AS _ordinal, NULL::VARCHAR[] AS rules, NULL::VARCHAR AS region, NULL::VARCHAR AS _key, NULL::VARCHAR AS kind, '' AS key"
     for table, files, more in (("quarantined", held, ""), ("ticket", given, ", kind")):
-        found = f"SELECT {columns}{more}, parse_filename(filename, true) AS key FROM read_parquet({texts(files)}, filename = true)" if files else \
+        found = f"SELECT {columns}{more}, parse_filename(filename, true) AS key FROM read_parquet({texts(files)}, filename = true, union_by_name = true)" if files else \
             f"SELECT {empty} WHERE false"
         con.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT {columns}{more}, {_KEY} FROM ({found})")
-    return True

@@ -274,10 +274,10 @@ def _end(ledger: Ledger, number: int, reason: str) -> None:
 def _newest(desk: Desk) -> dict[str, Any]:
     from pipelines import release
 
-    kept = release.kept(desk.lake)
-    if not kept:
+    newest = release.last(desk.lake)
+    if newest is None:
         raise WrongUse("Nothing is published yet, so there is nothing to grant. Run: python -m pipelines release")
-    return kept[-1]
+    return newest
 
 
 def _pinned(desk: Desk, dataset_ids: Iterable[str], manifest: Mapping[str, Any]) -> dict[str, Current]:

@@ -138,7 +138,7 @@ def _materialise(engine: published.Engine, grant: Mapping[str, Any], dataset_id:
             raise WrongUse(f"--rows does not fit the rows of {dataset_id}: compare columns with values of their own type.") from None
         _hand_over(place(lake, grant["id"]), grant["reader_group"])
         durable.replace(work, final)
-    entry = published.entry(engine.con, rows)
+    entry = published.entry(rows)
     return {"path": str(rows.relative_to(lake.releases)), **entry}, entry["rows"]
 
 

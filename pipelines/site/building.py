@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipelines.ledger import today as today_by_the_clock
 from pipelines.lifecycle import ACTIVE
 from pipelines.locks import writer
 from pipelines.reports import STATES, batch_page
-from pipelines.site import charts, dictionary, rendering
+from pipelines.site import charts, dictionary, marks, rendering
 from pipelines.site.facts import Facts, Row, grouped
 from pipelines.site.ledger_views import connect
 
@@ -77,11 +78,18 @@ class Site:
         self.described: set[Path] = set()      # pages of the dictionary
         self.titles = {(r["dataset"], r["rule"]): (r["zh"], r["en"]) for rows in facts.rules.values() for r in rows}
 
-    def page(self, place: str, template: str, **content: Any) -> Path:
-        """Write one page with what every page may use."""
+    @cached_property
+    def shared(self) -> tuple[dict[str, Any], str]:
+        """What every page may use, and a digest of it."""
         facts = self.facts
-        return rendering.write(self.reports, self.reports / place, template, names=_Names(self.names), titles=self.titles, slugs=facts.slugs, states=STATES,
-                               problem_states=PROBLEM_STATES, months=facts.months, month=facts.month, today=facts.today, **content)
+        used = {"names": _Names(self.names), "titles": self.titles, "slugs": facts.slugs, "states": STATES, "problem_states": PROBLEM_STATES, "months": facts.months,
+                "month": facts.month, "today": facts.today}
+        return used, rendering.digest_of(used)
+
+    def page(self, place: str, template: str, stamped: bool = False, **content: Any) -> Path:
+        """Write one page with what every page may use."""
+        used, digest = self.shared
+        return rendering.write(self.reports, self.reports / place, template, stamped, used, digest, **content)
 
     def overview(self) -> Path:
         facts, held = self.facts, Counter(b["department"] for b in self.facts.waiting)
@@ -114,13 +122,13 @@ class Site:
         volumes = facts.volumes.get(d["dataset"], [])
         docs = f"gx/{d['dataset']}/docs/index.html"
         return self.page(
-            f"datasets/{d['dataset']}.html", "dataset.html.j2", d=d, whole=scores["all"].get(d["month"]), dimensions=dimensions, by_month=by_month,
+            f"datasets/{d['dataset']}.html", "dataset.html.j2", stamped=True, d=d, whole=scores["all"].get(d["month"]), dimensions=dimensions, by_month=by_month,
             rules=rules, failing=[r for r in rules if r["outcome"] == "fail"][:20], streams=self._streams(dataset=d["dataset"]), volumes=volumes,
             signals=facts.signals.get(d["dataset"]), described=self.reports / dictionary.FOLDER / f"{d['dataset']}.html" in self.described, new_values=self.new_values.get(d["dataset"]), docs=docs if (self.reports / docs).is_file() else None,
             problems=[p for p in self._problems(ACTIVE) if p["dataset"] == d["dataset"]],
             batches=[b | {"link": self._link(b), "department": self._department(b)} for b in facts.batches.get(d["dataset"], [])],
             radar=charts.radar(d["month"], dimensions), bars=charts.bars(volumes),
-            lines=self._lines([(rendering.DIMENSIONS[c], scores[c]) for c in codes]))
+            lines=self._lines([(marks.DIMENSIONS[c], scores[c]) for c in codes]))
 
     def department_pages(self) -> list[Path]:
         return [self._department_page(d) for d in self.facts.departments]
@@ -131,7 +139,7 @@ class Site:
         mine = [p for p in self._problems() if p["department"] == name]
         failing = [r | {"trend": self._rule_trend(r)} for r in facts.failing if r["department"] == name]
         return self.page(
-            f"departments/{d['slug']}.html", "department.html.j2", d=d, whole=scores["all"].get(d["month"]),
+            f"departments/{d['slug']}.html", "department.html.j2", stamped=True, d=d, whole=scores["all"].get(d["month"]),
             dimensions=[(c, scores[c].get(d["month"])) for c in sorted(c for c in scores if len(c) == 2)], failing=failing,
             datasets=[s for s in facts.datasets if s["dataset"] in d["datasets"]], streams=self._streams(department=name),
             lines=self._lines([(("得分", "Score"), scores["all"])]), problems=[p for p in mine if p["state"] in ACTIVE],
@@ -140,7 +148,18 @@ class Site:
             waiting=[b | {"link": self._link(b), "name": self.names.get(b["dataset"], b["dataset"])} for b in facts.waiting if b["department"] == name])
 
     def rule_pages(self) -> list[Path]:
-        return [self._rule(r) for rows in self.facts.rules.values() for r in rows]
+        return [page for dataset, rows in self.facts.rules.items() for page in self._rule_pages(dataset, rows)]
+
+    def _rule_pages(self, dataset: str, rows: list[Row]) -> set[Path]:
+        """The pages of one dataset's rules. rules/<dataset>/.facts carries what all of them were made from; as long as that stays, none is looked at."""
+        facts, folder = self.facts, self.reports / "rules" / dataset
+        known = [(r, facts.history.get((dataset, r["rule"])), facts.counties.get((dataset, r["rule"]))) for r in rows]
+        stamp, wanted = rendering.digest_of(self.names.get(dataset), known), {folder / f"{r['rule']}.html" for r in rows}
+        if rendering.head(folder / ".facts") != stamp or not wanted <= set(folder.glob("*.html")):
+            for r in rows:
+                self._rule(r)
+            rendering.put(folder / ".facts", stamp.encode())
+        return wanted
 
     def _rule(self, r: Row) -> Path:
         key = r["dataset"], r["rule"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.site.rendering import DIMENSIONS
+from pipelines.site.marks import DIMENSIONS
 
 Row = dict[str, Any]
 Spec = dict[str, Any]

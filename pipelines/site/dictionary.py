@@ -20,7 +20,6 @@ from pipelines.site import rendering
 from pipelines.site.described import KINDS, Described
 from pipelines.site.facts import Row
 from pipelines.sql import connect
-from pipelines.version import code_version
 
 FOLDER = "dictionary"
 NOTES = {"problem": ("warn", "已知问题", "Known problem"), "waiver": ("none", "豁免", "Waiver"), "caveat": ("none", "局限", "Caveat")}
@@ -42,17 +41,13 @@ def build(desk: Desk, quality: set[str]) -> set[Path]:
         return {rendering.write(reports, folder / "index.html", "dictionary_empty.html.j2")}
     place = release.folder(desk.lake, number)
     manifest = (place / "manifest.json").read_bytes()
-    stamp = hashlib.sha256(b"\0".join((manifest, rendering.version().encode(), code_version().encode(), _WORDS.read_bytes(), repr(sorted(quality)).encode()))).hexdigest()[:16]
+    stamp = hashlib.sha256(b"\0".join((manifest, rendering.version().encode(), _WORDS.read_bytes(), repr(sorted(quality)).encode()))).hexdigest()[:16]
     made = set(folder.glob("*.html")) | set(folder.glob("search.js"))
-    if f'content="{stamp}-{len(made)}"' in _head(folder / "index.html"):
+    if f'content="{stamp}-{len(made)}"' in rendering.head(folder / "index.html"):
         return made
     with connect(place / "lake.duckdb", read_only=True) as con:
         pages = Pages(reports, Described(con, json.loads(manifest)), quality)
         return pages.write(stamp)
-
-
-def _head(page: Path) -> str:
-    return page.read_text("utf-8")[:600] if page.is_file() else ""
 
 
 @lru_cache(maxsize=1)

@@ -47,8 +47,9 @@ _HISTORY = """
     FROM governance.rule_scores WHERE month >= $first GROUP BY ALL ORDER BY dataset, rule, month"""
 _RULES = """
     WITH newest AS (
-        SELECT dataset, rule, arg_max(zh, month) AS zh, arg_max(en, month) AS en, arg_max("column", month) AS "column", arg_max(indicator, month) AS indicator,
-            arg_max(severity, month) AS severity, arg_max(owner, month) AS owner, arg_max(at_least, month) AS at_least
+        SELECT dataset, rule, arg_max(zh, (month, source)) AS zh, arg_max(en, (month, source)) AS en, arg_max("column", (month, source)) AS "column",
+            arg_max(indicator, (month, source)) AS indicator, arg_max(severity, (month, source)) AS severity, arg_max(owner, (month, source)) AS owner,
+            arg_max(at_least, (month, source)) AS at_least
         FROM governance.rule_scores WHERE dataset IN (SELECT dataset FROM governance.datasets) GROUP BY ALL
     )
     SELECT coalesce(r.dataset, n.dataset) AS dataset, coalesce(r.rule, n.rule) AS rule, coalesce(r.zh, n.zh) AS zh, coalesce(r.en, n.en) AS en,

@@ -30,8 +30,8 @@ def connect(desk: Desk, plans: dict[str, Plan] | None = None, once: bool = False
     for one in reference.declared(desk.project):
         if one.list in DIVISIONS:
             reference.load_list(con, desk.project, one)
-    kept = release.kept(desk.lake)
-    rows = governance.declared_rows(desk.project, plans, kept[-1]["relations"] if kept else {}) | governance.ledger_tables(desk.ledger)
+    newest = release.last(desk.lake)
+    rows = governance.declared_rows(desk.project, plans, newest["relations"] if newest else {}) | governance.ledger_tables(desk.ledger)
     for table, found in rows.items():
         with governance.typed(con, governance.TABLES[table], found) as select:
             con.execute(f"CREATE TABLE governance.{name(table)} AS {select}")

@@ -5,7 +5,9 @@ import csv
 import hashlib
 import math
 import os
+import shutil
 import sys
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from pathlib import Path
@@ -15,19 +17,16 @@ import jinja2
 from markupsafe import Markup
 
 from pipelines.languages import two_languages
-from pipelines.settings import Project
+from pipelines.settings import Project, account_cache
+from pipelines.site import marks
+from pipelines.version import code_version
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 ASSETS = Path(__file__).with_name("assets")
 BUILT = Path(sys.prefix) / "assets"     # what `python -m pipelines.site.assets` built at installation
 CHARTS = "echarts.js"
 BEIJING = timezone(timedelta(hours=8))
-DIMENSIONS = {"01": ("规范性", "Conformity"), "02": ("完整性", "Completeness"), "03": ("准确性", "Accuracy"), "04": ("一致性", "Consistency"),
-              "05": ("时效性", "Timeliness"), "06": ("可访问性", "Accessibility")}
 DOMAINS = {"population": ("人口基础库", "Population"), "legal_entity": ("法人基础库", "Legal entities"), "credit": ("信用基础库", "Credit")}
-SEVERITIES = {"block": ("阻断", "block"), "reject": ("拒收", "reject"), "warn": ("提示", "warn"), None: ("计数", "count")}
-OUTCOMES = {"fail": ("不达标", "fail"), "pass": ("达标", "pass"), "not_measured": ("未测量", "not measured")}
-LIGHTS = {"red": ("fail", "红灯", "Red"), "amber": ("warn", "黄灯", "Amber"), "green": ("pass", "绿灯", "Green"), None: ("none", "未测量", "Not measured")}
 
 
 def rate(value: float | None, digits: int = 2) -> str:
@@ -65,12 +64,6 @@ def _size(value: int | None) -> str:
 
 
 @lru_cache(maxsize=1)
-def indicators() -> dict[str, dict[str, str]]:
-    with (Project.open().reference / "quality_indicators.csv").open(encoding="utf-8") as file:
-        return {row["indicator_code"]: row for row in csv.DictReader(file)}
-
-
-@lru_cache(maxsize=1)
 def divisions() -> dict[str, str]:
     with (Project.open().reference / "admin_divisions.csv").open(encoding="utf-8") as file:
         return {row["code"]: row["full_name"] for row in csv.DictReader(file)}
@@ -78,25 +71,41 @@ def divisions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
-    made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True,
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False, bytecode_cache=_Compiled(),
                               undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": relative, "spark": spark, "two": two_languages}
-    made.globals |= {"change": change, "indicators": indicators(), "SEVERITIES": SEVERITIES, "OUTCOMES": OUTCOMES, "DIMENSIONS": DIMENSIONS, "LIGHTS": LIGHTS}
+    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": marks.relative, "spark": spark, "two": two_languages}
+    made.globals |= {"change": change, "indicators": marks.indicators(), "SEVERITIES": marks.SEVERITIES, "OUTCOMES": marks.OUTCOMES}
+    made.globals |= {one.__name__: one for one in (marks.t, marks.h2, marks.lamp, marks.outcome, marks.severity, marks.dimension, marks.indicator, marks.trend)}
     return made
+
+
+class _Compiled(jinja2.BytecodeCache):
+    """Compiled templates of this program, kept for the account: compiling them takes a second and more. Jinja compares the digest of each template's
+    text; a file that is not whole, or cannot be kept, is none."""
+
+    def __init__(self) -> None:
+        self.folder = account_cache() / "templates" / f"{jinja2.__version__}-{code_version()}"
+        with suppress(OSError):
+            if not self.folder.is_dir():
+                shutil.rmtree(self.folder.parent, ignore_errors=True)      # those of another program
+                self.folder.mkdir(parents=True, mode=0o700)
+
+    def load_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        with suppress(OSError):
+            digest, content = (found := (self.folder / bucket.key).read_bytes())[:32], found[32:]
+            if hashlib.sha256(content).digest() == digest:
+                bucket.bytecode_from_string(content)
+
+    def dump_bytecode(self, bucket: jinja2.bccache.Bucket) -> None:
+        content = bucket.bytecode_to_string()
+        with suppress(OSError):
+            put(self.folder / bucket.key, hashlib.sha256(content).digest() + content)
 
 
 def compile_templates() -> None:
     """Compile every template now, for processes that are forked from this one; it takes nearly two seconds."""
     for template in _templates().list_templates(extensions=["j2"]):
         _templates().get_template(template)
-
-
-def relative(value: float | None) -> str:
-    """环比 or 同比, relative, in percent with its sign."""
-    if value is None:
-        return "—"
-    shown = round(value * 100, 2)
-    return f"{'▲' if shown > 0 else '▼' if shown < 0 else '＝'} {abs(shown):.2f} %"
 
 
 def spark(values: list[float | None], width: int = 96, height: int = 22) -> Markup:
@@ -114,26 +123,41 @@ def spark(values: list[float | None], width: int = 96, height: int = 22) -> Mark
     return Markup(f'<svg class="spark" width="{width}" height="{height}" aria-hidden="true">{drawing}</svg>')
 
 
-def write(reports: Path, path: Path, template: str, stamped: bool = False, **content: Any) -> Path:
+def write(reports: Path, path: Path, template: str, stamped: bool = False, shared: dict[str, Any] | None = None, of_shared: str = "", **content: Any) -> Path:
     """Write one page of the site, unless it is there already, byte for byte.
 
     Args:
         reports: the site's root; links of the page start with `root`.
         stamped: the page carries a digest of its content and templates, and is not even made again while they stay the same (rules: a thousand pages).
+        shared: content of many pages alike, and `of_shared` its digest.
     """
-    stamp = hashlib.sha256(f"{version()}{content!r}".encode()).hexdigest()[:16] if stamped else None
-    if stamp and path.is_file() and f'content="{stamp}"' in path.read_text("utf-8")[:600]:
+    stamp = digest_of(of_shared, content) if stamped else None
+    if stamp and f'content="{stamp}"' in head(path):
         return path
     depth = len(path.relative_to(reports).parts) - 1
-    page = _templates().get_template(template).render(root="../" * depth, stamp=stamp, charts=(reports / "assets" / CHARTS).is_file(), **content)
+    page = _templates().get_template(template).render(root="../" * depth, stamp=stamp, charts=(reports / "assets" / CHARTS).is_file(), **(shared or {}), **content)
     return put(path, page.encode("utf-8", errors="replace"))
+
+
+def digest_of(*content: Any) -> str:
+    """A digest of what pages are made of, templates and program included: while it stays, they are what would be made now."""
+    return hashlib.sha256(f"{version()}{content!r}".encode()).hexdigest()[:16]
+
+
+def head(page: Path) -> str:
+    """The beginning of a page, where its digest stands; nothing where there is no page."""
+    try:
+        with page.open("rb") as file:
+            return file.read(600).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 @lru_cache(maxsize=1)
 def version() -> str:
-    """A digest of all templates."""
+    """A digest of all templates, and of the program."""
     charts = (BUILT / CHARTS).is_file()
-    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(TEMPLATES.iterdir()))).hexdigest() + str(charts)
+    return hashlib.sha256(b"".join(p.read_bytes() for p in sorted(TEMPLATES.iterdir()))).hexdigest() + code_version() + str(charts)
 
 
 def put(path: Path, content: bytes) -> Path:

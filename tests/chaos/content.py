@@ -80,7 +80,7 @@ def leftovers(desk: Desk) -> list[str]:
     lake, t = desk.lake, tables.batches
     waiting = {key_of(r["batch_id"], r["revision"]) for r in desk.ledger.rows(sa.select(t).where(t.c.state.in_(("staged", "passed", "held"))))}
     found = [p for p in lake.home.rglob("*") if ".part" in p.name or p.name.startswith((".taking-", ".taken-", ".gate-"))]
-    found += [p for p in lake.staging.iterdir() if p.name not in waiting and not p.name.startswith((".lists", ".views"))]
+    found += [p for p in lake.staging.iterdir() if p.name not in waiting and not p.name.startswith((".lists", ".views", ".built"))]
     found += [p for p in (lake.landing / ".incoming").glob("*")] + [p for p in lake.inbox.rglob("*") if p.is_file()]
     return sorted(str(p.relative_to(lake.home)) for p in found)
 

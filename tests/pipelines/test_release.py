@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import yaml
 
-from pipelines import compiler, database, ledger_tables as tables, masks, release
+from pipelines import compiler, database, ledger_tables as tables, masks, objects, release
 from pipelines.contract import dataset
 from pipelines.database import BrokenView
 from pipelines.settings import WrongUse
@@ -295,6 +295,43 @@ def test_a_view_that_is_not_what_the_manifest_says_is_not_shown(world, tmp_path,
     assert not (tmp_path / "trial.duckdb").exists()
 
 
+def catalogue_of(path):
+    """All that a database of views says: views, columns, macros, with their comments."""
+    with duckdb.connect(str(path), read_only=True) as con:
+        return [con.execute(f"SELECT {columns} FROM {what}() WHERE NOT internal ORDER BY ALL").fetchall() for what, columns in (
+            ("duckdb_views", "schema_name, view_name, sql, comment"), ("duckdb_columns", "schema_name, table_name, column_name, data_type, comment"),
+            ("duckdb_functions", "schema_name, function_name, macro_definition, comment"))]
+
+
+def test_a_database_made_from_the_last_one_is_what_one_made_from_nothing_is(world, tmp_path, monkeypatch):
+    world.publish()
+    dropped, drop = [], database._drop
+    for step in ("rows", "theme", "a dataset less", "nothing is left of the last one", "the last one is damaged", "another program"):
+        dropped.clear()
+        monkeypatch.setattr(database, "_drop", lambda con, key: (dropped.append(key), drop(con, key)))
+        if step == "theme":
+            world.theme("SELECT 'x' AS rule_id, 'exact' AS match_level, DATE '2026-01-01' AS as_of FROM population.resident")
+        elif step == "a dataset less":
+            del world.plans["credit.notice"], world.states["credit.notice"]
+        elif step == "nothing is left of the last one":
+            (world.lake.staging / ".built-release.json").unlink()
+        elif step == "the last one is damaged":
+            last = release.folder(world.lake, release.shown_release(world.desk.ledger)) / "lake.duckdb"
+            last.write_bytes(last.read_bytes()[:4096])
+        elif step == "another program":
+            monkeypatch.setattr(database, "code_version", lambda: "other")
+        world.change(step)
+        number = world.publish()["release_id"]
+        database.build(release.kept(world.lake)[-1], world.lake, tmp_path / "whole.duckdb")
+        assert catalogue_of(world.lake.database) == catalogue_of(tmp_path / "whole.duckdb"), step
+        if step == "rows":      # release 2: what did not change was not made again
+            assert "VIEW population.resident" in dropped and "VIEW governance.datasets" in dropped
+            assert not [key for key in dropped if key.startswith("MACRO") or "_scores" in key or key == "VIEW credit.notice"]
+        else:
+            assert not [key for key in dropped if key.startswith("VIEW credit")] and number > 2
+        monkeypatch.undo()
+
+
 def test_quarantine_is_shown_by_address_and_pseudonym_without_values(world):
     batch, ledger = "population.resident~police~all~2026-11-01~1", world.desk.ledger
     ledger.add_batch(batch_id=batch, revision=2, dataset="population.resident", source="police", part="all", batch_date="2026-11-01", sequence=1)
@@ -358,6 +395,17 @@ def test_the_release_of_a_closing_is_kept_with_its_files(world, monkeypatch):
     assert [m["release_id"] for m in release.kept(world.lake)] == [1, 3]
     assert release.rollback(world.lake, world.desk.project, world.desk.ledger, 1)["release_id"] == 1
     assert world.rows("SELECT state FROM governance.releases ORDER BY release_id") == [("published",)]
+
+
+def test_files_are_entered_once_each_by_its_own_folder(world):
+    folders = [world.lake.current / one for one in ("d.a", "d.a/b", "d.a%", "d_a", "d.a0", "d.人", "d")]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rows.parquet").write_text(folder.name)
+    assert [objects.enter(world.lake, world.desk.ledger, folder) for folder in folders] == [2, 0, 1, 1, 1, 1, 1]
+    assert objects.enter(world.lake, world.desk.ledger, *folders) == 0
+    world.lake.current.joinpath("d.a/b/more.parquet").write_text("more")
+    assert objects.enter(world.lake, world.desk.ledger, world.lake.current / "d.a") == 1
 
 
 def test_folders_tell_two_audiences_apart(world):

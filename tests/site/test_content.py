@@ -4,16 +4,18 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from functools import lru_cache
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
 import pypdf
 import pytest
 import sqlalchemy as sa
+from markupsafe import Markup
 
 from pipelines import ledger_tables as tables, pages, site
 from pipelines.settings import WrongUse
-from pipelines.site import health, ledger_views, rendering
+from pipelines.site import health, ledger_views, marks, rendering
 from tests import browser as browsers
 from tests.site.world import BAD, DEPARTMENTS, HELD, LATE, NEW_VALUES, TODAY, months, world
 
@@ -65,7 +67,7 @@ def test_the_overview_shows_the_views_numbers(at):
     assert heat["values"] == [[None if (d, m) not in scores else round(scores[d, m], 5) for m in months()] for d in order]
     for dataset, mom in moms.items():
         row = re.search(rf'<tr>(?:(?!</tr>).)*datasets/{re.escape(dataset)}\.html.*?</tr>', text[text.index('id="datasets"'):], re.DOTALL)[0]
-        assert rendering.relative(mom) in row and rendering.rate(scores[dataset, "2026-11"]) in row, dataset
+        assert marks.relative(mom) in row and rendering.rate(scores[dataset, "2026-11"]) in row, dataset
     tally = [int(n) for n in re.findall(r'<li class="(?:fail|warn|pass)"><b>(\d+)</b>', text)[:3]]
     assert sum(tally) == 50 and abs(tally[0] - lights.get("red", 0)) <= 1, "the late dataset shows the light of its own newest month"
 
@@ -103,6 +105,16 @@ def test_a_page_that_says_the_same_is_not_written_again(at):
     assert {p: p.stat().st_mtime_ns for p in at.lake.reports.rglob("*.html")} == before
 
 
+@pytest.mark.parametrize("page", ["rules/population.d01/name.required.html", "datasets/population.d01.html"])
+def test_a_page_that_went_is_made_again(small, page):
+    site.build(small, today=TODAY)
+    file = small.lake.reports / page
+    shown = file.read_bytes()
+    file.rename(file.with_name("left.html"))
+    site.build(small, today=TODAY)
+    assert file.read_bytes() == shown and not file.with_name("left.html").exists()
+
+
 @pytest.fixture
 def small(tmp_path):
     return world(tmp_path, 3)
@@ -126,6 +138,30 @@ def test_a_held_batch_a_changed_count_and_a_dropped_dataset_are_followed(small):
     (small.project.contracts / "population/d02.yaml").unlink()
     site.build(small, today=TODAY)
     assert not (reports / "datasets/population.d02.html").exists() and "population.d02" not in (reports / "index.html").read_text(encoding="utf-8")
+
+
+def test_compiled_templates_are_kept_for_the_account_and_never_needed(tmp_path, monkeypatch):
+    page = {"kept": [], "month": None, "names": {}, "today": TODAY}
+    shown = set()
+    monkeypatch.setattr(rendering, "_templates", lru_cache(maxsize=1)(rendering._templates.__wrapped__))      # the others keep theirs
+    for cache in ("new", "kept", "torn", "no folder"):
+        place = tmp_path / ("file" if cache == "no folder" else "cache")
+        if cache == "torn":
+            for file in place.glob("*/templates/*/*"):
+                file.write_bytes(file.read_bytes()[:400])
+        if cache == "no folder":
+            place.write_text("a file where a folder should be")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(place))
+        rendering._templates.cache_clear()
+        before = {f: f.stat().st_mtime_ns for f in place.glob("*/templates/*/*")}
+        shown.add(rendering.write(tmp_path, tmp_path / f"{cache}.html", "months.html.j2", **page).read_bytes())
+        after = {f: f.stat().st_mtime_ns for f in place.glob("*/templates/*/*")}
+        assert (before == after) == (cache in ("kept", "no folder")) and (bool(after) or cache == "no folder"), cache
+    assert len(shown) == 1
+
+
+def test_words_that_are_markup_and_words_that_are_not_stay_apart():
+    assert "<b>" in marks.t(Markup("<b>"), "x") and "<b>" not in marks.t("<b>", "x") and "<b>" in marks.t(Markup("<b>"), "x")
 
 
 def test_hostile_text_is_shown_as_text(small):

@@ -4,8 +4,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines import steps
-from pipelines.checks import signals
-from pipelines.checks.candidate import STATISTICS
+from pipelines.checks.candidate import SIGNALS, STATISTICS
 from pipelines.sql import connect
 from tests.support import HEADER, RESIDENCE, desk, open_gate, project, resident_id, write_csv
 
@@ -15,8 +14,8 @@ DATASET = "population.residence"
 @pytest.fixture
 def con():
     with connect() as made:
-        made.execute(STATISTICS.read_text("utf-8"))
-        made.execute(signals.SQL.read_text("utf-8"))
+        for macros in (STATISTICS, SIGNALS):
+            made.execute(macros.read_text("utf-8"))
         yield made
 
 

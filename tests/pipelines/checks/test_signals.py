@@ -65,7 +65,7 @@ def look(con, tmp_path: Path, dataset_id: str, rows: list[dict]) -> list[dict]:
     kinds = ", ".join(f"{text(c)}: 'VARCHAR'" for c, _ in columns)
     duckdb.sql(f"COPY (SELECT {made}, {text(str(batch))} AS _batch, 1 AS _file, o AS _ordinal, 'U' AS _op FROM read_json({text(json_rows)}, "
                f"columns = {{{kinds}, 'o': 'BIGINT'}}) ORDER BY o) TO {text(file)} (FORMAT parquet)")
-    return signals.look(con, plan, [Accepted(batch, 1, (str(file),))], AT)
+    return signals.look(con, plan, [Accepted(batch, 1, (str(file),), len(rows))], AT)
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids="-".join)
@@ -150,7 +150,7 @@ def test_files_in_any_order_give_the_same_leads(con, tmp_path):
     con.execute(f"CREATE TABLE mixed AS FROM read_parquet({text(file)}); COPY (FROM mixed ORDER BY hash(_ordinal)) TO {text(file)} (FORMAT parquet)")
     plan = compiler.plan(dataset("population.benefit_payment", Project(REPOSITORY)), ())
     batch = BatchId("population.benefit_payment", plan.dataset.sources[0].source, "all", AT, 1)
-    assert signals.look(con, plan, [Accepted(batch, 1, (str(file),))], AT) == ordered != []
+    assert signals.look(con, plan, [Accepted(batch, 1, (str(file),), len(rows))], AT) == ordered != []
 
 
 def test_a_block_among_many_windows_is_found_and_what_is_usual_is_estimated(con):
