@@ -7,7 +7,7 @@ received → staged → (accepted | held | refused), and accepted → superseded
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -147,23 +147,31 @@ class Ledger:
 
     @contextmanager
     def step(self, subject: str, step: str, revision: int | None = None) -> Iterator[dict[str, Any]]:
-        """Time one step and record its outcome; what the caller puts into the yielded dict is its detail.
+        """`steps` of one subject; yields its detail."""
+        with self.steps([(subject, revision)], step) as details:
+            yield details[subject, revision]
 
-        An exception is recorded by its class only: its text may quote data.
+    @contextmanager
+    def steps(self, subjects: Iterable[tuple[str, int | None]], step: str) -> Iterator[dict[tuple[str, int | None], dict[str, Any]]]:
+        """Time a step of one or several (subject, revision) and record its outcome, for each its share of the time.
+
+        Yields for each a dict; what the caller puts into it is its detail. One that the caller takes out is not recorded. An exception is
+        recorded by its class only: its text may quote data.
         """
-        started, clock, detail = now(), _seconds(), {}
-        outcome = "done"
+        details: dict[tuple[str, int | None], dict[str, Any]] = {one: {} for one in subjects}
+        started, clock, outcome = now(), _seconds(), "done"
         try:
-            yield detail
+            yield details
         except BaseException as error:
             outcome = type(error).__name__
             raise
         finally:
-            with self.engine.begin() as con:
-                con.execute(steps.insert().values(
-                    subject=subject, revision=revision, step=step, started_at=started,
-                    seconds=round(_seconds() - clock, 3), outcome=outcome,
-                    detail=json.dumps(detail, ensure_ascii=False) if detail else None))
+            seconds = round((_seconds() - clock) / max(1, len(details)), 3)
+            rows = [{"subject": subject, "revision": revision, "step": step, "started_at": started, "seconds": seconds, "outcome": outcome,
+                     "detail": json.dumps(detail, ensure_ascii=False) if detail else None} for (subject, revision), detail in details.items()]
+            if rows:
+                with self.engine.begin() as con:
+                    con.execute(steps.insert(), rows)
 
 
 def _seconds() -> float:

@@ -65,8 +65,7 @@ def expect(lake: Lake, ledger: Ledger, wanted: dict[Path, tuple[str, int]]) -> N
     rows = [{"path": str(f.relative_to(lake.home)), "sha256": sha, "bytes": size, "entered_at": now()} for f, (sha, size) in wanted.items()]
     if rows:
         with ledger.transaction() as con:
-            for row in rows:
-                con.execute(o.delete().where(o.c.path == row["path"]))
+            con.execute(o.delete().where(o.c.path == sa.bindparam("place")), [{"place": row["path"]} for row in rows])
             con.execute(o.insert(), rows)
 
 
@@ -79,10 +78,11 @@ def forget(lake: Lake, ledger: Ledger, paths: Iterable[Path]) -> None:
             con.execute(o.delete().where((o.c.path == place) | o.c.path.startswith(f"{place}/", autoescape=True)))
 
 
-def is_entered(lake: Lake, ledger: Ledger, file: Path) -> bool:
-    """True when a file is there and is what was entered."""
-    found = ledger.rows(sa.select(tables.objects).where(tables.objects.c.path == str(file.relative_to(lake.home))))
-    return bool(found) and file.exists() and digest(file) == (found[0]["sha256"], found[0]["bytes"])
+def entered(lake: Lake, ledger: Ledger, files: Iterable[Path]) -> set[Path]:
+    """Those of these files that are there and are what was entered."""
+    o, places = tables.objects, {str(f.relative_to(lake.home)): f for f in files}
+    rows = ledger.rows(sa.select(o).where(o.c.path.in_(places)))
+    return {places[r["path"]] for r in rows if places[r["path"]].exists() and digest(places[r["path"]]) == (r["sha256"], r["bytes"])}
 
 
 def gone(lake: Lake, ledger: Ledger, root: str) -> list[Path]:

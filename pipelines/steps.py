@@ -37,7 +37,7 @@ from pipelines import (
     withdrawal,
 )
 from pipelines.batch import BatchId, batch_date as resolve_date, key_of, split_key
-from pipelines.committing import commit_one, derive, finish_commits, sweep_current, tidy
+from pipelines.committing import commit_some, derive, finish_commits, sweep_current, tidy
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
 from pipelines.desk import Desk
@@ -50,6 +50,7 @@ PENDING = ("received", "staged", "passed")
 FAILED = ("held", "refused")
 DONE, WAITING = "done", "waiting"      # how a batch stands to `stage`
 CLOSING, FOLDING = "closing", "folding"
+TOGETHER = 250      # batches that one step works on at once
 UNSOUND = "unsound"      # code of a batch whose evidence could not be judged
 
 
@@ -278,7 +279,7 @@ def _enter_verdict(desk: Desk, plan: Plan, row: dict[str, Any], found: staging.S
     reasons = [*verdict.reasons, *([_closed(row, closing)] if closing else []), *([_folded(row, before)] if folded else [])]
     passed = verdict.outcome == "accept" and not closing and not folded
     if not passed:
-        tickets.enter(desk, batch_id, revision, found.folder)
+        tickets.enter(desk, {(batch_id, revision): found.folder})
     desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(reasons) or None,
                              code=None if verdict.sound else UNSOUND, score=score, decided_at=now(), decided_by=CLOSING if closing else FOLDING if folded else "gate")
     return passed
@@ -312,11 +313,10 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
     plan = desk.plan(dataset_id)
     total = {"batches": 0, "accepted": 0, "quarantined": 0}
     with writer(desk.lake, dataset_id):
-        for key in batch_keys:
-            batch_id, revision = split_key(key)
-            row = desk.ledger.batch(batch_id, revision)
-            if row["state"] == "passed":
-                commit_one(desk, plan, batch_id, revision)
+        rows = [desk.ledger.batch(*split_key(key)) for key in batch_keys]
+        for some in _each_once(dict.fromkeys((row["batch_id"], row["revision"]) for row in rows if row["state"] == "passed")):
+            commit_some(desk, plan, some)
+        for row in rows:
             total = {"batches": total["batches"] + 1, "accepted": total["accepted"] + (row["accepted"] or 0),
                      "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
     with desk.ledger.step(dataset_id, "derive") as detail:
@@ -327,6 +327,16 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
     problems.note(desk, dataset_id, [])
     pages.write(desk, plan.dataset, map(split_key, batch_keys))
     return total | {"current_rows": state.facts["rows"]}
+
+
+def _each_once(keys: Iterable[tuple[str, int]]) -> list[list[tuple[str, int]]]:
+    """Runs of (batch_id, revision), at most `TOGETHER` long, that hold no batch twice."""
+    runs: list[list[tuple[str, int]]] = [[]]
+    for key in keys:
+        if len(runs[-1]) == TOGETHER or key[0] in {b for b, _ in runs[-1]}:
+            runs.append([])
+        runs[-1].append(key)
+    return [run for run in runs if run]
 
 
 def report(dataset_id: str, batch_keys: list[str], desk: Desk | None = None, batch_date: str | None = None) -> list[str]:
