@@ -7,7 +7,7 @@ received → staged → (accepted | held | refused), and accepted → superseded
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -18,6 +18,8 @@ import sqlalchemy as sa
 from pipelines import catalogue
 from pipelines.ledger_tables import accepted_values, batches, closings, feedback, files, inbox, meta, new_values, rule_counts, rule_results, steps
 from pipelines.settings import Lake
+
+_AT_ONCE = 500      # names in one query
 
 
 def now(hours_ago: float = 0) -> str:
@@ -75,6 +77,16 @@ class Ledger:
         found = self.rows(query.limit(1))
         return found[0] if found else None
 
+    def of(self, table: sa.Table, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+        """(batch_id, revision) → the rows of a table that has both, for all of `keys`; those of one in the order in which the table gives them."""
+        found: dict[tuple[str, int], list[dict[str, Any]]] = {key: [] for key in keys}
+        listed = sorted({batch_id for batch_id, _ in found})
+        for at in range(0, len(listed), _AT_ONCE):
+            for row in self.rows(sa.select(table).where(table.c.batch_id.in_(listed[at:at + _AT_ONCE])).order_by(*table.primary_key)):
+                if (row["batch_id"], row["revision"]) in found:
+                    found[row["batch_id"], row["revision"]].append(row)
+        return found
+
     def closing(self, dataset: str, month: str) -> dict[str, Any] | None:
         """The closing of a month that is in force, None while the month is open."""
         found = self.rows(sa.select(closings).where(
@@ -110,6 +122,13 @@ class Ledger:
             elif any(found[k] != v for k, v in row.items()):
                 con.execute(feedback.update().where(same).values(made_at=now(), **row))
 
+    def update_batches(self, values: Mapping[tuple[str, int], Mapping[str, Any]]) -> None:
+        """Change columns of batch rows, the same ones of each."""
+        changes = [{"_batch": batch_id, "_revision": revision, **changed} for (batch_id, revision), changed in values.items()]
+        if changes:
+            with self.engine.begin() as con:
+                con.execute(batches.update().where(batches.c.batch_id == sa.bindparam("_batch"), batches.c.revision == sa.bindparam("_revision")), changes)
+
     def update_batch(self, batch_id: str, revision: int, **values: Any) -> None:
         """Change columns of one batch row."""
         with self.engine.begin() as con:
@@ -122,13 +141,11 @@ class Ledger:
             con.execute(batches.update().where(batches.c.dataset == dataset, batches.c.state == "held", batches.c.decided_by == decided_by)
                         .values(state="staged", reason=None, decided_at=None, decided_by=None))
 
-    def replace_files(self, batch_id: str, revision: int, found: list[dict[str, Any]]) -> None:
-        """Store what was found of each file of one batch, in place of earlier findings."""
-        rows = [{k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in one.items() if k in files.c} for one in found]
+    def replace_files(self, found: Mapping[tuple[str, int], list[dict[str, Any]]]) -> None:
+        """Store what was found of each file of batches, in place of earlier findings."""
         with self.engine.begin() as con:
-            con.execute(files.delete().where(files.c.batch_id == batch_id, files.c.revision == revision))
-            if rows:
-                con.execute(files.insert(), [{"batch_id": batch_id, "revision": revision, **r} for r in rows])
+            _replace(con, files, {key: [{k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in one.items() if k in files.c} for one in units]
+                                  for key, units in found.items()})
 
     def replace_inbox(self, dataset: str, rows: list[dict[str, Any]]) -> None:
         """Store what is left in the inbox of one dataset, in place of what was."""
@@ -137,13 +154,11 @@ class Ledger:
             if rows:
                 con.execute(inbox.insert(), rows)
 
-    def replace_results(self, batch_id: str, revision: int, results: list[dict], counts: list[dict], unlisted: list[dict] = ()) -> None:
-        """Store the rule results, the counts by region and the codes outside their lists of one batch, in place of earlier ones."""
+    def replace_results(self, found: Mapping[tuple[str, int], Sequence[list[dict[str, Any]]]]) -> None:
+        """Store the rule results, the counts by region and the codes outside their lists of batches, in place of earlier ones."""
         with self.engine.begin() as con:
-            for table, rows in ((rule_results, results), (rule_counts, counts), (new_values, unlisted)):
-                con.execute(table.delete().where(table.c.batch_id == batch_id, table.c.revision == revision))
-                if rows:
-                    con.execute(table.insert(), [{"batch_id": batch_id, "revision": revision, **r} for r in rows])
+            for place, table in enumerate((rule_results, rule_counts, new_values)):
+                _replace(con, table, {key: three[place] for key, three in found.items()})
 
     @contextmanager
     def step(self, subject: str, step: str, revision: int | None = None) -> Iterator[dict[str, Any]]:
@@ -172,6 +187,17 @@ class Ledger:
             if rows:
                 with self.engine.begin() as con:
                     con.execute(steps.insert(), rows)
+
+
+def _replace(con: sa.Connection, table: sa.Table, found: Mapping[tuple[str, int], list[dict[str, Any]]]) -> None:
+    """Put rows of batches in the place of those that a table has."""
+    con.execute(table.delete().where(table.c.batch_id == sa.bindparam("b"), table.c.revision == sa.bindparam("r")), [{"b": b, "r": r} for b, r in found])
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for (batch_id, revision), rows in found.items():
+        for row in rows:
+            alike.setdefault(tuple(row), []).append({"batch_id": batch_id, "revision": revision, **row})
+    for rows in alike.values():
+        con.execute(table.insert(), rows)
 
 
 def _seconds() -> float:

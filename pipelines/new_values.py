@@ -7,6 +7,7 @@ stand in counts.json and, of the judged batch, in `ledger_new_values`; the gate 
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import duckdb
@@ -59,13 +60,11 @@ def listing(desk: Any, dataset_id: str | None = None) -> list[dict[str, Any]]:
     return [shown for row in _counted(desk, wanted) if (shown := _shown(desk, wanted[row["dataset"]], row, known))]
 
 
-def of_batch(desk: Any, batch_id: str, revision: int) -> list[dict[str, Any]]:
-    """The new values of one batch that nobody has accepted; as `listing`, of this batch alone."""
-    from pipelines.contract import dataset as read_dataset
-
-    n, known, found = tables.new_values, {}, read_dataset(batch_id.partition("~")[0], desk.project)
-    rows = desk.ledger.rows(sa.select(n.c.column, n.c.value, n.c.rows).where(n.c.batch_id == batch_id, n.c.revision == revision).order_by(n.c.column, n.c.value))
-    return [shown for row in rows if (shown := _shown(desk, found, row, known))]
+def of_batches(desk: Any, found: Any, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """(batch_id, revision) → the new values of that batch that nobody has accepted; as `listing`, of this batch alone."""
+    known: dict[str, set[str]] = {}
+    return {key: [shown for row in rows if (shown := _shown(desk, found, {k: row[k] for k in ("column", "value", "rows")}, known))]
+            for key, rows in desk.ledger.of(tables.new_values, keys).items()}
 
 
 def waiting(desk: Any, list_name: str, value: str) -> dict[str, list[str]]:

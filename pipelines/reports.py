@@ -46,7 +46,7 @@ def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[Rule
         results: the verdict's rule results, or rows of the ledger's `rule_results`; empty when nothing was judged.
         regions: {region, rule, applicable, failed} per county and rule, as in counts.json; region '' = unknown.
         files: rows of the ledger's `files`.
-        unlisted: its codes that no list holds, as `new_values.of_batch` gives them.
+        unlisted: its codes that no list holds, as `new_values.of_batches` gives them.
         decisions: what officers decided about it (decision, reason, decided_at), the oldest first.
 
     Returns:

@@ -8,7 +8,7 @@ recorded as `refused` or `held`, with a reason that holds counts and rule ids, n
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,10 @@ DONE, WAITING = "done", "waiting"      # how a batch stands to `stage`
 CLOSING, FOLDING = "closing", "folding"
 TOGETHER = 250      # batches that one step works on at once
 UNSOUND = "unsound"      # code of a batch whose evidence could not be judged
+
+
+Key = tuple[str, int]      # (batch_id, revision)
+Judged = tuple[dict[str, Any], staging.Staged, gate.Verdict]      # a batch's row, what was staged of it, what the gate says
 
 
 def ingest(dataset_id: str, batch_date: str | None = None) -> dict[str, Any]:
@@ -223,7 +227,7 @@ def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str,
         if standing == WAITING:
             if found:
                 staging.settle(desk.lake, found, batch_id, revision)
-            desk.ledger.replace_files(batch_id, revision, units)
+            desk.ledger.replace_files({(batch_id, revision): units})
             desk.ledger.update_batch(batch_id, revision, **values, **own)
     return found is not None if standing == WAITING else standing == DONE
 
@@ -237,52 +241,51 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     plan = desk.plan(dataset_id)
     shown = gate.newest((BatchId.parse(split_key(key)[0]).source, key) for key in batch_keys)
     with writer(desk.lake, staging.judging(dataset_id)):
-        passed = [key for key in batch_keys if _judge_one(desk, plan, key, key in shown)]
-    problems.note(desk, dataset_id, _results(desk, batch_keys))
-    if any(desk.ledger.batch(*split_key(key))["state"] == "held" for key in batch_keys if key not in passed):
+        judged = {key: passed for some in _each_once(map(split_key, batch_keys)) for key, passed in _judge_some(desk, plan, some, shown).items()}
+    passed = [key for key in batch_keys if judged[split_key(key)]]
+    problems.note(desk, dataset_id, [row for rows in desk.ledger.of(tables.rule_results, judged).values() for row in rows if row["outcome"] == "fail"])
+    if any(row["state"] == "held" for key, (row,) in desk.ledger.of(tables.batches, judged).items() if not judged[key]):
         site.build(desk)      # no release follows a held batch: the overview must show it now
     return passed
 
 
-def _results(desk: Desk, batch_keys: list[str]) -> list[dict[str, Any]]:
-    """What was just measured on these batches."""
-    t = tables.rule_results
-    wanted = [split_key(key) for key in batch_keys]
-    return [row for batch_id, revision in wanted for row in desk.ledger.rows(sa.select(t.c.rule, t.c.outcome).where(
-        t.c.batch_id == batch_id, t.c.revision == revision, t.c.outcome == "fail"))]
-
-
-def _judge_one(desk: Desk, plan: Plan, key: str, shown: bool) -> bool:
-    """Judge a staged batch; True when it has passed, now or before. What was staged anew meanwhile is left to who did it."""
-    batch_id, revision = split_key(key)
-    row, found = desk.ledger.batch(batch_id, revision), staging.read(desk.lake, batch_id, revision)
-    if row["state"] != "staged" or not found:
-        return row["state"] == "passed"
-    mark = staging.mark(found)
-    with desk.ledger.step(batch_id, "judge", revision) as detail:
-        verdict = gate.judge(desk.lake, found.folder, row, shown)
-        detail |= {"outcome": verdict.outcome, "rules": len(verdict.results)}
+def _judge_some(desk: Desk, plan: Plan, keys: list[Key], shown: set[str]) -> dict[Key, bool]:
+    """Judge staged batches; tells of each whether it has passed, now or before. What was staged anew meanwhile is left to who did it."""
+    rows = {key: row for key, (row,) in desk.ledger.of(tables.batches, keys).items()}
+    found = {key: staged for key in keys if rows[key]["state"] == "staged" and (staged := staging.read(desk.lake, *key))}
+    marks = {key: staging.mark(one) for key, one in found.items()}
+    if not found:
+        return {key: rows[key]["state"] == "passed" for key in keys}
+    with desk.ledger.steps(found, "judge") as details:
+        verdicts = dict(zip(found, gate.judge_some(desk.lake, [(one.folder, rows[key], key_of(*key) in shown) for key, one in found.items()])))
+        for key, verdict in verdicts.items():
+            details[key] |= {"outcome": verdict.outcome, "rules": len(verdict.results)}
     with writer(desk.lake, plan.dataset.id):
-        if desk.ledger.batch(batch_id, revision)["state"] != "staged" or staging.mark(found) != mark:
-            return desk.ledger.batch(batch_id, revision)["state"] == "passed"
-        passed = _enter_verdict(desk, plan, row, found, verdict)
-    pages.write(desk, plan.dataset, [(batch_id, revision)])
-    return passed
+        rows = {key: row for key, (row,) in desk.ledger.of(tables.batches, keys).items()}
+        fresh = {key: (rows[key], one, verdicts[key]) for key, one in found.items() if rows[key]["state"] == "staged" and staging.mark(one) == marks[key]}
+        passed = _enter_verdicts(desk, plan, fresh)
+    if fresh:
+        pages.write(desk, plan.dataset, fresh)
+    return {key: passed[key] if key in fresh else rows[key]["state"] == "passed" for key in keys}
 
 
-def _enter_verdict(desk: Desk, plan: Plan, row: dict[str, Any], found: staging.Staged, verdict: gate.Verdict) -> bool:
-    """Say in the ledger what became of a judged batch. The caller holds the dataset's lock."""
-    batch_id, revision = row["batch_id"], row["revision"]
-    closing, before = desk.ledger.closing(row["dataset"], row["batch_date"][:7]), base.state(desk.lake, plan).before
-    folded = row["batch_date"] < before
-    score = record_results(desk, batch_id, revision, verdict, found)
-    reasons = [*verdict.reasons, *([_closed(row, closing)] if closing else []), *([_folded(row, before)] if folded else [])]
-    passed = verdict.outcome == "accept" and not closing and not folded
-    if not passed:
-        tickets.enter(desk, {(batch_id, revision): found.folder})
-    desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(reasons) or None,
-                             code=None if verdict.sound else UNSOUND, score=score, decided_at=now(), decided_by=CLOSING if closing else FOLDING if folded else "gate")
-    return passed
+def _enter_verdicts(desk: Desk, plan: Plan, judged: dict[Key, Judged]) -> dict[Key, bool]:
+    """Say in the ledger what became of judged batches. The caller holds the dataset's lock."""
+    if not judged:
+        return {}
+    before, values = base.state(desk.lake, plan).before, {}
+    months = {row["batch_date"][:7] for row, _, _ in judged.values()}
+    closings = {month: desk.ledger.closing(plan.dataset.id, month) for month in months}
+    scored = record_results(desk, {key: (verdict, found) for key, (_, found, verdict) in judged.items()})
+    for (key, (row, _, verdict)), score in zip(judged.items(), scored):
+        closing, folded = closings[row["batch_date"][:7]], row["batch_date"] < before
+        reasons = [*verdict.reasons, *([_closed(row, closing)] if closing else []), *([_folded(row, before)] if folded else [])]
+        passed = verdict.outcome == "accept" and not closing and not folded
+        values[key] = {"state": "passed" if passed else "held", "reason": "\n".join(reasons) or None, "code": None if verdict.sound else UNSOUND, "score": score,
+                       "decided_at": now(), "decided_by": CLOSING if closing else FOLDING if folded else "gate"}
+    tickets.enter(desk, {key: judged[key][1].folder for key, changed in values.items() if changed["state"] == "held"})
+    desk.ledger.update_batches(values)
+    return {key: changed["state"] == "passed" for key, changed in values.items()}
 
 
 def _closed(row: dict[str, Any], closing: dict[str, Any]) -> str:
@@ -300,11 +303,11 @@ def _folded(row: dict[str, Any], before: str) -> str:
             f"python -m pipelines rebuild {dataset_id}, which unfolds them, then python -m pipelines ingest {dataset_id}.")
 
 
-def record_results(desk: Desk, batch_id: str, revision: int, verdict: gate.Verdict, found: staging.Staged) -> float | None:
-    """Enter what the gate found of one batch in the ledger; returns the batch's score."""
-    results = [{k: v for k, v in vars(r).items() if k in tables.rule_results.c} for r in verdict.results]
-    desk.ledger.replace_results(batch_id, revision, results, found.counts["regions"], new_values.entries(found.counts))
-    return scores.dataset(results, found.counts)
+def record_results(desk: Desk, judged: Mapping[Key, tuple[gate.Verdict, staging.Staged]]) -> list[float | None]:
+    """Enter what the gate found of batches in the ledger; returns the score of each."""
+    results = {key: [{k: v for k, v in vars(r).items() if k in tables.rule_results.c} for r in verdict.results] for key, (verdict, _) in judged.items()}
+    desk.ledger.replace_results({key: (results[key], found.counts["regions"], new_values.entries(found.counts)) for key, (_, found) in judged.items()})
+    return [scores.dataset(results[key], found.counts) for key, (_, found) in judged.items()]
 
 
 def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> dict[str, int]:
@@ -313,7 +316,8 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
     plan = desk.plan(dataset_id)
     total = {"batches": 0, "accepted": 0, "quarantined": 0}
     with writer(desk.lake, dataset_id):
-        rows = [desk.ledger.batch(*split_key(key)) for key in batch_keys]
+        known = desk.ledger.of(tables.batches, map(split_key, batch_keys))
+        rows = [known[split_key(key)][0] for key in batch_keys]
         for some in _each_once(dict.fromkeys((row["batch_id"], row["revision"]) for row in rows if row["state"] == "passed")):
             commit_some(desk, plan, some)
         for row in rows:
