@@ -50,9 +50,11 @@ def enter_accepted(desk: Desk, keys: Sequence[tuple[str, int]]) -> None:
     """Say in the ledger that base holds these revisions, and none before them."""
     t = tables.batches
     batch, revision = t.c.batch_id == sa.bindparam("b"), sa.bindparam("r")
+    before = sa.or_(*(t.c.state == state for state in ("accepted", "held", "refused")))      # IN cannot be run for many
+    replaced = [{"b": b, "r": r, "why": f"revision {r} replaced it"} for b, r in keys if r > 1]
     with desk.ledger.transaction() as con:
-        con.execute(t.update().where(batch, t.c.revision < revision, t.c.state.in_(("accepted", "held", "refused"))).values(
-            state="superseded", reason=sa.bindparam("why")), [{"b": b, "r": r, "why": f"revision {r} replaced it"} for b, r in keys])
+        if replaced:
+            con.execute(t.update().where(batch, t.c.revision < revision, before).values(state="superseded", reason=sa.bindparam("why")), replaced)
         con.execute(t.update().where(batch, t.c.revision == revision).values(state="accepted", decided_at=now()), [{"b": b, "r": r} for b, r in keys])
     for key in keys:
         shutil.rmtree(staging.folder(desk.lake, *key), ignore_errors=True)

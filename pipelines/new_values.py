@@ -19,12 +19,12 @@ from pipelines.compiler import UNLISTED, Plan
 LEAST, MOST = 2, 20      # rows of a value; different values of a column in one batch
 
 
-def count(con: duckdb.DuckDBPyConnection, plan: Plan, rules: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
+def count(con: duckdb.DuckDBPyConnection, plan: Plan, rules: dict[str, dict[str, int]], rows: str) -> list[dict[str, Any]]:
     """The new values of a staged batch.
 
     Args:
-        con: has the view `staged`.
         rules: rule → its counts; where no rule of a watched column fails, nothing is looked at.
+        rows: the tested rows of the batch, to stand after FROM.
 
     Returns:
         column, value, rows; value None: more than `MOST` different ones, in so many rows.
@@ -32,7 +32,7 @@ def count(con: duckdb.DuckDBPyConnection, plan: Plan, rules: dict[str, dict[str,
     if not any(rules[r.rule]["failed"] for r in plan.rules if r.new_values):
         return []
     found = con.execute(f"""
-        WITH pair AS (SELECT unnest(string_split({UNLISTED}, ' ')) AS pair FROM staged WHERE {UNLISTED} IS NOT NULL),
+        WITH pair AS (SELECT unnest(string_split({UNLISTED}, ' ')) AS pair FROM {rows} WHERE {UNLISTED} IS NOT NULL),
         counted AS (SELECT split_part(pair, '=', 1) AS "column", split_part(pair, '=', 2) AS value, count(*) AS n FROM pair GROUP BY ALL HAVING n >= {LEAST}),
         beside AS (SELECT *, count(*) OVER (PARTITION BY "column") > {MOST} AS many FROM counted)
         SELECT "column", if(many, NULL, value) AS value, sum(n)::BIGINT FROM beside GROUP BY ALL ORDER BY ALL""").fetchall()

@@ -50,7 +50,7 @@ PENDING = ("received", "staged", "passed")
 FAILED = ("held", "refused")
 DONE, WAITING = "done", "waiting"      # how a batch stands to `stage`
 CLOSING, FOLDING = "closing", "folding"
-TOGETHER = 250      # batches that one step works on at once
+TOGETHER, SMALL = 250, 1 << 20      # batches that one step works on at once; bytes of one that is staged together with others
 UNSOUND = "unsound"      # code of a batch whose evidence could not be judged
 
 
@@ -176,38 +176,77 @@ def stage(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     """
     desk = desk or Desk.open()
     plan = desk.plan(dataset_id)
-    stamp, covers, done, waiting = desk.stamp(plan.dataset), waivers.Covers(desk.ledger, dataset_id), set(), []
+    stamp, covers = desk.stamp(plan.dataset), waivers.Covers(desk.ledger, dataset_id)
     with writer(desk.lake, dataset_id):
-        for key in batch_keys:
-            standing = _standing(desk, key, stamp, covers)
-            if standing == DONE:
-                done.add(key)
-            elif standing == WAITING:
-                waiting.append(key)
+        standing = {key: _standing(desk, row, stamp, covers) for key, (row,) in desk.ledger.of(tables.batches, map(split_key, batch_keys)).items()}
+        waiting = [key for key, how in standing.items() if how == WAITING]
         ids = base.field_ids(desk.lake, plan) if waiting else {}
+    done = {key for key, how in standing.items() if how == DONE}
     if waiting:
         with staging.engine(desk.lake, desk.project, plan) as con:
-            done |= {key for key in waiting if _stage_one(con, desk, plan, key, ids, stamp, covers)}
+            for some in _alike(desk, plan, waiting, covers):
+                made = _stage_some(con, desk, plan, some, ids, stamp, covers) if len(some) > 1 else {}
+                done |= {key for key, staged in made.items() if staged}
+                done |= {key for key in some if key not in made and _stage_one(con, desk, plan, key, ids, stamp, covers)}
         problems.note(desk, dataset_id, [])
-    return [key for key in batch_keys if key in done]
+    return [key for key in batch_keys if split_key(key) in done]
 
 
-def _standing(desk: Desk, key: str, stamp: dict[str, str], covers: waivers.Covers) -> str | None:
+def _standing(desk: Desk, row: dict[str, Any], stamp: dict[str, str], covers: waivers.Covers) -> str | None:
     """Whether a batch is to be staged, is staged, or (None) is no longer this step's matter. The caller holds the dataset's lock."""
-    row = desk.ledger.batch(*split_key(key))
     same = _same(row, stamp, covers)
-    if row["state"] in ("staged", "passed") and same and staging.read(desk.lake, *split_key(key)):
+    if row["state"] in ("staged", "passed") and same and staging.read(desk.lake, row["batch_id"], row["revision"]):
         return DONE
     return WAITING if row["state"] in PENDING or (row["state"] in FAILED and not same) else None
 
 
-def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str, ids: dict[str, int], stamp: dict[str, str],
+def _alike(desk: Desk, plan: Plan, keys: list[Key], covers: waivers.Covers) -> list[list[Key]]:
+    """The batches that may be staged by one pass: small, of one source and date, under the same waivers, without corrections; and each other one alone."""
+    found: dict[tuple, list[Key]] = {}
+    for key, (row,) in desk.ledger.of(tables.batches, keys).items():
+        small, cover = not plan.windowed and (row["bytes"] or 0) <= SMALL and row["builds_on"] is None, covers.of(row)
+        found.setdefault((row["source"], row["batch_date"], cover.hash, cover.ids) if small else key, []).append(key)
+    return [run for some in found.values() for run in _each_once(some)]
+
+
+def _stage_some(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, keys: list[Key], ids: dict[str, int], stamp: dict[str, str],
+                covers: waivers.Covers) -> dict[Key, bool]:
+    """Stage batches in one pass; tells of those that were read whether they are staged. The others are to be staged alone, and their faults told there.
+
+    The work is done without the dataset's lock, as in `_stage_one`.
+    """
+    manifests = [landing.read_manifest(landing.folder(desk.lake, *key)) for key in keys]
+    cover = covers.of(vars(manifests[0]))
+    with desk.ledger.steps(keys, "stage") as details:
+        try:
+            made = staging.make_together(con, plan, plan.dataset.source(manifests[0].source), manifests, ids, cover)
+        except duckdb.Error:
+            made = {}
+        found = {key: made[key[0]] for key in keys if key[0] in made}
+        counts = {key: {k: v for k, v in one.counts.items() if k in tables.batches.c} for key, one in found.items()}
+        for key in keys:
+            details[key] |= counts.get(key, {})
+            if key not in found:
+                del details[key]
+    own = {"state": "staged", "reason": None, "code": None} | stamp | {"waivers_hash": cover.hash}
+    with writer(desk.lake, plan.dataset.id):
+        standing = {key: _standing(desk, row, stamp, covers) for key, (row,) in desk.ledger.of(tables.batches, found).items()}
+        fresh = [key for key, how in standing.items() if how == WAITING]
+        for key in fresh:
+            staging.settle(desk.lake, found[key], *key)
+        if fresh:
+            desk.ledger.replace_files({key: found[key].counts["units"] for key in fresh})
+            desk.ledger.update_batches({key: own | counts[key] for key in fresh})
+    return {key: how in (WAITING, DONE) for key, how in standing.items()}
+
+
+def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: Key, ids: dict[str, int], stamp: dict[str, str],
                covers: waivers.Covers) -> bool:
     """Stage one batch. A file that cannot be read refuses it; a header that does not fit the contract holds it.
 
     The work is done without the dataset's lock. What another process staged or decided meanwhile stays.
     """
-    batch_id, revision = split_key(key)
+    batch_id, revision = key
     manifest = landing.read_manifest(landing.folder(desk.lake, batch_id, revision))
     source, cover = plan.dataset.source(manifest.source), covers.of(desk.ledger.batch(batch_id, revision))
     own = stamp | {"waivers_hash": cover.hash}
@@ -223,11 +262,11 @@ def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str,
     else:
         units, values = found.counts["units"], {"state": "staged", "reason": None, "code": None, **counts}
     with writer(desk.lake, plan.dataset.id):
-        standing = _standing(desk, key, stamp, covers)
+        standing = _standing(desk, desk.ledger.batch(batch_id, revision), stamp, covers)
         if standing == WAITING:
             if found:
                 staging.settle(desk.lake, found, batch_id, revision)
-            desk.ledger.replace_files({(batch_id, revision): units})
+            desk.ledger.replace_files({key: units})
             desk.ledger.update_batch(batch_id, revision, **values, **own)
     return found is not None if standing == WAITING else standing == DONE
 
