@@ -186,24 +186,21 @@ def rule_counts(con: duckdb.DuckDBPyConnection, plan: Plan, batches: Batches, co
     kinds, rows = _kinds(cover), "masks" if batches.many else f"read_parquet({text(batches.folders[0] / 'masks.parquet')})"
     groups = [f"SELECT {batches.of}coalesce(region, '') AS region, {text(kind)} AS kind, {i} AS mask, _{kind}_{i} AS bits, count(*) AS n FROM {rows} GROUP BY ALL"
               for i in range(plan.masks) for kind in kinds]
-    rules, found = {(r.mask, r.bit): r.rule for r in plan.rules}, {of: {} for of in batches.ids}
-    for of, region, kind, mask, bit, n in con.execute(
-            f"SELECT {batches.of or '0, '}region, kind, mask, bit, sum(n)::BIGINT FROM ({' UNION ALL '.join(groups)}) CROSS JOIN range(62) b(bit) "
-            "WHERE bits & (1::BIGINT << bit::INTEGER) <> 0 GROUP BY ALL").fetchall():
-        found[of].setdefault((region, rules[mask, bit]), dict.fromkeys(COUNTED.values(), 0))[COUNTED[kind]] = n
-    counts = {of: _totals(plan, one) for of, one in found.items()}
+    counted = ", ".join(f"coalesce(sum(n) FILTER (kind = {text(kind)}), 0)::BIGINT" for kind in COUNTED)
+    rules, counts = {(r.mask, r.bit): r.rule for r in plan.rules}, {of: _nothing(plan) for of in batches.ids}
+    for of, region, mask, bit, *numbers in con.execute(
+            f"SELECT {batches.of or '0, '}region, mask, bit, {counted} FROM ({' UNION ALL '.join(groups)}) CROSS JOIN range(62) b(bit) "
+            f"WHERE bits & (1::BIGINT << bit::INTEGER) <> 0 GROUP BY ALL ORDER BY {batches.of}region, mask, bit").fetchall():
+        found, total = dict(zip(COUNTED.values(), numbers)), counts[of]["rules"][rules[mask, bit]]
+        for key, value in found.items():
+            total[key] += value
+        if found["applicable"] or found["waived"]:
+            counts[of]["regions"].append({"region": region, "rule": rules[mask, bit], **found})
     for of, one in counts.items():
         one["new_values"] = new_values.count(con, plan, one["rules"], f"(FROM staged WHERE _of = {of})" if batches.many else "staged")
     return counts
 
 
-def _totals(plan: Plan, found: dict[tuple[str, str], dict[str, int]]) -> dict[str, Any]:
-    """The counts of one batch by rule, and by region and rule."""
-    total = {r.rule: dict.fromkeys(COUNTED.values(), 0) for r in plan.rules}
-    for (_, rule), counts in found.items():
-        for key, value in counts.items():
-            total[rule][key] += value
-    place = {r.rule: i for i, r in enumerate(plan.rules)}
-    regions = [{"region": region, "rule": rule, **counts} for (region, rule), counts in sorted(found.items(), key=lambda f: (f[0][0], place[f[0][1]]))
-               if counts["applicable"] or counts["waived"]]
-    return {"rules": total, "regions": regions}
+def _nothing(plan: Plan) -> dict[str, Any]:
+    """The counts of a batch before anything is counted."""
+    return {"rules": {r.rule: dict.fromkeys(COUNTED.values(), 0) for r in plan.rules}, "regions": []}

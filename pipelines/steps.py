@@ -322,9 +322,11 @@ def _enter_verdicts(desk: Desk, plan: Plan, judged: dict[Key, Judged]) -> dict[K
         passed = verdict.outcome == "accept" and not closing and not folded
         values[key] = {"state": "passed" if passed else "held", "reason": "\n".join(reasons) or None, "code": None if verdict.sound else UNSOUND, "score": score,
                        "decided_at": now(), "decided_by": CLOSING if closing else FOLDING if folded else "gate"}
-    tickets.enter(desk, {key: judged[key][1].folder for key, changed in values.items() if changed["state"] == "held"})
-    desk.ledger.update_batches(values)
-    return {key: changed["state"] == "passed" for key, changed in values.items()}
+    held = {key: changed for key, changed in values.items() if changed["state"] == "held"}
+    desk.ledger.update_batches({key: changed for key, changed in values.items() if key not in held})
+    tickets.enter(desk, {key: judged[key][1].folder for key in held})
+    desk.ledger.update_batches(held)
+    return {key: key not in held for key in values}
 
 
 def _closed(row: dict[str, Any], closing: dict[str, Any]) -> str:
