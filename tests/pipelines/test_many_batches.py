@@ -152,7 +152,7 @@ def test_a_death_in_the_middle_is_mended_by_the_next_run(kept, alone, monkeypatc
     waiting = steps.receive(DATASET, desk=at)
     _take(at, waiting, max(1, len(waiting)))
     told = _told(at)
-    for what in ("base", "quarantine", "current", "rule_results", "rule_counts", "files", "pages"):
+    for what in ("base", "quarantine", "current", "rule_results", "rule_counts", "files"):
         assert _differ(told[what], alone[what]) == [], what
     assert [p.name for p in at.lake.staging.iterdir() if p.name.startswith(".work")] == []
 
