@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -69,7 +70,7 @@ class Ledger:
         with self.engine.connect() as con:
             found = con.execute(query)
             names = tuple(found.keys())
-            return [dict(zip(names, row)) for row in found]
+            return [dict(zip(names, row)) for row in found.all()]
 
     def batch(self, batch_id: str, revision: int | None = None) -> dict[str, Any] | None:
         """One batch row: of `revision`, or of the latest one."""
@@ -87,6 +88,18 @@ class Ledger:
             for row in self.rows(sa.select(table).where(table.c.batch_id.in_(listed[at:at + _AT_ONCE])).order_by(*table.primary_key)):
                 if (row["batch_id"], row["revision"]) in found:
                     found[row["batch_id"], row["revision"]].append(row)
+        return found
+
+    def failing_regions(self, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+        """(batch_id, revision) → `rule_counts`: every rule that fails in a region, and in one row without a rule all that do not."""
+        r, found = rule_counts, {key: [] for key in keys}
+        rule, listed = sa.case((r.c.failed > 0, r.c.rule), else_=""), sorted({batch_id for batch_id, _ in found})
+        for at in range(0, len(listed), _AT_ONCE):
+            for row in self.rows(sa.select(r.c.batch_id, r.c.revision, r.c.region, rule.label("rule"), sa.func.sum(r.c.applicable).label("applicable"),
+                                           sa.func.sum(r.c.failed).label("failed")).where(r.c.batch_id.in_(listed[at:at + _AT_ONCE])).group_by(
+                                               r.c.batch_id, r.c.revision, r.c.region, rule).order_by(r.c.batch_id, r.c.revision, r.c.region, rule)):
+                if (row["batch_id"], row["revision"]) in found:
+                    found[row["batch_id"], row["revision"]].append(row | {k: int(row[k]) for k in ("applicable", "failed")})
         return found
 
     def closing(self, dataset: str, month: str) -> dict[str, Any] | None:
@@ -206,8 +219,8 @@ def _insert(con: sa.Connection, table: sa.Table, columns: tuple[str, ...], rows:
     """Insert many rows through the driver: SQLAlchemy looks at every value of every row, which takes five times as long."""
     statement = table.insert().compile(dialect=con.dialect, column_keys=list(columns))
     if statement.positional:
-        places = [columns.index(name) for name in statement.positiontup]
-        con.exec_driver_sql(str(statement), [tuple(row[i] for i in places) for row in rows])
+        ordered = itemgetter(*(columns.index(name) for name in statement.positiontup))
+        con.exec_driver_sql(str(statement), [ordered(row) for row in rows])
     else:
         con.exec_driver_sql(str(statement), [dict(zip(columns, row)) for row in rows])
 

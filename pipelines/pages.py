@@ -19,14 +19,14 @@ def write(desk: Desk, found: Dataset, batches: Iterable[tuple[str, int]]) -> Non
     listed = list(dict.fromkeys(batches))
     for at in range(0, len(listed), AT_ONCE):
         keys = listed[at:at + AT_ONCE]
-        rows, results, counts, files, decided = (desk.ledger.of(t, keys) for t in (
-            tables.batches, tables.rule_results, tables.rule_counts, tables.files, tables.approvals))
+        rows, results, files, decided = (desk.ledger.of(t, keys) for t in (tables.batches, tables.rule_results, tables.files, tables.approvals))
+        regions = desk.ledger.failing_regions(keys)
         unlisted = new_values.of_batches(desk, found, keys)
         for key in keys:
             row, = rows[key]
             decisions = [{k: one[k] for k in ("decision", "reason", "decided_at")} for one in decided[key]]
             reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": found.source(row["source"]).department},
-                                       results[key], counts[key], files[key], unlisted[key], decisions)
+                                       results[key], regions[key], files[key], unlisted[key], decisions)
     with writer(desk.lake, "reports"):
         rendering.put_assets(desk.lake.reports)
 
