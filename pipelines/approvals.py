@@ -113,7 +113,7 @@ def question(desk: Desk, batch_id: str, revision: int) -> dict[str, str] | None:
 
 def _refuse(desk: Desk, row: dict[str, Any] | None, revision: int | None, decision: str) -> None:
     """Raise WrongUse when there is nothing to decide, or when a batch cannot be released."""
-    from pipelines.steps import CLOSING, FOLDING, UNSOUND
+    from pipelines.standing import CLOSING, FOLDING, UNSOUND
 
     if row is None or (revision is not None and row["revision"] != revision):
         raise WrongUse("This revision was replaced by a correction; the decision would be about data that is gone. See: python -m pipelines why BATCH")

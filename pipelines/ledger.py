@@ -122,9 +122,10 @@ class Ledger:
             if con.execute(same).first():
                 return False
             con.execute(batches.insert().values(state="received", received_at=now(), **row))
-            con.execute(feedback.update().where(
-                feedback.c.batch_id == row["batch_id"], feedback.c.revision < row["revision"], feedback.c.corrected_revision.is_(None)).values(
-                corrected_revision=row["revision"]))
+            if row["revision"] > 1:
+                con.execute(feedback.update().where(
+                    feedback.c.batch_id == row["batch_id"], feedback.c.revision < row["revision"], feedback.c.corrected_revision.is_(None)).values(
+                    corrected_revision=row["revision"]))
         return True
 
     def add_feedback(self, **row: Any) -> None:

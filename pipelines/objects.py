@@ -21,6 +21,8 @@ from pipelines.sql import threads
 def digests(files: Iterable[Path]) -> dict[Path, tuple[str, int]]:
     """Of many files, several at a time."""
     listed = list(files)
+    if len(listed) < 2:
+        return {file: digest(file) for file in listed}
     with ThreadPoolExecutor(threads()) as pool:
         return dict(zip(listed, pool.map(digest, listed)))
 

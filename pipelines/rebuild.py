@@ -16,9 +16,10 @@ from pipelines.committing import derive, quarantine_file, tidy
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
 from pipelines.feedback import tickets
+from pipelines.judging import record_results
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
-from pipelines.steps import FOLDING, record_results
+from pipelines.standing import FOLDING
 
 Replayed = dict[str, tuple[int, staging.Staged, gate.Verdict]]
 Troubles = dict[str, list[str]]
