@@ -93,13 +93,19 @@ class Ledger:
     def failing_regions(self, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
         """(batch_id, revision) → `rule_counts`: every rule that fails in a region, and in one row without a rule all that do not."""
         r, found = rule_counts, {key: [] for key in keys}
-        rule, listed = sa.case((r.c.failed > 0, r.c.rule), else_=""), sorted({batch_id for batch_id, _ in found})
+        sound: dict[tuple[str, int, str], int] = {}
+        listed = sorted({batch_id for batch_id, _ in found})
         for at in range(0, len(listed), _AT_ONCE):
-            for row in self.rows(sa.select(r.c.batch_id, r.c.revision, r.c.region, rule.label("rule"), sa.func.sum(r.c.applicable).label("applicable"),
-                                           sa.func.sum(r.c.failed).label("failed")).where(r.c.batch_id.in_(listed[at:at + _AT_ONCE])).group_by(
-                                               r.c.batch_id, r.c.revision, r.c.region, rule).order_by(r.c.batch_id, r.c.revision, r.c.region, rule)):
-                if (row["batch_id"], row["revision"]) in found:
-                    found[row["batch_id"], row["revision"]].append(row | {k: int(row[k]) for k in ("applicable", "failed")})
+            query = sa.select(r.c.batch_id, r.c.revision, r.c.region, r.c.rule, r.c.applicable, r.c.failed).where(r.c.batch_id.in_(listed[at:at + _AT_ONCE]))
+            with self.engine.connect() as con:
+                for batch_id, revision, region, rule, applicable, failed in con.execute(query.order_by(*r.primary_key)).all():
+                    if failed and (batch_id, revision) in found:
+                        found[batch_id, revision].append({"region": region, "rule": rule, "applicable": applicable, "failed": failed})
+                    else:
+                        sound[batch_id, revision, region] = sound.get((batch_id, revision, region), 0) + applicable
+        for (batch_id, revision, region), applicable in sound.items():
+            if (batch_id, revision) in found:
+                found[batch_id, revision].append({"region": region, "rule": "", "applicable": applicable, "failed": 0})
         return found
 
     def closing(self, dataset: str, month: str) -> dict[str, Any] | None:

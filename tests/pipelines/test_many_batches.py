@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from pipelines import base, gate, keys, ledger_tables as tables, site, splitting, staging, steps
 from pipelines.gate import suite
+from pipelines.standing import UNSOUND
 from tests.support import HEADER, RESIDENCE, Kept, desk, project, resident_id, write_csv
 
 DATASET = "population.residence"
@@ -168,7 +169,7 @@ def test_one_that_the_gate_cannot_judge_leaves_its_neighbours_alone(kept):
     accepted = {key for key in waiting if BAD.get(int(key.split("~")[2][-1]), "accepted") == "accepted"}
     assert set(passed) == accepted - {waiting[1], waiting[2]}
     row = at.ledger.batch(*steps.split_key(waiting[1]))
-    assert (row["state"], row["code"]) == ("held", steps.UNSOUND) and "The pipeline is at fault" in row["reason"]
+    assert (row["state"], row["code"]) == ("held", UNSOUND) and "The pipeline is at fault" in row["reason"]
     assert at.ledger.batch(*steps.split_key(waiting[2]))["state"] == "staged"
 
 
