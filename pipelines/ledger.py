@@ -93,19 +93,16 @@ class Ledger:
     def failing_regions(self, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
         """(batch_id, revision) → `rule_counts`: every rule that fails in a region, and in one row without a rule all that do not."""
         r, found = rule_counts, {key: [] for key in keys}
-        sound: dict[tuple[str, int, str], int] = {}
-        listed = sorted({batch_id for batch_id, _ in found})
+        region, listed = (r.c.batch_id, r.c.revision, r.c.region), sorted({batch_id for batch_id, _ in found})
         for at in range(0, len(listed), _AT_ONCE):
-            query = sa.select(r.c.batch_id, r.c.revision, r.c.region, r.c.rule, r.c.applicable, r.c.failed).where(r.c.batch_id.in_(listed[at:at + _AT_ONCE]))
+            mine = r.c.batch_id.in_(listed[at:at + _AT_ONCE])
+            failing = sa.select(*region, r.c.rule, r.c.applicable, r.c.failed).where(mine, r.c.failed > 0).order_by(*region, r.c.rule)
+            sound = sa.select(*region, sa.literal("").label("rule"), sa.func.sum(r.c.applicable), sa.literal(0).label("failed")).where(
+                mine, r.c.failed == 0).group_by(*region)
             with self.engine.connect() as con:
-                for batch_id, revision, region, rule, applicable, failed in con.execute(query.order_by(*r.primary_key)).all():
-                    if failed and (batch_id, revision) in found:
-                        found[batch_id, revision].append({"region": region, "rule": rule, "applicable": applicable, "failed": failed})
-                    else:
-                        sound[batch_id, revision, region] = sound.get((batch_id, revision, region), 0) + applicable
-        for (batch_id, revision, region), applicable in sound.items():
-            if (batch_id, revision) in found:
-                found[batch_id, revision].append({"region": region, "rule": "", "applicable": applicable, "failed": 0})
+                for batch_id, revision, where, rule, applicable, failed in (*con.execute(failing).all(), *con.execute(sound).all()):
+                    if (batch_id, revision) in found:
+                        found[batch_id, revision].append({"region": where, "rule": rule, "applicable": int(applicable), "failed": failed})
         return found
 
     def closing(self, dataset: str, month: str) -> dict[str, Any] | None:
