@@ -19,7 +19,7 @@ from pipelines.compiler import UNLISTED, Plan
 LEAST, MOST = 2, 20      # rows of a value; different values of a column in one batch
 
 
-def count(con: duckdb.DuckDBPyConnection, plan: Plan, rules: dict[str, dict[str, int]], rows: str) -> list[dict[str, Any]]:
+def count(con: duckdb.DuckDBPyConnection, plan: Plan, rules: dict[str, dict[str, int]], rows: str = "staged") -> list[dict[str, Any]]:
     """The new values of a staged batch.
 
     Args:
