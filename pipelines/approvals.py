@@ -103,7 +103,7 @@ def question(desk: Desk, batch_id: str, revision: int) -> dict[str, str] | None:
              f"读取 records {row['records']:,}，可入库 acceptable {row['accepted']:,}，隔离 quarantined {row['quarantined']:,}，无法解析 unparseable {row['unparseable']:,}", "",
              "| 规则 rule | 说明 what must hold | 不合格 failed | 适用 applicable | 合格率 pass rate | 下限 at least |", "|---|---|---|---|---|---|"]
     lines += [f"| {r['rule']} | {r['zh']} | {r['failed']:,} | {r['applicable']:,} | {r['pass_rate']:.4f} | {r['at_least']:g} |" for r in failing]
-    fresh = new_values.of_batch(desk, batch_id, revision)
+    fresh = new_values.of_batches(desk, found, [(batch_id, revision)])[batch_id, revision]
     if fresh:
         lines += ["", "新值：代码表之外的代码，可认定后重新判定 codes that their list does not hold; accepted (DAG accept_value), the batch is judged again:", ""]
         lines += [f"- {one['column']} {one['value']}: {one['rows']:,} 行 rows" for one in fresh]
@@ -113,7 +113,7 @@ def question(desk: Desk, batch_id: str, revision: int) -> dict[str, str] | None:
 
 def _refuse(desk: Desk, row: dict[str, Any] | None, revision: int | None, decision: str) -> None:
     """Raise WrongUse when there is nothing to decide, or when a batch cannot be released."""
-    from pipelines.steps import CLOSING, FOLDING, UNSOUND
+    from pipelines.standing import CLOSING, FOLDING, UNSOUND
 
     if row is None or (revision is not None and row["revision"] != revision):
         raise WrongUse("This revision was replaced by a correction; the decision would be about data that is gone. See: python -m pipelines why BATCH")

@@ -16,7 +16,7 @@ from pipelines.desk import Desk
 from pipelines.locks import writer
 from pipelines.rebuild import replay
 from pipelines.settings import WrongUse
-from pipelines.steps import FAILED, PENDING
+from pipelines.standing import FAILED, PENDING
 
 TROUBLES = ("kept", *FAILED)
 

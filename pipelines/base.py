@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.expressions import In
+from pyiceberg.io import FileIO
+from pyiceberg.manifest import ManifestFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table, Transaction
@@ -41,6 +43,7 @@ from pipelines.compiler import SEGMENT, Plan
 from pipelines.settings import Lake, WrongUse
 from pipelines.store.tables import local
 
+_NOTE = "segment.txt"      # in a staged folder, where its files go: a kill after the move must find the same place again
 BASELINE, FOLDED = "baseline~", "lake_folded"     # name of a baseline's segment; key of what its file says it folded
 # Bounds cut to 16 characters, the default, do not tell one segment from another: pyiceberg would read every row of what it drops.
 _WHOLE_NAMES = {f"write.metadata.metrics.column.{SEGMENT}": "full"}
@@ -49,6 +52,10 @@ _TYPES = {"VARCHAR": StringType(), "DATE": DateType(), "BOOLEAN": BooleanType(),
 
 _loaded: dict[tuple[SqlCatalog, tuple[str, ...]], Table] = {}
 _read: dict[tuple[str, ...], tuple[str, dict[str, Version]]] = {}      # table → its newest metadata file and what that says
+
+
+_manifests: dict[str, tuple[str, ...]] = {}      # manifest file → the data files it names
+_MOST_MANIFESTS = 4_000
 
 
 @dataclass(frozen=True)
@@ -157,20 +164,21 @@ def field_ids(lake: Lake, plan: Plan) -> dict[str, int]:
     return {f.name: f.field_id for f in table(lake, plan).schema().fields}
 
 
-def accept(lake: Lake, plan: Plan, batch_id: str, revision: int, staged: Path) -> int:
-    """Commit the staged files of one batch in place of any earlier revision; returns the snapshot id.
+def accept(lake: Lake, plan: Plan, staged: Mapping[str, tuple[int, Path]]) -> int:
+    """Commit the staged files of some batches in place of any earlier revision of them, in one transaction; returns the snapshot id.
 
     Args:
-        staged: the folder that holds `accepted/*.parquet`; it is moved into base.
+        staged: batch_id → (revision, the folder that holds `accepted/*.parquet`); what the folder holds is moved into base.
     """
     known, data = table(lake, plan), _data(lake, plan)
-    note = staged / "segment.txt"      # a kill after the move must find the same place again
-    if not note.exists():
+    fresh = {batch_id: one for batch_id, one in staged.items() if not (one[1] / _NOTE).exists()}
+    taken = _named(known) if fresh else set()
+    for batch_id, (revision, folder) in fresh.items():
         target = data / f"{batch_id}~r{revision}"
-        if str(target) in _named(known):      # by an earlier commit or a kept release: never written over
+        if str(target) in taken:      # by an earlier commit or a kept release: never written over
             target = target.with_name(f"{target.name}~{secrets.token_hex(4)}")
-        durable.write(note, target.name)
-    return _exchange(lake, known, [batch_id], _move(staged, data / note.read_text()))
+        durable.write(folder / _NOTE, target.name)
+    return _exchange(lake, known, staged, [file for _, folder in staged.values() for file in _move(folder, data / (folder / _NOTE).read_text())])
 
 
 def exchange(lake: Lake, plan: Plan, drop: Iterable[str], folder: Path) -> int:
@@ -298,8 +306,17 @@ def _version(segment: str, files: tuple[str, ...], rows: int) -> Version:
 def data_files(known: Table, snapshots: Iterable[int] | None = None) -> set[str]:
     """The data files that some snapshots of the table name; all of them by default."""
     wanted = known.snapshots() if snapshots is None else [s for s in known.snapshots() if s.snapshot_id in snapshots]
-    return {local(entry.data_file.file_path, known.io.properties)
-            for snapshot in wanted for manifest in snapshot.manifests(known.io) for entry in manifest.fetch_manifest_entry(known.io)}
+    manifests = {manifest.manifest_path: manifest for snapshot in wanted for manifest in snapshot.manifests(known.io)}      # most stand in many snapshots
+    return {local(address, known.io.properties) for path, manifest in manifests.items() for address in _named_in(path, manifest, known.io)}
+
+
+def _named_in(path: str, manifest: ManifestFile, io: FileIO) -> tuple[str, ...]:
+    """The addresses of the data files that a manifest names; it is never changed, and read once per process."""
+    if path not in _manifests:
+        if len(_manifests) >= _MOST_MANIFESTS:
+            _manifests.clear()
+        _manifests[path] = tuple(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(io))
+    return _manifests[path]
 
 
 def _named(known: Table, snapshots: Iterable[int] | None = None) -> set[str]:

@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
 from pipelines.settings import WrongUse
 
+TOGETHER = 250      # batches that one step works on at once
+Key = tuple[str, int]      # (batch_id, revision)
 WORD = re.compile(r"[0-9A-Za-z_.\-]+")
 
 
@@ -49,6 +52,16 @@ def split_key(key: str) -> tuple[str, int]:
     """(batch_id, revision) of a batch key."""
     batch_id, _, revision = key.rpartition("~r")
     return batch_id, int(revision)
+
+
+def each_once(keys: Iterable[Key]) -> list[list[Key]]:
+    """Runs of (batch_id, revision), at most `TOGETHER` long, that hold no batch twice."""
+    runs: list[list[Key]] = [[]]
+    for key in keys:
+        if len(runs[-1]) == TOGETHER or key[0] in {b for b, _ in runs[-1]}:
+            runs.append([])
+        runs[-1].append(key)
+    return [run for run in runs if run]
 
 
 def batch_date(text: str) -> str:

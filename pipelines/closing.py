@@ -19,7 +19,7 @@ from pipelines.desk import Desk
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
-from pipelines.steps import CLOSING, FAILED, PENDING
+from pipelines.standing import CLOSING, FAILED, PENDING
 
 
 def close(month: str, dataset_ids: Iterable[str] = (), reason: str = "", anyway: bool = False, desk: Desk | None = None) -> dict[str, Any]:

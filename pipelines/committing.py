@@ -1,10 +1,11 @@
-"""From the gate into base: one batch's commit, the end of one that died, what is derived from base, and what is swept.
+"""From the gate into base: the commit of batches, the end of one that died, what is derived from base, and what is swept.
 
 The Iceberg commit decides, the ledger row follows; `finish_commits` closes the gap that a death leaves between the two.
 """
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -20,29 +21,43 @@ from pipelines.locks import Busy, writer
 from pipelines.settings import Lake
 
 
-def commit_one(desk: Desk, plan: Plan, batch_id: str, revision: int) -> None:
-    """Move one batch that has passed from staging into base and quarantine. The caller holds the dataset's lock."""
-    with desk.ledger.step(batch_id, "commit", revision) as detail:
-        folder = staging.folder(desk.lake, batch_id, revision)
-        kept = quarantine_file(desk.lake, batch_id, revision)
-        kept.parent.mkdir(exist_ok=True)
-        if (folder / "quarantine.parquet").exists():
-            shutil.copyfile(folder / "quarantine.parquet", kept.with_suffix(".part"))
-            durable.replace(kept.with_suffix(".part"), kept)
-            objects.replace(desk.lake, desk.ledger, [kept])
-        tickets.enter(desk, batch_id, revision, folder)
-        detail["snapshot"] = str(base.accept(desk.lake, plan, batch_id, revision, folder))
-    enter_accepted(desk, batch_id, revision)
+def commit_some(desk: Desk, plan: Plan, keys: Sequence[tuple[str, int]]) -> None:
+    """Move batches that have passed from staging into base and quarantine, in one commit. The caller holds the dataset's lock.
+
+    Args:
+        keys: (batch_id, revision), no batch twice.
+    """
+    folders = {(b, r): staging.folder(desk.lake, b, r) for b, r in keys}
+    with desk.ledger.steps(keys, "commit") as details:
+        kept = [_keep_quarantine(desk.lake, *key, folder) for key, folder in folders.items() if (folder / "quarantine.parquet").exists()]
+        objects.replace(desk.lake, desk.ledger, kept)
+        tickets.enter(desk, folders)
+        snapshot = base.accept(desk.lake, plan, {b: (r, folder) for (b, r), folder in folders.items()})
+        for detail in details.values():
+            detail["snapshot"] = str(snapshot)
+    enter_accepted(desk, keys)
 
 
-def enter_accepted(desk: Desk, batch_id: str, revision: int) -> None:
-    """Say in the ledger that base holds this revision, and none before it."""
+def _keep_quarantine(lake: Lake, batch_id: str, revision: int, folder: Path) -> Path:
+    kept = quarantine_file(lake, batch_id, revision)
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copyfile(folder / "quarantine.parquet", kept.with_suffix(".part"))
+    durable.replace(kept.with_suffix(".part"), kept)
+    return kept
+
+
+def enter_accepted(desk: Desk, keys: Sequence[tuple[str, int]]) -> None:
+    """Say in the ledger that base holds these revisions, and none before them."""
+    t = tables.batches
+    batch, revision = t.c.batch_id == sa.bindparam("b"), sa.bindparam("r")
+    before = sa.or_(*(t.c.state == state for state in ("accepted", "held", "refused")))      # IN cannot be run for many
+    replaced = [{"b": b, "r": r, "why": f"revision {r} replaced it"} for b, r in keys if r > 1]
     with desk.ledger.transaction() as con:
-        t = tables.batches
-        con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision < revision, t.c.state.in_(("accepted", "held", "refused"))).values(
-            state="superseded", reason=f"revision {revision} replaced it"))
-        con.execute(t.update().where(t.c.batch_id == batch_id, t.c.revision == revision).values(state="accepted", decided_at=now()))
-    shutil.rmtree(staging.folder(desk.lake, batch_id, revision), ignore_errors=True)
+        if replaced:
+            con.execute(t.update().where(batch, t.c.revision < revision, before).values(state="superseded", reason=sa.bindparam("why")), replaced)
+        con.execute(t.update().where(batch, t.c.revision == revision).values(state="accepted", decided_at=now()), [{"b": b, "r": r} for b, r in keys])
+    for key in keys:
+        shutil.rmtree(staging.folder(desk.lake, *key), ignore_errors=True)
 
 
 def finish_commits(desk: Desk, dataset_id: str) -> None:
@@ -52,9 +67,8 @@ def finish_commits(desk: Desk, dataset_id: str) -> None:
     if passed:
         with writer(desk.lake, dataset_id):
             held = base.batches(desk.lake, dataset_id)
-            for row in passed:
-                if held.get(row["batch_id"]) == row["revision"]:
-                    enter_accepted(desk, **row)
+            if done := [(row["batch_id"], row["revision"]) for row in passed if held.get(row["batch_id"]) == row["revision"]]:
+                enter_accepted(desk, done)
 
 
 def tidy(desk: Desk, plan: Plan, releasing: bool = False) -> None:

@@ -7,10 +7,11 @@ received → staged → (accepted | held | refused), and accepted → superseded
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +19,8 @@ import sqlalchemy as sa
 from pipelines import catalogue
 from pipelines.ledger_tables import accepted_values, batches, closings, feedback, files, inbox, meta, new_values, rule_counts, rule_results, steps
 from pipelines.settings import Lake
+
+_AT_ONCE = 500      # names in one query
 
 
 def now(hours_ago: float = 0) -> str:
@@ -65,7 +68,9 @@ class Ledger:
     def rows(self, query: sa.Select) -> list[dict[str, Any]]:
         """The rows of a ledger query as dictionaries."""
         with self.engine.connect() as con:
-            return [dict(r) for r in con.execute(query).mappings()]
+            found = con.execute(query)
+            names = tuple(found.keys())
+            return [dict(zip(names, row)) for row in found.all()]
 
     def batch(self, batch_id: str, revision: int | None = None) -> dict[str, Any] | None:
         """One batch row: of `revision`, or of the latest one."""
@@ -74,6 +79,31 @@ class Ledger:
             query = query.where(batches.c.revision == revision)
         found = self.rows(query.limit(1))
         return found[0] if found else None
+
+    def of(self, table: sa.Table, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+        """(batch_id, revision) → the rows of a table that has both, for all of `keys`; those of one in the order in which the table gives them."""
+        found: dict[tuple[str, int], list[dict[str, Any]]] = {key: [] for key in keys}
+        listed = sorted({batch_id for batch_id, _ in found})
+        for at in range(0, len(listed), _AT_ONCE):
+            for row in self.rows(sa.select(table).where(table.c.batch_id.in_(listed[at:at + _AT_ONCE])).order_by(*table.primary_key)):
+                if (row["batch_id"], row["revision"]) in found:
+                    found[row["batch_id"], row["revision"]].append(row)
+        return found
+
+    def failing_regions(self, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+        """(batch_id, revision) → `rule_counts`: every rule that fails in a region, and in one row without a rule all that do not."""
+        r, found = rule_counts, {key: [] for key in keys}
+        region, listed = (r.c.batch_id, r.c.revision, r.c.region), sorted({batch_id for batch_id, _ in found})
+        for at in range(0, len(listed), _AT_ONCE):
+            mine = r.c.batch_id.in_(listed[at:at + _AT_ONCE])
+            failing = sa.select(*region, r.c.rule, r.c.applicable, r.c.failed).where(mine, r.c.failed > 0).order_by(*region, r.c.rule)
+            sound = sa.select(*region, sa.literal("").label("rule"), sa.func.sum(r.c.applicable), sa.literal(0).label("failed")).where(
+                mine, r.c.failed == 0).group_by(*region)
+            with self.engine.connect() as con:
+                for batch_id, revision, where, rule, applicable, failed in (*con.execute(failing).all(), *con.execute(sound).all()):
+                    if (batch_id, revision) in found:
+                        found[batch_id, revision].append({"region": where, "rule": rule, "applicable": int(applicable), "failed": failed})
+        return found
 
     def closing(self, dataset: str, month: str) -> dict[str, Any] | None:
         """The closing of a month that is in force, None while the month is open."""
@@ -95,9 +125,10 @@ class Ledger:
             if con.execute(same).first():
                 return False
             con.execute(batches.insert().values(state="received", received_at=now(), **row))
-            con.execute(feedback.update().where(
-                feedback.c.batch_id == row["batch_id"], feedback.c.revision < row["revision"], feedback.c.corrected_revision.is_(None)).values(
-                corrected_revision=row["revision"]))
+            if row["revision"] > 1:
+                con.execute(feedback.update().where(
+                    feedback.c.batch_id == row["batch_id"], feedback.c.revision < row["revision"], feedback.c.corrected_revision.is_(None)).values(
+                    corrected_revision=row["revision"]))
         return True
 
     def add_feedback(self, **row: Any) -> None:
@@ -109,6 +140,13 @@ class Ledger:
                 con.execute(feedback.insert().values(made_at=now(), **row))
             elif any(found[k] != v for k, v in row.items()):
                 con.execute(feedback.update().where(same).values(made_at=now(), **row))
+
+    def update_batches(self, values: Mapping[tuple[str, int], Mapping[str, Any]]) -> None:
+        """Change columns of batch rows, the same ones of each."""
+        changes = [{"_batch": batch_id, "_revision": revision, **changed} for (batch_id, revision), changed in values.items()]
+        if changes:
+            with self.engine.begin() as con:
+                con.execute(batches.update().where(batches.c.batch_id == sa.bindparam("_batch"), batches.c.revision == sa.bindparam("_revision")), changes)
 
     def update_batch(self, batch_id: str, revision: int, **values: Any) -> None:
         """Change columns of one batch row."""
@@ -122,13 +160,11 @@ class Ledger:
             con.execute(batches.update().where(batches.c.dataset == dataset, batches.c.state == "held", batches.c.decided_by == decided_by)
                         .values(state="staged", reason=None, decided_at=None, decided_by=None))
 
-    def replace_files(self, batch_id: str, revision: int, found: list[dict[str, Any]]) -> None:
-        """Store what was found of each file of one batch, in place of earlier findings."""
-        rows = [{k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in one.items() if k in files.c} for one in found]
+    def replace_files(self, found: Mapping[tuple[str, int], list[dict[str, Any]]]) -> None:
+        """Store what was found of each file of batches, in place of earlier findings."""
         with self.engine.begin() as con:
-            con.execute(files.delete().where(files.c.batch_id == batch_id, files.c.revision == revision))
-            if rows:
-                con.execute(files.insert(), [{"batch_id": batch_id, "revision": revision, **r} for r in rows])
+            _replace(con, files, {key: [{k: ", ".join(map(str, v)) if isinstance(v, list) else v for k, v in one.items() if k in files.c} for one in units]
+                                  for key, units in found.items()})
 
     def replace_inbox(self, dataset: str, rows: list[dict[str, Any]]) -> None:
         """Store what is left in the inbox of one dataset, in place of what was."""
@@ -137,33 +173,60 @@ class Ledger:
             if rows:
                 con.execute(inbox.insert(), rows)
 
-    def replace_results(self, batch_id: str, revision: int, results: list[dict], counts: list[dict], unlisted: list[dict] = ()) -> None:
-        """Store the rule results, the counts by region and the codes outside their lists of one batch, in place of earlier ones."""
+    def replace_results(self, found: Mapping[tuple[str, int], Sequence[list[dict[str, Any]]]]) -> None:
+        """Store the rule results, the counts by region and the codes outside their lists of batches, in place of earlier ones."""
         with self.engine.begin() as con:
-            for table, rows in ((rule_results, results), (rule_counts, counts), (new_values, unlisted)):
-                con.execute(table.delete().where(table.c.batch_id == batch_id, table.c.revision == revision))
-                if rows:
-                    con.execute(table.insert(), [{"batch_id": batch_id, "revision": revision, **r} for r in rows])
+            for place, table in enumerate((rule_results, rule_counts, new_values)):
+                _replace(con, table, {key: three[place] for key, three in found.items()})
 
     @contextmanager
     def step(self, subject: str, step: str, revision: int | None = None) -> Iterator[dict[str, Any]]:
-        """Time one step and record its outcome; what the caller puts into the yielded dict is its detail.
+        """`steps` of one subject; yields its detail."""
+        with self.steps([(subject, revision)], step) as details:
+            yield details[subject, revision]
 
-        An exception is recorded by its class only: its text may quote data.
+    @contextmanager
+    def steps(self, subjects: Iterable[tuple[str, int | None]], step: str) -> Iterator[dict[tuple[str, int | None], dict[str, Any]]]:
+        """Time a step of one or several (subject, revision) and record its outcome, for each its share of the time.
+
+        Yields for each a dict; what the caller puts into it is its detail. One that the caller takes out is not recorded. An exception is
+        recorded by its class only: its text may quote data.
         """
-        started, clock, detail = now(), _seconds(), {}
-        outcome = "done"
+        details: dict[tuple[str, int | None], dict[str, Any]] = {one: {} for one in subjects}
+        started, clock, outcome = now(), _seconds(), "done"
         try:
-            yield detail
+            yield details
         except BaseException as error:
             outcome = type(error).__name__
             raise
         finally:
-            with self.engine.begin() as con:
-                con.execute(steps.insert().values(
-                    subject=subject, revision=revision, step=step, started_at=started,
-                    seconds=round(_seconds() - clock, 3), outcome=outcome,
-                    detail=json.dumps(detail, ensure_ascii=False) if detail else None))
+            seconds = round((_seconds() - clock) / max(1, len(details)), 3)
+            rows = [{"subject": subject, "revision": revision, "step": step, "started_at": started, "seconds": seconds, "outcome": outcome,
+                     "detail": json.dumps(detail, ensure_ascii=False) if detail else None} for (subject, revision), detail in details.items()]
+            if rows:
+                with self.engine.begin() as con:
+                    con.execute(steps.insert(), rows)
+
+
+def _replace(con: sa.Connection, table: sa.Table, found: Mapping[tuple[str, int], list[dict[str, Any]]]) -> None:
+    """Put rows of batches in the place of those that a table has."""
+    con.execute(table.delete().where(table.c.batch_id == sa.bindparam("b"), table.c.revision == sa.bindparam("r")), [{"b": b, "r": r} for b, r in found])
+    alike: dict[tuple[str, ...], list[tuple]] = {}
+    for key, rows in found.items():
+        for row in rows:
+            alike.setdefault(tuple(row), []).append((*key, *row.values()))
+    for columns, rows in alike.items():
+        _insert(con, table, ("batch_id", "revision", *columns), rows)
+
+
+def _insert(con: sa.Connection, table: sa.Table, columns: tuple[str, ...], rows: list[tuple]) -> None:
+    """Insert many rows through the driver: SQLAlchemy looks at every value of every row, which takes five times as long."""
+    statement = table.insert().compile(dialect=con.dialect, column_keys=list(columns))
+    if statement.positional:
+        ordered = itemgetter(*(columns.index(name) for name in statement.positiontup))
+        con.exec_driver_sql(str(statement), [ordered(row) for row in rows])
+    else:
+        con.exec_driver_sql(str(statement), [dict(zip(columns, row)) for row in rows])
 
 
 def _seconds() -> float:

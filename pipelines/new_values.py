@@ -7,6 +7,7 @@ stand in counts.json and, of the judged batch, in `ledger_new_values`; the gate 
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import duckdb
@@ -18,12 +19,12 @@ from pipelines.compiler import UNLISTED, Plan
 LEAST, MOST = 2, 20      # rows of a value; different values of a column in one batch
 
 
-def count(con: duckdb.DuckDBPyConnection, plan: Plan, rules: dict[str, dict[str, int]]) -> list[dict[str, Any]]:
+def count(con: duckdb.DuckDBPyConnection, plan: Plan, rules: dict[str, dict[str, int]], rows: str = "staged") -> list[dict[str, Any]]:
     """The new values of a staged batch.
 
     Args:
-        con: has the view `staged`.
         rules: rule → its counts; where no rule of a watched column fails, nothing is looked at.
+        rows: the tested rows of the batch, to stand after FROM.
 
     Returns:
         column, value, rows; value None: more than `MOST` different ones, in so many rows.
@@ -31,7 +32,7 @@ def count(con: duckdb.DuckDBPyConnection, plan: Plan, rules: dict[str, dict[str,
     if not any(rules[r.rule]["failed"] for r in plan.rules if r.new_values):
         return []
     found = con.execute(f"""
-        WITH pair AS (SELECT unnest(string_split({UNLISTED}, ' ')) AS pair FROM staged WHERE {UNLISTED} IS NOT NULL),
+        WITH pair AS (SELECT unnest(string_split({UNLISTED}, ' ')) AS pair FROM {rows} WHERE {UNLISTED} IS NOT NULL),
         counted AS (SELECT split_part(pair, '=', 1) AS "column", split_part(pair, '=', 2) AS value, count(*) AS n FROM pair GROUP BY ALL HAVING n >= {LEAST}),
         beside AS (SELECT *, count(*) OVER (PARTITION BY "column") > {MOST} AS many FROM counted)
         SELECT "column", if(many, NULL, value) AS value, sum(n)::BIGINT FROM beside GROUP BY ALL ORDER BY ALL""").fetchall()
@@ -59,13 +60,11 @@ def listing(desk: Any, dataset_id: str | None = None) -> list[dict[str, Any]]:
     return [shown for row in _counted(desk, wanted) if (shown := _shown(desk, wanted[row["dataset"]], row, known))]
 
 
-def of_batch(desk: Any, batch_id: str, revision: int) -> list[dict[str, Any]]:
-    """The new values of one batch that nobody has accepted; as `listing`, of this batch alone."""
-    from pipelines.contract import dataset as read_dataset
-
-    n, known, found = tables.new_values, {}, read_dataset(batch_id.partition("~")[0], desk.project)
-    rows = desk.ledger.rows(sa.select(n.c.column, n.c.value, n.c.rows).where(n.c.batch_id == batch_id, n.c.revision == revision).order_by(n.c.column, n.c.value))
-    return [shown for row in rows if (shown := _shown(desk, found, row, known))]
+def of_batches(desk: Any, found: Any, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """(batch_id, revision) → the new values of that batch that nobody has accepted; as `listing`, of this batch alone."""
+    known: dict[str, set[str]] = {}
+    return {key: [shown for row in rows if (shown := _shown(desk, found, {k: row[k] for k in ("column", "value", "rows")}, known))]
+            for key, rows in desk.ledger.of(tables.new_values, keys).items()}
 
 
 def waiting(desk: Any, list_name: str, value: str) -> dict[str, list[str]]:

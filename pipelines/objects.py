@@ -21,6 +21,8 @@ from pipelines.sql import threads
 def digests(files: Iterable[Path]) -> dict[Path, tuple[str, int]]:
     """Of many files, several at a time."""
     listed = list(files)
+    if len(listed) < 2:
+        return {file: digest(file) for file in listed}
     with ThreadPoolExecutor(threads()) as pool:
         return dict(zip(listed, pool.map(digest, listed)))
 
@@ -84,10 +86,11 @@ def forget(lake: Lake, ledger: Ledger, paths: Iterable[Path]) -> None:
             con.execute(o.delete().where((o.c.path == place) | o.c.path.startswith(f"{place}/", autoescape=True)))
 
 
-def is_entered(lake: Lake, ledger: Ledger, file: Path) -> bool:
-    """True when a file is there and is what was entered."""
-    found = ledger.rows(sa.select(tables.objects).where(tables.objects.c.path == str(file.relative_to(lake.home))))
-    return bool(found) and file.exists() and digest(file) == (found[0]["sha256"], found[0]["bytes"])
+def entered(lake: Lake, ledger: Ledger, files: Iterable[Path]) -> set[Path]:
+    """Those of these files that are there and are what was entered."""
+    o, places = tables.objects, {str(f.relative_to(lake.home)): f for f in files}
+    rows = ledger.rows(sa.select(o).where(o.c.path.in_(places)))
+    return {places[r["path"]] for r in rows if places[r["path"]].exists() and digest(places[r["path"]]) == (r["sha256"], r["bytes"])}
 
 
 def gone(lake: Lake, ledger: Ledger, root: str) -> list[Path]:

@@ -11,18 +11,22 @@ from pipelines.desk import Desk
 from pipelines.locks import writer
 from pipelines.site import rendering
 
+AT_ONCE = 100      # batches whose results are in memory at once
+
 
 def write(desk: Desk, found: Dataset, batches: Iterable[tuple[str, int]]) -> None:
     """Write the pages of these (batch_id, revision)."""
-    for batch_id, revision in batches:
-        row = desk.ledger.batch(batch_id, revision)
-        results, counts, files = (desk.ledger.rows(sa.select(t).where(t.c.batch_id == batch_id, t.c.revision == revision))
-                                  for t in (tables.rule_results, tables.rule_counts, tables.files))
-        sender, a = found.source(row["source"]), tables.approvals
-        decisions = desk.ledger.rows(sa.select(a.c.decision, a.c.reason, a.c.decided_at).where(
-            a.c.batch_id == batch_id, a.c.revision == revision).order_by(a.c.id))
-        reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": sender.department}, results, counts, files,
-                                   new_values.of_batch(desk, batch_id, revision), decisions)
+    listed = list(dict.fromkeys(batches))
+    for at in range(0, len(listed), AT_ONCE):
+        keys = listed[at:at + AT_ONCE]
+        rows, results, files, decided = (desk.ledger.of(t, keys) for t in (tables.batches, tables.rule_results, tables.files, tables.approvals))
+        regions = desk.ledger.failing_regions(keys)
+        unlisted = new_values.of_batches(desk, found, keys)
+        for key in keys:
+            row, = rows[key]
+            decisions = [{k: one[k] for k in ("decision", "reason", "decided_at")} for one in decided[key]]
+            reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": found.source(row["source"]).department},
+                                       results[key], regions[key], files[key], unlisted[key], decisions)
     with writer(desk.lake, "reports"):
         rendering.put_assets(desk.lake.reports)
 

@@ -16,9 +16,10 @@ from pipelines.committing import derive, quarantine_file, tidy
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
 from pipelines.feedback import tickets
+from pipelines.judging import record_results
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
-from pipelines.steps import FOLDING, record_results
+from pipelines.standing import FOLDING
 
 Replayed = dict[str, tuple[int, staging.Staged, gate.Verdict]]
 Troubles = dict[str, list[str]]
@@ -109,8 +110,8 @@ def _swap(desk: Desk, plan: Plan, replacement: base.Replacement, replayed: Repla
     replacement.commit({b: (revision, found.folder) for b, (revision, found, _) in replayed.items()}, secrets.token_hex(4))
     stamp, covers = desk.stamp(plan.dataset), waivers.Covers(desk.ledger, plan.dataset.id)
     for batch_id, (revision, found, verdict) in replayed.items():
-        desk.ledger.replace_files(batch_id, revision, found.counts["units"])
-        score = record_results(desk, batch_id, revision, verdict, found)
+        desk.ledger.replace_files({(batch_id, revision): found.counts["units"]})
+        score, = record_results(desk, {(batch_id, revision): (verdict, found)})
         counts = {k: v for k, v in found.counts.items() if k in tables.batches.c}
         desk.ledger.update_batch(batch_id, revision, score=score, **counts, **stamp, waivers_hash=covers.of(desk.ledger.batch(batch_id, revision)).hash)
         shutil.rmtree(found.folder)

@@ -104,7 +104,7 @@ def rollback(lake: Lake, project: Project, ledger: Ledger, release_id: int | Non
     if changed:
         raise WrongUse(f"Release {wanted} is damaged: {len(changed)} files differ from its manifest, first {changed[0]}. Nothing was changed.")
     own = folder(lake, wanted) / "lake.duckdb"
-    if not objects.is_entered(lake, ledger, own):
+    if not objects.entered(lake, ledger, [own]):
         database.build(manifest, lake, own)
         objects.replace(lake, ledger, [own])
     database.point(own, lake.database)

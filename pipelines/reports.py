@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ STATES = {"accepted": ("pass", "已接收", "Accepted"), "held": ("fail", "暂�
           "passed": ("none", "已通过，待入库", "Passed, waiting to be committed")}
 PROBLEMS = ("warn", "已接收，有问题", "Accepted with problems")
 NOTHING = ("none", "尚未报送", "Nothing yet")
+_RESULT = tuple(field.name for field in fields(RuleResult))
 _RANK = {"fail": 0, "pass": 1, "not_measured": 2}
 
 
@@ -46,7 +47,7 @@ def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[Rule
         results: the verdict's rule results, or rows of the ledger's `rule_results`; empty when nothing was judged.
         regions: {region, rule, applicable, failed} per county and rule, as in counts.json; region '' = unknown.
         files: rows of the ledger's `files`.
-        unlisted: its codes that no list holds, as `new_values.of_batch` gives them.
+        unlisted: its codes that no list holds, as `new_values.of_batches` gives them.
         decisions: what officers decided about it (decision, reason, decided_at), the oldest first.
 
     Returns:
@@ -109,7 +110,7 @@ def dimensions(results: list[RuleResult], batch: dict[str, Any]) -> list[dict[st
     if not results:
         return []
     measured: dict[str, list[float]] = defaultdict(list)
-    for code, value in scores.indicators([asdict(r) for r in results], batch).items():
+    for code, value in scores.indicators([vars(r) for r in results], batch).items():
         measured[code[:2]].append(value)
     rules = Counter(r.indicator[:2] for r in results if r.applicable)
     return [{"code": code, "name": marks.indicators().get(f"{code}01", {}).get("dimension", code),
@@ -133,7 +134,7 @@ def worst_regions(regions: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _result(row: dict[str, Any]) -> RuleResult:
-    return RuleResult(**{field.name: row[field.name] for field in fields(RuleResult)})
+    return RuleResult(**{name: row[name] for name in _RESULT})
 
 
 def _lost(batch: dict[str, Any]) -> float | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,8 @@ from typing import Any
 
 import duckdb
 
-from pipelines import compiler, durable, keys, mapping, new_values, places, readers
-from pipelines.compiler import CONFLICT, SEGMENT, Plan, Waived
+from pipelines import compiler, durable, keys, mapping, places, readers, splitting
+from pipelines.compiler import Plan, Waived
 from pipelines.contract import Source
 from pipelines.feedback.corrections import Corrections
 from pipelines.landing import Manifest
@@ -30,12 +30,10 @@ from pipelines.readers import heading
 from pipelines.rules import declared_hash
 from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
-from pipelines.sql import PARQUET, connect, name, names, text
+from pipelines.splitting import Batches
+from pipelines.sql import connect, name, text
 from pipelines.waivers import UNCOVERED, Cover
 
-ROW_GROUP = 122_880
-KEYS, PARTS = 2_000_000, 8      # keys that are counted at once, some 80 MB; but never more passes over them than this
-COUNTED = {"applied": "applicable", "failed": "failed", "repaired": "repaired", "waived": "waived"}      # mask → what its bits are counted as
 _proved: set[tuple[str, ...]] = set()
 
 
@@ -108,24 +106,103 @@ def make(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: M
         readers.ReadRefused: a file cannot be read so that its lines are accounted for, or its manifest counts other records.
         mapping.HeaderMismatch: a header does not hold the required columns.
     """
+    work = _empty_place(con, cover)
+    batches = Batches({0: manifest.batch_id}, {0: _own(work)})
+    counts, parts = _load(con, plan, source, manifest, work, cover)
+    [made] = _finish(con, plan, [manifest], batches, {0: counts}, parts, field_ids, cover)
+    shutil.rmtree(work / "scratch")
+    return made
+
+
+def _empty_place(con: duckdb.DuckDBPyConnection, cover: Cover) -> Path:
+    """This connection's folder and schema, with nothing of an earlier batch in them."""
     work = Path(con.execute("SELECT current_setting('temp_directory')").fetchone()[0]) / "made"
     shutil.rmtree(work, ignore_errors=True)
-    (work / "accepted").mkdir(parents=True)
-    (work / "scratch").mkdir()
-    con.execute("DROP SCHEMA IF EXISTS batch CASCADE; CREATE SCHEMA batch; USE batch")
+    (work / "scratch").mkdir(parents=True)
+    con.execute("SET preserve_insertion_order = true; USE memory.main; DROP SCHEMA IF EXISTS batch CASCADE; CREATE SCHEMA batch; USE batch")
     _enter_keys(con, cover)
-    counts, parts = _load(con, plan, source, manifest, work, cover)
-    counts |= _split(con, plan, work, cover)
-    counts["rules"], counts["regions"] = _rule_counts(con, plan, work, cover)
-    counts["new_values"] = new_values.count(con, plan, counts["rules"])
-    counts |= _write_accepted(con, plan, manifest, field_ids, work, parts)
+    return work
+
+
+def _own(work: Path, of: int = 0) -> Path:
+    folder = work / str(of)
+    (folder / "accepted").mkdir(parents=True)
+    return folder
+
+
+def _finish(con: duckdb.DuckDBPyConnection, plan: Plan, manifests: Sequence[Manifest], batches: Batches, counts: splitting.Counts, parts: dict[str, str],
+            field_ids: dict[str, int], cover: Cover) -> list[Staged]:
+    """From the view `staged` to the finished folders.
+
+    Args:
+        manifests: of the batches, in the order of `batches`.
+        counts: the line balance and what was found of each unit.
+        parts: table → SELECT, of which `staged` consists.
+    """
+    for step in (partial(splitting.split, con, plan, batches, cover), partial(splitting.rule_counts, con, plan, batches, cover),
+                 partial(splitting.write_accepted, con, plan, batches, field_ids, parts)):
+        for of, found in step().items():
+            counts[of] |= found
     con.execute("USE memory.main; DROP SCHEMA batch CASCADE")
+    rules = [r.public() for r in plan.rules]
+    for of, manifest in zip(batches.ids, manifests, strict=True):
+        plan_ = {"dataset": plan.dataset.id, "batch_id": manifest.batch_id, "revision": manifest.revision, "rules": rules, "waivers": list(cover.ids)}
+        (batches.folders[of] / "plan.json").write_text(json.dumps(plan_, ensure_ascii=False))
+        (batches.folders[of] / "counts.json").write_text(json.dumps(counts[of], ensure_ascii=False))
+    return [Staged(batches.folders[of], counts[of]) for of in batches.ids]
+
+
+def make_together(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifests: Sequence[Manifest], field_ids: dict[str, int],
+                  cover: Cover = UNCOVERED) -> dict[str, Staged]:
+    """`make` for small batches that one source sent for one date and the same rules are waived for, in one pass over all their files.
+
+    Returns:
+        batch_id → what was made of it. A batch whose files cannot be read together with the others, or that is to be refused or held, is not in it:
+        `make` says why.
+    """
+    work = _empty_place(con, cover)
+    units, owners, headers = _units_together(plan, source, manifests, work)
+    selects = {u.number: partial(_select, plan, headers[u.number].cells, headers[u.number].op, _as_of(manifests[0]), cover.waived) for u in units}
+    readings: dict[int, readers.Reading] = {}
+    parts: dict[str, str] = {}
+    numbers = [own for _, own in owners]
+    for made in readers.together(con, units, selects):
+        readings |= made.readings
+        rows = (f"SELECT list_extract({[of for of, _ in owners]}::INTEGER[], _file) AS _of, list_extract({numbers}::INTEGER[], _file) AS _file, * EXCLUDE (_file) "
+                f"FROM ({made.rows})")
+        parts = _keep(con, plan, rows, made.table, small=True)
+    counts: splitting.Counts = {}
+    for of, manifest in enumerate(manifests):
+        mine = [u for u in units if owners[u.number - 1][0] == of]
+        if mine and all(u.number in readings for u in mine):
+            with suppress(WrongUse):
+                counts[of] = _balance(plan, manifest, [_unit_facts(replace(u, number=numbers[u.number - 1]), readings[u.number], headers[u.number]) for u in mine])
+    made = []
+    if counts:
+        con.execute(f"DELETE FROM pile WHERE _of NOT IN ({', '.join(map(str, counts))}); CREATE VIEW staged AS FROM pile")
+        con.execute("CREATE TABLE unparsed(_of INTEGER, _file INTEGER, _ordinal BIGINT, reason VARCHAR)")
+        batches = Batches({of: manifests[of].batch_id for of in counts}, {of: _own(work, of) for of in counts}, many=True)
+        _write_cancelled(con, [], *batches.folders.values())
+        made = _finish(con, plan, [manifests[of] for of in counts], batches, counts, parts, field_ids, cover)
     shutil.rmtree(work / "scratch")
-    (work / "plan.json").write_text(json.dumps(
-        {"dataset": plan.dataset.id, "batch_id": manifest.batch_id, "revision": manifest.revision,
-         "rules": [r.public() for r in plan.rules], "waivers": list(cover.ids)}, ensure_ascii=False))
-    (work / "counts.json").write_text(json.dumps(counts, ensure_ascii=False))
-    return Staged(work, counts)
+    return {manifests[of].batch_id: one for of, one in zip(counts, made)}
+
+
+def _units_together(plan: Plan, source: Source, manifests: Sequence[Manifest],
+                    work: Path) -> tuple[list[readers.Unit], list[tuple[int, int]], dict[int, mapping.HeaderMap]]:
+    """The units of several batches, numbered through; of each the place of its batch and its number there; its header. One batch has all its units here, or none."""
+    found, owners, headers = [], [], {}
+    for of, manifest in enumerate(manifests):
+        scratch = work / "scratch" / str(of)
+        scratch.mkdir()
+        with suppress(WrongUse):
+            own = _units(plan, source, manifest, scratch)
+            mapped = [mapping.map_header(plan.dataset, source, unit.header, unit.name) for unit in own]
+            for unit, header in zip(own, mapped):
+                owners.append((of, unit.number))
+                headers[len(owners)] = header
+                found.append(replace(unit, number=len(owners)))
+    return found, owners, headers
 
 
 def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:
@@ -175,11 +252,9 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     """Create the view `staged` over every readable unit; returns the line balance with what was found of each unit, and what `staged` consists of: table → SELECT."""
     con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
     parts, units, corrections = {}, [], Corrections(con, manifest, work / "scratch")
-    as_of = f"DATE {text(date.fromisoformat(manifest.batch_date).isoformat())}"
-    spelled = [[heading.key(s) for s in words] for words in mapping.spellings(plan.dataset, source).values()]
-    found = readers.units(manifest, source, work / "scratch", spelled)
+    found = _units(plan, source, manifest, work / "scratch")
     headers = {unit.number: mapping.map_header(plan.dataset, source, unit.header, unit.name.capitalize()) for unit in found}
-    selects = {unit.number: partial(_select, plan, headers[unit.number].cells, headers[unit.number].op, as_of, cover.waived) for unit in found}
+    selects = {unit.number: partial(_select, plan, headers[unit.number].cells, headers[unit.number].op, _as_of(manifest), cover.waived) for unit in found}
     readings: dict[int, readers.Reading] = {}
     if not plan.windowed:      # a window is over one file
         for made in readers.together(con, [u for u in found if not corrections.concern(u)], selects):
@@ -191,21 +266,47 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
             table = f"unit_{unit.number}"
             reading = corrections.read(con, unit, selects[unit.number], table)
             rows = f"SELECT {unit.number}::INTEGER AS _file, coalesce(_line, rowid + 1) AS _ordinal, * EXCLUDE (_line) FROM {table}"
-            parts |= _keep(con, plan, rows, table, small=reading.records < ROW_GROUP)
+            parts |= _keep(con, plan, rows, table, small=reading.records < splitting.ROW_GROUP)
         if reading.rejects:
             con.execute("INSERT INTO unparsed SELECT $1, unnest($2::BIGINT[]), unnest($3::VARCHAR[])", [unit.number, *map(list, zip(*reading.rejects))])
         units.append(_unit_facts(unit, reading, headers[unit.number]))
     if not parts:
         raise WrongUse(f"{manifest.batch_id}: no file of this batch holds a table.")
     con.execute(f"CREATE VIEW staged AS {' UNION ALL '.join(parts.values())}")
+    totals = _balance(plan, manifest, units, corrections.corrected, len(corrections.cancelled))
+    _write_cancelled(con, corrections.cancelled, work / "0")
+    return totals, parts
+
+
+def _units(plan: Plan, source: Source, manifest: Manifest, scratch: Path) -> list[readers.Unit]:
+    spelled = [[heading.key(s) for s in words] for words in mapping.spellings(plan.dataset, source).values()]
+    return readers.units(manifest, source, scratch, spelled)
+
+
+def _as_of(manifest: Manifest) -> str:
+    """SQL of the day at which the batch is judged."""
+    return f"DATE {text(date.fromisoformat(manifest.batch_date).isoformat())}"
+
+
+def _balance(plan: Plan, manifest: Manifest, units: list[dict[str, Any]], corrected: int = 0, cancelled: int = 0) -> dict[str, Any]:
+    """The counts of a batch over its units.
+
+    Raises:
+        readers.ReadRefused: its manifest counts other records.
+    """
     _check_row_counts(manifest, units)
     totals = {k: sum(u[k] for u in units) for k in ("lines", "header", "trailer", "blank", "inner_line_ends", "unparseable", "records")}
-    con.execute(f"COPY (SELECT unnest($1::INTEGER[]) AS _file, unnest($2::BIGINT[]) AS _ordinal) TO {text(work / 'cancelled.parquet')} (FORMAT parquet)",
-                [[f for f, _ in corrections.cancelled], [n for _, n in corrections.cancelled]])
-    totals |= {"corrected": corrections.corrected, "cancelled": len(corrections.cancelled)}
-    totals |= {"units": units, "reading": "lines" if any(u["reading"] == "lines" for u in units) else "records",
-               "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
-    return totals, parts
+    return totals | {"corrected": corrected, "cancelled": cancelled, "units": units,
+                     "reading": "lines" if any(u["reading"] == "lines" for u in units) else "records",
+                     "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
+
+
+def _write_cancelled(con: duckdb.DuckDBPyConnection, cancelled: list[tuple[int, int]], first: Path, *others: Path) -> None:
+    """Write the addresses that a sender took back, the same for all of these batches."""
+    con.execute(f"COPY (SELECT unnest($1::INTEGER[]) AS _file, unnest($2::BIGINT[]) AS _ordinal) TO {text(first / 'cancelled.parquet')} (FORMAT parquet)",
+                [[f for f, _ in cancelled], [n for _, n in cancelled]])
+    for folder in others:
+        shutil.copyfile(first / "cancelled.parquet", folder / "cancelled.parquet")
 
 
 def _keep(con: duckdb.DuckDBPyConnection, plan: Plan, rows: str, table: str, small: bool) -> dict[str, str]:
@@ -247,125 +348,3 @@ def _select(plan: Plan, cells: dict[str, str], op: str | None, as_of: str, waive
     """The SELECT over one unit. A window reorders rows, and then a row's place in the table no longer tells its ordinal."""
     counted = ordinal or ("row_number() OVER ()" if plan.windowed else "NULL::TINYINT")
     return compiler.judge(plan, compiler.standardise(plan, cells, op, from_sql, as_of, counted, waived), waived=waived)
-
-
-def _rejected(plan: Plan) -> str:
-    terms = [f"_failed_{i} & {bits} <> 0" for i, bits in enumerate(plan.reject_masks()) if bits]
-    return f"({' OR '.join(terms) or 'false'})"
-
-
-def _split(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: Cover) -> dict[str, int]:
-    """Resolve repeated keys, then write quarantine and masks; returns how many rows go where."""
-    _resolve_keys(con, plan)
-    outcome = dict(con.execute("SELECT outcome, count(*) FROM dropped GROUP BY ALL").fetchall())
-    conflicts = outcome.get("conflict", 0)
-    con.execute("SET preserve_insertion_order = false")
-    _write_quarantine(con, plan, work, conflicts)
-    _write_masks(con, plan, work, cover, conflicts)
-    con.execute("SET preserve_insertion_order = true")
-    any_repair = " OR ".join(f"_repaired_{i} <> 0" for i in range(plan.masks)) or "false"
-    rejected, repaired = con.execute(f"SELECT count(*) FILTER ({_rejected(plan)}), count(*) FILTER ({any_repair}) FROM staged").fetchone()
-    return {"copies": outcome.get("copy", 0), "superseded": outcome.get("superseded", 0), "quarantined": rejected + conflicts, "repaired": repaired}
-
-
-def _write_accepted(con: duckdb.DuckDBPyConnection, plan: Plan, manifest: Manifest, field_ids: dict[str, int], work: Path,
-                    parts: dict[str, str]) -> dict[str, int]:
-    """Write the accepted rows in the order of their records; what was dropped goes from the tables first, because a join would mix the rows."""
-    for table, rows in parts.items():
-        before, _, innermost = rows.rpartition("SELECT ")
-        con.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _place FROM ({before}SELECT rowid AS _place, {innermost}) SEMI JOIN dropped USING (_file, _ordinal))")
-    columns = [n for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op")]
-    ids = ", ".join(f"{name(n)}: {field_ids[n]}" for n, _ in plan.stored())
-    con.execute(f"""
-        COPY (SELECT {names(columns)}, {text(manifest.batch_id)} AS _batch, _file, _ordinal, _op::VARCHAR AS _op, {text(manifest.batch_id)} AS {SEGMENT} FROM staged
-              WHERE NOT {_rejected(plan)})
-        TO {text(work / 'accepted' / 'rows.parquet')}
-        ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{ids}}})""")
-    rows = dict(con.execute("SELECT _op, count(*) FROM read_parquet($1) GROUP BY ALL", [str(work / "accepted" / "rows.parquet")]).fetchall())
-    return {"accepted": rows.get("U", 0), "deletes": rows.get("D", 0)}
-
-
-def _resolve_keys(con: duckdb.DuckDBPyConnection, plan: Plan) -> None:
-    """Fill `dropped(_file, _ordinal, outcome)`: copy, superseded or conflict, among rows that no rule rejects.
-
-    Keys are counted by their hash, which takes a third of their room, and a part of the hashes at a time, so that the rows need not give way to
-    them on the disk; a key that only shares its hash with another is found to be alone.
-    """
-    latest = name(plan.dataset.latest_by) if plan.dataset.latest_by else "NULL"
-    differs = "min(_same) FILTER (_op = 'U') OVER same_key IS DISTINCT FROM max(_same) FILTER (_op = 'U') OVER same_key"
-    parts = min(PARTS, 1 + con.execute("SELECT count(*) FROM staged").fetchone()[0] // KEYS)
-    kept = f"FROM staged WHERE NOT {_rejected(plan)} AND _key IS NOT NULL"
-    con.execute("CREATE TABLE shared(hash UBIGINT)")
-    for part in range(parts):
-        con.execute(f"INSERT INTO shared SELECT hash(_key) AS h {kept} AND h % {parts} = {part} GROUP BY h HAVING count(*) > 1")
-    con.execute(f"""
-        CREATE TABLE dropped AS
-        WITH repeated AS (
-            SELECT _file, _ordinal, _key, {compiler.content_of(plan)} AS _content, _op, {latest} AS latest, {compiler.identity_of(plan)} AS _same
-            {kept} AND hash(_key) IN (FROM shared)),
-        judged AS (
-            SELECT *, {differs if plan.dataset.identity else 'false'} AS differs,
-                first_value(_content) OVER (same_key ORDER BY latest DESC NULLS LAST, _file DESC, _ordinal DESC) AS newest
-            FROM repeated WINDOW same_key AS (PARTITION BY _key)),
-        ranked AS (
-            SELECT *, row_number() OVER (PARTITION BY _key, _content ORDER BY _file, _ordinal) AS place FROM judged)
-        SELECT _file, _ordinal,
-            CASE WHEN differs THEN 'conflict' WHEN _content = newest THEN 'copy' ELSE 'superseded' END AS outcome
-        FROM ranked WHERE differs OR _content <> newest OR place > 1""")
-
-
-def _write_quarantine(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, conflicts: int) -> None:
-    failing = ", ".join(f"CASE WHEN _failed_{r.mask} & {1 << r.bit} <> 0 THEN {text(r.rule)} END"
-                        for r in plan.rules if r.severity == "reject")
-    identity = compiler.digest(f"identity:{plan.dataset.id}", [name(i) for i in plan.dataset.identity]) \
-        if plan.dataset.identity else "NULL::VARCHAR"
-    row = f"SELECT _file, _ordinal, _key, {identity} AS _identity, {compiler.region_of(plan)} AS region"
-    conflicting = f"UNION ALL {row}, [{text(CONFLICT)}] FROM staged SEMI JOIN (FROM dropped WHERE outcome = 'conflict') USING (_file, _ordinal)"
-    con.execute(f"""
-        COPY (
-            {row}, list_filter([{failing}], rule -> rule IS NOT NULL) AS rules FROM staged WHERE {_rejected(plan)}
-            {conflicting if conflicts else ''}
-            UNION ALL
-            SELECT _file, _ordinal, NULL, NULL, NULL, ['line.' || reason] FROM unparsed
-            ORDER BY _file, _ordinal)
-        TO {text(work / 'quarantine.parquet')} ({PARQUET})""")
-
-
-def _write_masks(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: Cover, conflicts: int) -> None:
-    conflict = next((r for r in plan.rules if r.rule == CONFLICT and conflicts), None)
-    masks = [f"_{kind}_{i}" for i in range(plan.masks) for kind in _kinds(cover)]
-    columns = ", ".join(masks)
-    if conflict:
-        hit = "(_file, _ordinal) IN (SELECT (_file, _ordinal) FROM dropped WHERE outcome = 'conflict')"
-        failed = f"_failed_{conflict.mask}"
-        columns = columns.replace(failed, f"({failed} | CASE WHEN {hit} THEN {1 << conflict.bit} ELSE 0 END)::BIGINT AS {failed}", 1)
-    con.execute(f"COPY (SELECT _file, _ordinal, {compiler.region_of(plan)} AS region, {columns} FROM staged) "
-                f"TO {text(work / 'masks.parquet')} ({PARQUET})")
-
-
-def _kinds(cover: Cover) -> tuple[str, ...]:
-    """The masks of a batch: what is waived has one only where something may be."""
-    return ("failed", "applied", "repaired", *(["waived"] if cover.rules else []))
-
-
-def _rule_counts(con: duckdb.DuckDBPyConnection, plan: Plan, work: Path, cover: Cover) -> tuple[dict[str, dict], list[dict]]:
-    """applicable, failed, repaired and waived per rule, in total and by region.
-
-    Rows are first counted by equal masks, of which there are few: a count per rule over all rows took a tenth of the whole pass.
-    """
-    kinds = _kinds(cover)
-    groups = [f"SELECT coalesce(region, '') AS region, {text(kind)} AS kind, {i} AS mask, _{kind}_{i} AS bits, count(*) AS n FROM read_parquet($1) GROUP BY ALL"
-              for i in range(plan.masks) for kind in kinds]
-    rules, found = {(r.mask, r.bit): r.rule for r in plan.rules}, {}
-    for region, kind, mask, bit, rows in con.execute(
-            f"SELECT region, kind, mask, bit, sum(n)::BIGINT FROM ({' UNION ALL '.join(groups)}) CROSS JOIN range(62) b(bit) "
-            "WHERE bits & (1::BIGINT << bit::INTEGER) <> 0 GROUP BY ALL", [str(work / "masks.parquet")]).fetchall():
-        found.setdefault((region, rules[mask, bit]), dict.fromkeys(COUNTED.values(), 0))[COUNTED[kind]] = rows
-    total = {r.rule: dict.fromkeys(COUNTED.values(), 0) for r in plan.rules}
-    for (_, rule), counts in found.items():
-        for key, value in counts.items():
-            total[rule][key] += value
-    place = {r.rule: i for i, r in enumerate(plan.rules)}
-    regions = [{"region": region, "rule": rule, **counts} for (region, rule), counts in sorted(found.items(), key=lambda f: (f[0][0], place[f[0][1]]))
-               if counts["applicable"] or counts["waived"]]
-    return total, regions

@@ -12,7 +12,7 @@ from pipelines.contract import dataset as read_dataset, datasets
 from pipelines.desk import Desk
 from pipelines.settings import WrongUse
 from pipelines.sql import connect
-from pipelines.steps import CLOSING, FOLDING, UNSOUND
+from pipelines.standing import CLOSING, FOLDING, UNSOUND
 from pipelines.trouble import let_pass
 
 REMEDY = {

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import sqlalchemy as sa
 
 from pipelines import (
@@ -23,34 +22,27 @@ from pipelines import (
     inbox,
     landing,
     ledger_tables as tables,
-    mapping,
-    new_values,
     objects,
     pages,
     problems,
     receiving,
     release as publication,
-    scores,
     site,
     staging,
     waivers,
     withdrawal,
 )
-from pipelines.batch import BatchId, batch_date as resolve_date, key_of, split_key
-from pipelines.committing import commit_one, derive, finish_commits, sweep_current, tidy
-from pipelines.compiler import Plan
+from pipelines.arranging import alike, stage_one, stage_some
+from pipelines.batch import BatchId, batch_date as resolve_date, each_once, key_of, split_key
+from pipelines.committing import commit_some, derive, finish_commits, sweep_current, tidy
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
 from pipelines.desk import Desk
-from pipelines.feedback import pack, tickets
+from pipelines.feedback import pack
+from pipelines.judging import judge_some
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.settings import WrongUse
-
-PENDING = ("received", "staged", "passed")
-FAILED = ("held", "refused")
-DONE, WAITING = "done", "waiting"      # how a batch stands to `stage`
-CLOSING, FOLDING = "closing", "folding"
-UNSOUND = "unsound"      # code of a batch whose evidence could not be judged
+from pipelines.standing import DONE, FAILED, PENDING, WAITING, same_terms, standing_of
 
 
 def ingest(dataset_id: str, batch_date: str | None = None) -> dict[str, Any]:
@@ -139,21 +131,17 @@ def undecided(desk: Desk, found: Dataset) -> list[dict[str, Any]]:
     """Ledger rows of the batches to work on, oldest first: not decided, or decided against under another contract."""
     t, today, covers = tables.batches, desk.stamp(found), waivers.Covers(desk.ledger, found.id)
     rows = desk.ledger.rows(sa.select(t).where(t.c.dataset == found.id).order_by(t.c.batch_date, t.c.sequence, t.c.batch_id, t.c.revision))
-    return [r for r in rows if r["state"] in PENDING or (r["state"] in FAILED and not _same(r, today, covers))]
-
-
-def _same(row: dict[str, Any], stamp: dict[str, str], covers: waivers.Covers) -> bool:
-    """Was the batch judged under today's contract, rules, code lists and waivers?"""
-    return all(row[key] == stamp[key] for key in ("contract_hash", "lists_hash")) and row["waivers_hash"] == covers.of(row).hash
+    return [r for r in rows if r["state"] in PENDING or (r["state"] in FAILED and not same_terms(r, today, covers))]
 
 
 def _waiting(desk: Desk, found: Dataset, wanted: str | None) -> list[str]:
     """Keys to work on; of several revisions of a batch only the highest counts."""
-    keys_ = []
+    t, keys_ = tables.batches, []
+    newest = {r["batch_id"]: r["revision"] for r in desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == found.id).order_by(t.c.revision))}
     for row in undecided(desk, found):
         if wanted not in (None, row["batch_date"]):
             continue
-        if row["revision"] < desk.ledger.batch(row["batch_id"])["revision"]:
+        if row["revision"] < newest[row["batch_id"]]:
             desk.ledger.update_batch(row["batch_id"], row["revision"], state="superseded", decided_at=now(),
                                      reason="a correction with a higher revision was received")
         else:
@@ -171,60 +159,20 @@ def stage(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     """
     desk = desk or Desk.open()
     plan = desk.plan(dataset_id)
-    stamp, covers, done, waiting = desk.stamp(plan.dataset), waivers.Covers(desk.ledger, dataset_id), set(), []
+    stamp, covers = desk.stamp(plan.dataset), waivers.Covers(desk.ledger, dataset_id)
     with writer(desk.lake, dataset_id):
-        for key in batch_keys:
-            standing = _standing(desk, key, stamp, covers)
-            if standing == DONE:
-                done.add(key)
-            elif standing == WAITING:
-                waiting.append(key)
+        standing = {key: standing_of(desk, row, stamp, covers) for key, (row,) in desk.ledger.of(tables.batches, map(split_key, batch_keys)).items()}
+        waiting = [key for key, how in standing.items() if how == WAITING]
         ids = base.field_ids(desk.lake, plan) if waiting else {}
+    done = {key for key, how in standing.items() if how == DONE}
     if waiting:
         with staging.engine(desk.lake, desk.project, plan) as con:
-            done |= {key for key in waiting if _stage_one(con, desk, plan, key, ids, stamp, covers)}
+            for some in alike(desk, plan, waiting, covers):
+                made = stage_some(con, desk, plan, some, ids, stamp, covers) if len(some) > 1 else {}
+                done |= {key for key, staged in made.items() if staged}
+                done |= {key for key in some if key not in made and stage_one(con, desk, plan, key, ids, stamp, covers)}
         problems.note(desk, dataset_id, [])
-    return [key for key in batch_keys if key in done]
-
-
-def _standing(desk: Desk, key: str, stamp: dict[str, str], covers: waivers.Covers) -> str | None:
-    """Whether a batch is to be staged, is staged, or (None) is no longer this step's matter. The caller holds the dataset's lock."""
-    row = desk.ledger.batch(*split_key(key))
-    same = _same(row, stamp, covers)
-    if row["state"] in ("staged", "passed") and same and staging.read(desk.lake, *split_key(key)):
-        return DONE
-    return WAITING if row["state"] in PENDING or (row["state"] in FAILED and not same) else None
-
-
-def _stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: str, ids: dict[str, int], stamp: dict[str, str],
-               covers: waivers.Covers) -> bool:
-    """Stage one batch. A file that cannot be read refuses it; a header that does not fit the contract holds it.
-
-    The work is done without the dataset's lock. What another process staged or decided meanwhile stays.
-    """
-    batch_id, revision = split_key(key)
-    manifest = landing.read_manifest(landing.folder(desk.lake, batch_id, revision))
-    source, cover = plan.dataset.source(manifest.source), covers.of(desk.ledger.batch(batch_id, revision))
-    own = stamp | {"waivers_hash": cover.hash}
-    try:
-        with desk.ledger.step(batch_id, "stage", revision) as detail:
-            found = staging.make(con, plan, source, manifest, ids, cover)
-            counts = {k: v for k, v in found.counts.items() if k in tables.batches.c}
-            detail |= counts
-    except WrongUse as error:
-        state = "held" if isinstance(error, mapping.HeaderMismatch) else "refused"
-        units, values = [], {"state": state, "reason": str(error), "code": getattr(error, "code", None), "decided_at": now(), "decided_by": "stage"}
-        found = None
-    else:
-        units, values = found.counts["units"], {"state": "staged", "reason": None, "code": None, **counts}
-    with writer(desk.lake, plan.dataset.id):
-        standing = _standing(desk, key, stamp, covers)
-        if standing == WAITING:
-            if found:
-                staging.settle(desk.lake, found, batch_id, revision)
-            desk.ledger.replace_files(batch_id, revision, units)
-            desk.ledger.update_batch(batch_id, revision, **values, **own)
-    return found is not None if standing == WAITING else standing == DONE
+    return [key for key in batch_keys if split_key(key) in done]
 
 
 def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> list[str]:
@@ -236,74 +184,12 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     plan = desk.plan(dataset_id)
     shown = gate.newest((BatchId.parse(split_key(key)[0]).source, key) for key in batch_keys)
     with writer(desk.lake, staging.judging(dataset_id)):
-        passed = [key for key in batch_keys if _judge_one(desk, plan, key, key in shown)]
-    problems.note(desk, dataset_id, _results(desk, batch_keys))
-    if any(desk.ledger.batch(*split_key(key))["state"] == "held" for key in batch_keys if key not in passed):
+        judged = {key: passed for some in each_once(map(split_key, batch_keys)) for key, passed in judge_some(desk, plan, some, shown).items()}
+    passed = [key for key in batch_keys if judged[split_key(key)]]
+    problems.note(desk, dataset_id, [row for rows in desk.ledger.of(tables.rule_results, judged).values() for row in rows if row["outcome"] == "fail"])
+    if any(row["state"] == "held" for key, (row,) in desk.ledger.of(tables.batches, judged).items() if not judged[key]):
         site.build(desk)      # no release follows a held batch: the overview must show it now
     return passed
-
-
-def _results(desk: Desk, batch_keys: list[str]) -> list[dict[str, Any]]:
-    """What was just measured on these batches."""
-    t = tables.rule_results
-    wanted = [split_key(key) for key in batch_keys]
-    return [row for batch_id, revision in wanted for row in desk.ledger.rows(sa.select(t.c.rule, t.c.outcome).where(
-        t.c.batch_id == batch_id, t.c.revision == revision, t.c.outcome == "fail"))]
-
-
-def _judge_one(desk: Desk, plan: Plan, key: str, shown: bool) -> bool:
-    """Judge a staged batch; True when it has passed, now or before. What was staged anew meanwhile is left to who did it."""
-    batch_id, revision = split_key(key)
-    row, found = desk.ledger.batch(batch_id, revision), staging.read(desk.lake, batch_id, revision)
-    if row["state"] != "staged" or not found:
-        return row["state"] == "passed"
-    mark = staging.mark(found)
-    with desk.ledger.step(batch_id, "judge", revision) as detail:
-        verdict = gate.judge(desk.lake, found.folder, row, shown)
-        detail |= {"outcome": verdict.outcome, "rules": len(verdict.results)}
-    with writer(desk.lake, plan.dataset.id):
-        if desk.ledger.batch(batch_id, revision)["state"] != "staged" or staging.mark(found) != mark:
-            return desk.ledger.batch(batch_id, revision)["state"] == "passed"
-        passed = _enter_verdict(desk, plan, row, found, verdict)
-    pages.write(desk, plan.dataset, [(batch_id, revision)])
-    return passed
-
-
-def _enter_verdict(desk: Desk, plan: Plan, row: dict[str, Any], found: staging.Staged, verdict: gate.Verdict) -> bool:
-    """Say in the ledger what became of a judged batch. The caller holds the dataset's lock."""
-    batch_id, revision = row["batch_id"], row["revision"]
-    closing, before = desk.ledger.closing(row["dataset"], row["batch_date"][:7]), base.state(desk.lake, plan).before
-    folded = row["batch_date"] < before
-    score = record_results(desk, batch_id, revision, verdict, found)
-    reasons = [*verdict.reasons, *([_closed(row, closing)] if closing else []), *([_folded(row, before)] if folded else [])]
-    passed = verdict.outcome == "accept" and not closing and not folded
-    if not passed:
-        tickets.enter(desk, batch_id, revision, found.folder)
-    desk.ledger.update_batch(batch_id, revision, state="passed" if passed else "held", reason="\n".join(reasons) or None,
-                             code=None if verdict.sound else UNSOUND, score=score, decided_at=now(), decided_by=CLOSING if closing else FOLDING if folded else "gate")
-    return passed
-
-
-def _closed(row: dict[str, Any], closing: dict[str, Any]) -> str:
-    """Why a closed month holds a batch, and the two ways on."""
-    dataset_id, month = row["dataset"], closing["month"]
-    return (f"{row['batch_id']} r{row['revision']}: {month} of {dataset_id} is closed since {closing['closed_at']}. Batch held. To change {month}: "
-            f"python -m pipelines reopen {month} {dataset_id} --reason TEXT, then python -m pipelines ingest {dataset_id}. To count it in the "
-            "next month, the department sends it again under a batch date of that month.")
-
-
-def _folded(row: dict[str, Any], before: str) -> str:
-    """Why a baseline holds a batch, and the way on."""
-    dataset_id = row["dataset"]
-    return (f"{row['batch_id']} r{row['revision']}: batches of {dataset_id} dated before {before} are folded. Batch held. To add it: "
-            f"python -m pipelines rebuild {dataset_id}, which unfolds them, then python -m pipelines ingest {dataset_id}.")
-
-
-def record_results(desk: Desk, batch_id: str, revision: int, verdict: gate.Verdict, found: staging.Staged) -> float | None:
-    """Enter what the gate found of one batch in the ledger; returns the batch's score."""
-    results = [{k: v for k, v in vars(r).items() if k in tables.rule_results.c} for r in verdict.results]
-    desk.ledger.replace_results(batch_id, revision, results, found.counts["regions"], new_values.entries(found.counts))
-    return scores.dataset(results, found.counts)
 
 
 def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> dict[str, int]:
@@ -312,11 +198,11 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
     plan = desk.plan(dataset_id)
     total = {"batches": 0, "accepted": 0, "quarantined": 0}
     with writer(desk.lake, dataset_id):
-        for key in batch_keys:
-            batch_id, revision = split_key(key)
-            row = desk.ledger.batch(batch_id, revision)
-            if row["state"] == "passed":
-                commit_one(desk, plan, batch_id, revision)
+        known = desk.ledger.of(tables.batches, map(split_key, batch_keys))
+        rows = [known[split_key(key)][0] for key in batch_keys]
+        for some in each_once(dict.fromkeys((row["batch_id"], row["revision"]) for row in rows if row["state"] == "passed")):
+            commit_some(desk, plan, some)
+        for row in rows:
             total = {"batches": total["batches"] + 1, "accepted": total["accepted"] + (row["accepted"] or 0),
                      "quarantined": total["quarantined"] + (row["quarantined"] or 0)}
     with desk.ledger.step(dataset_id, "derive") as detail:

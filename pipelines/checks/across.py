@@ -118,11 +118,11 @@ def _validate(found: Candidate, plan: Plan, as_of: str, masks: Path, records: in
             total[rule]["failed"] += failed
     planned = [_public(rule, bit) for bit, rule in enumerate(plan.across)]
     evidence = staged.Evidence(planned, {"records": records, "rules": total}, masks)
-    made, validation = suite.run(evidence, f"{plan.dataset.id}~{KIND}", f"{KIND}~{as_of}")
+    made, [validation] = suite.run([evidence], f"{plan.dataset.id}~{KIND}", [f"{KIND}~{as_of}"])
     _, faults = suite.counts(validation, evidence)
     if faults:
         raise WrongUse("; ".join(faults))
-    docs.publish(found.desk.lake.reports / "gx" / plan.dataset.id, made, validation, evidence)
+    docs.publish(found.desk.lake.reports / "gx" / plan.dataset.id, made, [(validation, evidence)])
 
 
 def _public(rule: Rule, bit: int) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def _tickets(desk: Desk, batch_id: str, revision: int) -> Path | None:
     staged, quarantined = staging.folder(desk.lake, batch_id, revision), committing.quarantine_file(desk.lake, batch_id, revision)
     left = next((p for p in (staged, quarantined) if p.exists()), None)
     if not path.exists() and left is not None:
-        tickets.enter(desk, batch_id, revision, left)
+        tickets.enter(desk, {(batch_id, revision): left})
     return path if path.exists() else None
 
 

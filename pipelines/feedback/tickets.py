@@ -7,6 +7,8 @@ given out under an earlier contract; the row is sound now). No value of a row. A
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -16,7 +18,7 @@ from pipelines import durable, ledger_tables as tables, objects
 from pipelines.batch import BatchId, key_of
 from pipelines.desk import Desk
 from pipelines.settings import Lake
-from pipelines.sql import text
+from pipelines.sql import text, texts
 
 REJECT, WARN, CANCELLED, BEFORE = "reject", "warn", "cancelled", "before"
 FORM = "form"      # a rule about a whole column's way of writing: told once per pack, not row by row
@@ -28,49 +30,77 @@ def file(lake: Lake, batch_id: str, revision: int) -> Path:
     return lake.quarantine / BatchId.parse(batch_id).dataset / "tickets" / f"{key_of(batch_id, revision)}.parquet"
 
 
-def enter(desk: Desk, batch_id: str, revision: int, staged: Path) -> None:
-    """Keep the tickets of a batch that was just judged; those given out before stay. The caller holds the dataset's lock.
+def enter(desk: Desk, staged: Mapping[tuple[str, int], Path]) -> None:
+    """Keep the tickets of batches that were just judged; those given out before stay. The caller holds the dataset's lock.
 
     Args:
-        staged: its staging folder, or a quarantine file where nothing else is left.
+        staged: (batch_id, revision) → its staging folder, or a quarantine file where nothing else is left.
     """
-    path = file(desk.lake, batch_id, revision)
+    paths = [file(desk.lake, *key) for key in staged]
+    known = objects.entered(desk.lake, desk.ledger, paths)
+    fresh = []
     with duckdb.connect() as con:
-        con.execute(f"CREATE TABLE found AS {_of_staged(staged) if staged.is_dir() else _rejected(staged)}")
-        if objects.is_entered(desk.lake, desk.ledger, path):
-            con.execute(f"INSERT INTO found SELECT * REPLACE ({text(BEFORE)} AS kind) FROM read_parquet({text(path)}) ANTI JOIN found USING (_file, _ordinal)")
-        elif not con.execute("SELECT count(*) FROM found").fetchone()[0]:
-            return
-        durable.make_folders(path.parent, desk.lake.quarantine)
-        beside = path.with_name(f"{path.name}.part")
-        con.execute(f"COPY (FROM found ORDER BY _file, _ordinal) TO {text(beside)} (FORMAT parquet, COMPRESSION zstd)")
+        con.execute(f"SET threads = 1; CREATE TABLE found AS SELECT 0::BIGINT AS batch, * FROM ({_EMPTY})")
+        for statement in _of_staged(list(staged.values())):
+            con.execute(f"INSERT INTO found {statement}")
+        for batch, path in enumerate(paths):
+            if path in known:
+                con.execute(f"INSERT INTO found SELECT {batch}, * REPLACE ({text(BEFORE)} AS kind) FROM read_parquet({text(path)}) "
+                            f"ANTI JOIN (FROM found WHERE batch = {batch}) USING (_file, _ordinal)")
+        for batch, in con.execute("SELECT DISTINCT batch FROM found ORDER BY ALL").fetchall():
+            _write(con, batch, paths[batch], desk.lake)
+            if paths[batch] in known:      # at once: what was given out is known by the entry that fits the file
+                objects.replace(desk.lake, desk.ledger, [paths[batch]])
+            else:
+                fresh.append(paths[batch])
+    objects.replace(desk.lake, desk.ledger, fresh)
+
+
+def _write(con: duckdb.DuckDBPyConnection, batch: int, path: Path, lake: Lake) -> None:
+    durable.make_folders(path.parent, lake.quarantine)
+    beside = path.with_name(f"{path.name}.part")
+    con.execute(f"COPY (SELECT * EXCLUDE (batch) FROM found WHERE batch = {batch} ORDER BY _file, _ordinal) TO {text(beside)} (FORMAT parquet, COMPRESSION zstd)")
     durable.replace(beside, path)
-    objects.replace(desk.lake, desk.ledger, [path])
 
 
 def refresh(desk: Desk, batch_id: str, revision: int, staged: Path) -> None:
     """`enter` for a batch that was replayed, where tickets of it were given out before."""
     path, o = file(desk.lake, batch_id, revision), tables.objects
     if desk.ledger.rows(sa.select(o.c.path).where(o.c.path == str(path.relative_to(desk.lake.home)))):
-        enter(desk, batch_id, revision, staged)
+        enter(desk, {(batch_id, revision): staged})
 
 
-def _rejected(quarantine: Path) -> str:
-    return f"SELECT _file, _ordinal, {text(REJECT)} AS kind, rules, _key, region FROM read_parquet({text(quarantine)})"
+def _of_staged(staged: Sequence[Path]) -> Iterator[str]:
+    """SELECTs of the place of a batch in `staged` and every address of it that goes back: one for all that were judged by the same rules."""
+    alike: dict[str, list[int]] = defaultdict(list)
+    for place, path in enumerate(staged):
+        alike[json.dumps(json.loads((path / "plan.json").read_text(encoding="utf-8"))["rules"]) if path.is_dir() else ""].append(place)
+    for rules, places in alike.items():
+        folders = {place: staged[place] for place in places}
+        rejected = _rows({p: f / "quarantine.parquet" if rules else f for p, f in folders.items()}, f"{text(REJECT)}, rules, _key, region")
+        parts = [rejected]
+        if rules:
+            parts += _warned([r for r in json.loads(rules) if r["severity"] != "reject" and r["reason"] != FORM], folders, rejected)
+            parts.append(_rows({p: f / "cancelled.parquet" for p, f in folders.items()}, f"{text(CANCELLED)}, []::VARCHAR[], NULL, NULL"))
+        yield " UNION ALL ".join(f"({p})" for p in parts)
 
 
-def _of_staged(folder: Path) -> str:
-    """SELECT of every address of a staged batch that goes back."""
-    parts = [_rejected(folder / "quarantine.parquet")] if (folder / "quarantine.parquet").exists() else [_EMPTY]
-    rules = [r for r in json.loads((folder / "plan.json").read_text(encoding="utf-8"))["rules"] if r["severity"] != "reject" and r["reason"] != FORM]
+def _warned(rules: list[dict], folders: dict[int, Path], rejected: str) -> Iterator[str]:
+    """SELECT of the rows that fail one of these rules and are not in quarantine."""
     if rules:
         failing = ", ".join(f"CASE WHEN _failed_{r['mask']} & {1 << r['bit']} <> 0 THEN {text(r['rule'])} END" for r in rules)
         bits: dict[int, int] = {}
         for r in rules:
             bits[r["mask"]] = bits.get(r["mask"], 0) | 1 << r["bit"]
         hit = " OR ".join(f"_failed_{mask} & {of} <> 0" for mask, of in bits.items())
-        parts.append(f"SELECT _file, _ordinal, {text(WARN)}, list_filter([{failing}], lambda rule: rule IS NOT NULL), NULL, region "
-                     f"FROM read_parquet({text(folder / 'masks.parquet')}) ANTI JOIN ({parts[0]}) USING (_file, _ordinal) WHERE {hit}")
-    if (folder / "cancelled.parquet").exists():
-        parts.append(f"SELECT _file, _ordinal, {text(CANCELLED)}, []::VARCHAR[], NULL, NULL FROM read_parquet({text(folder / 'cancelled.parquet')})")
-    return " UNION ALL ".join(f"({p})" for p in parts)
+        masks = _rows({p: f / "masks.parquet" for p, f in folders.items()}, f"{text(WARN)}, list_filter([{failing}], lambda rule: rule IS NOT NULL), NULL, region", hit)
+        yield f"FROM ({masks}) ANTI JOIN ({rejected}) USING (batch, _file, _ordinal)"
+
+
+def _rows(files: dict[int, Path], columns: str, where: str = "true") -> str:
+    """SELECT `batch`, the address and `columns` of the rows of those files that are there; their keys become `batch`."""
+    there = {place: file for place, file in files.items() if file.exists()}
+    if not there:
+        return f"SELECT 0::BIGINT AS batch, * FROM ({_EMPTY})"
+    return (f"SELECT list_extract({list(there)}::BIGINT[], one.file_index::BIGINT + 1) AS batch, _file, _ordinal, {columns} "
+            f"FROM read_parquet({texts(there.values())}) AS one WHERE {where}")

@@ -6,10 +6,14 @@ read, cannot count or cannot explain holds the batch, each with its own reason; 
 """
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import threading
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,7 @@ from pipelines.gate import docs, staged, suite, verdict
 from pipelines.gate.verdict import RuleResult, Verdict
 from pipelines.settings import Lake
 
-__all__ = ["RuleResult", "Verdict", "judge", "newest", "warm"]
+__all__ = ["RuleResult", "Verdict", "judge", "judge_some", "newest", "warm"]
 log = logging.getLogger(__name__)
 
 
@@ -43,13 +47,56 @@ def judge(lake: Lake, folder: Path, context: dict[str, Any], show: bool = True) 
     Raises:
         Exception: the machine failed (`trouble.of`), not the batch; judging it again is the remedy.
     """
-    batch = verdict.Batch(context["dataset"], context["batch_id"], int(context.get("revision", 1)))
+    return judge_some(lake, [(folder, context, show)])[0]
+
+
+def judge_some(lake: Lake, staged_batches: Sequence[tuple[Path, dict[str, Any], bool]]) -> list[Verdict]:
+    """Accept or hold staged batches, in one run of Great Expectations for all that have the same rules and source.
+
+    Args:
+        staged_batches: (folder, context, show) of each, as `judge` takes them.
+
+    Returns:
+        The verdict of each, in their order; what is wrong with one leaves the others alone. Raises what `judge` does.
+    """
+    found: dict[int, Verdict] = {}
+    alike: dict[tuple[str, str], list[_Case]] = defaultdict(list)
+    with sql.connect() as con:
+        if len(staged_batches) > 1:
+            con.execute("SET threads = 1")
+        for place, (folder, context, show) in enumerate(staged_batches):
+            batch = verdict.Batch(context["dataset"], context["batch_id"], int(context.get("revision", 1)))
+            with _failing_closed(found, place, batch):
+                evidence, faults = staged.load(folder)
+                faults = staged.faults(evidence, con) if evidence else faults
+                if faults:
+                    found[place] = _hold(batch, faults)
+                else:
+                    alike[f"{batch.dataset}~{context['source']}", json.dumps(evidence.rules)].append(_Case(place, batch, evidence, show))
+    for (suite_name, _), cases in alike.items():
+        found |= _judge(lake, suite_name, cases)
+    return [found[place] for place in range(len(staged_batches))]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A batch whose evidence may be judged; `place`: among those that were given."""
+
+    place: int
+    batch: verdict.Batch
+    evidence: staged.Evidence
+    show: bool
+
+
+@contextmanager
+def _failing_closed(found: dict[int, Verdict], place: int, batch: verdict.Batch) -> Iterator[None]:
+    """What is raised here holds the batch, unless it is the machine's."""
     try:
-        return _judge(lake, folder, batch, f"{batch.dataset}~{context['source']}", show)
+        yield
     except Exception as error:
         trouble.let_pass(error)
         log.error("gate: %s", failures.tell(error))
-        return _hold(batch, [f"the gate did not finish: {failures.tell(error)}"])
+        found[place] = _hold(batch, [f"the gate did not finish: {failures.tell(error)}"])
 
 
 def newest(batches: Iterable[tuple[str, Any]]) -> set[Any]:
@@ -60,14 +107,33 @@ def newest(batches: Iterable[tuple[str, Any]]) -> set[Any]:
     return {batch for many in found.values() for batch in many[-docs.KEEP:]}
 
 
-def _judge(lake: Lake, folder: Path, batch: verdict.Batch, suite_name: str, show: bool) -> Verdict:
-    evidence, faults = staged.load(folder)
-    if evidence:
-        with sql.connect() as con:
-            faults = staged.faults(evidence, con)
-    if faults:
-        return _hold(batch, faults)
-    made, validation = suite.run(evidence, suite_name, batch.stem.removeprefix(f"{batch.dataset}~"))
+def _judge(lake: Lake, suite_name: str, cases: list[_Case]) -> dict[int, Verdict]:
+    """The verdicts of batches that have the same rules; where they cannot be judged together, each is judged alone."""
+    found: dict[int, Verdict] = {}
+    stems = [c.batch.stem.removeprefix(f"{c.batch.dataset}~") for c in cases]
+    judged = None
+    try:
+        judged = suite.run([c.evidence for c in cases], suite_name, stems)
+    except Exception:
+        if len(cases) == 1:
+            with _failing_closed(found, cases[0].place, cases[0].batch):
+                raise
+    if judged is None or (len(cases) > 1 and any(suite.unfinished(one) for one in judged[1])):
+        return found or {place: one for case in cases for place, one in _judge(lake, suite_name, [case]).items()}
+    shown = []
+    for case, validation in zip(cases, judged[1]):
+        with _failing_closed(found, case.place, case.batch):
+            found[case.place] = _verdict(case, validation)
+            if case.show and found[case.place].sound:
+                shown.append((validation, case.evidence))
+    if shown:
+        docs.publish(lake.reports / "gx" / cases[0].batch.dataset, judged[0], shown)
+    return found
+
+
+def _verdict(case: _Case, validation: Any) -> Verdict:
+    """What one validation result says, where it agrees with what staging counted."""
+    evidence, batch = case.evidence, case.batch
     counted, faults = suite.counts(validation, evidence)
     results = [verdict.result(r, evidence.counts["rules"][r["rule"]]) for r in evidence.rules]
     faults += [f"{r.rule}: Great Expectations says {'pass' if counted[r.rule][2] else 'fail'}, the gate {r.outcome}"
@@ -76,8 +142,6 @@ def _judge(lake: Lake, folder: Path, batch: verdict.Batch, suite_name: str, show
         faults.append("no rule applied to any row, so nothing was tested")
     if faults:
         return _hold(batch, faults, results)
-    if show:
-        docs.publish(lake.reports / "gx" / batch.dataset, made, validation, evidence)
     reasons = verdict.breaches(results, {r["rule"]: r["on_breach"] for r in evidence.rules}, batch)
     reasons += verdict.loss(evidence.counts, batch)
     reasons += verdict.unlisted(evidence.rules, evidence.counts["new_values"], batch)

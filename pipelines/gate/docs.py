@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,32 +61,36 @@ PROJECT: dict[str, Any] = {
 }
 
 
-def publish(root: Path, suite: Any, validation: Any, evidence: staged.Evidence) -> None:
-    """Store a suite, its checkpoint and its validation result under `root` and bring the pages up to date.
+def publish(root: Path, suite: Any, judged: Sequence[tuple[Any, staged.Evidence]]) -> None:
+    """Store a suite, its checkpoint and validation results under `root` and bring the pages up to date.
+
+    Args:
+        judged: validation results and what they were judged on, the newest last.
 
     A failure is logged and not raised: the verdict stands without its pages. A torn file of a killed run is skipped
     by GX or overwritten here.
     """
     try:
-        _publish(root, suite, validation, evidence)
+        _publish(root, suite, judged)
     except Exception as error:
         log.warning("Data Docs of %s not written: %s", root.name, failures.tell(error))
 
 
-def _publish(root: Path, suite: Any, validation: Any, evidence: staged.Evidence) -> None:
+def _publish(root: Path, suite: Any, judged: Sequence[tuple[Any, staged.Evidence]]) -> None:
     from great_expectations.data_context.types.resource_identifiers import ExpectationSuiteIdentifier, ValidationResultIdentifier
 
-    _keep_judged(root, suite.name, evidence)
+    _keep_judged(root, suite.name, judged[-1][1])
     context = _open(root)
     suites, results = context.stores["expectations"], context.stores["validations"]
     named = ExpectationSuiteIdentifier(name=suite.name)
-    run = ValidationResultIdentifier(named, validation.meta["run_id"], "rules")
+    runs = [ValidationResultIdentifier(named, validation.meta["run_id"], "rules") for validation, _ in judged]
     suite.id = _id("suite", suite.name)
     suites.set(named, suite)
-    results.set(run, validation)
+    for run, (validation, _) in zip(runs, judged):
+        results.set(run, validation)
     for old in sorted(results.list_keys(), key=lambda key: key.run_id.run_time)[:-KEEP]:
         results.remove_key(old)
-    context.build_data_docs(resource_identifiers=[named, run])
+    context.build_data_docs(resource_identifiers=[named, *runs])
 
 
 def _keep_judged(root: Path, suite_name: str, evidence: staged.Evidence) -> None:

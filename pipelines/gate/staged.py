@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 
 from pipelines.gate.verdict import GX_SEVERITY
-from pipelines.sql import name, text
+from pipelines.sql import name, text, texts
 
 BITS = 62
 OUTCOMES = ("accepted", "copies", "superseded", "quarantined", "deletes", "cancelled")
@@ -24,6 +24,7 @@ KINDS = ("applicable", "failed", "repaired")
 _RULE = {"rule": str, "zh": str, "en": str, "severity": str, "indicator": str, "owner": str, "on_breach": str,
          "at_least": (int, float), "mask": int, "bit": int}
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
+BATCH = "~batch"      # as in expectations/plugins; no rule has such an id
 CODE = re.compile(r"[0-9A-Z]{1,8}")
 _MASK = re.compile(r"_(failed|applied|repaired)_(\d+)")
 
@@ -75,12 +76,19 @@ def faults(evidence: Evidence, con: duckdb.DuckDBPyConnection) -> list[str]:
     return found + list(_mask_faults(evidence, con))
 
 
-def view(evidence: Evidence) -> str:
-    """The statement creating `rules`: per rule true = broken, false = holds, NULL = does not apply."""
+def view(evidence: Evidence, *others: Evidence) -> str:
+    """The statement creating `rules`: per rule true = broken, false = holds, NULL = does not apply; of several batches also which one a row is of.
+
+    Args:
+        others: batches that were staged under the same rules; `BATCH` counts them from 1, and `evidence` is 0.
+    """
     columns = ", ".join(
         f"CASE WHEN _applied_{r['mask']} & {1 << r['bit']} <> 0 "
         f"THEN _failed_{r['mask']} & {1 << r['bit']} <> 0 END AS {name(r['rule'])}" for r in evidence.rules)
-    return f"CREATE VIEW rules AS SELECT {columns} FROM read_parquet({text(evidence.masks.resolve())})"
+    if not others:
+        return f"CREATE VIEW rules AS SELECT {columns} FROM read_parquet({text(evidence.masks.resolve())})"
+    files = texts(one.masks.resolve() for one in (evidence, *others))
+    return f"CREATE VIEW rules AS SELECT {columns}, masks.file_index::BIGINT AS {name(BATCH)} FROM read_parquet({files}) AS masks"
 
 
 def _plan_faults(rules: list[dict[str, Any]]) -> Iterator[str]:

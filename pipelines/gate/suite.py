@@ -12,6 +12,8 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,40 +50,95 @@ def expectations(rules: list[dict[str, Any]]) -> list[Any]:
         en=r["en"], indicator=r["indicator"], owner=r["owner"], consequence=r["severity"], field=r.get("field", "")) for r in rules]
 
 
-def run(evidence: staged.Evidence, suite_name: str, run_name: str) -> tuple[Any, Any]:
-    """Validate the staged masks.
+def run(evidence: Sequence[staged.Evidence], suite_name: str, run_names: Sequence[str]) -> tuple[Any, list[Any]]:
+    """Validate the staged masks of one batch, or of several at once.
 
     Args:
-        evidence: staged rules, counts and masks, free of faults.
+        evidence: staged rules, counts and masks, free of faults; the rules of all are the same.
         suite_name: the suite's name, `<dataset>~<source>`.
-        run_name: the run's name.
+        run_names: the names of the runs, one per batch.
 
     Returns:
-        The GX suite and its GX validation result.
+        The GX suite and one GX validation result per batch.
     """
     gx = great_expectations()
-    from great_expectations.core.run_identifier import RunIdentifier
+    suite = gx.ExpectationSuite(name=suite_name, expectations=expectations(evidence[0].rules))
+    with tempfile.TemporaryDirectory(prefix=".gate-", dir=evidence[0].masks.parent) as scratch, _validator(evidence, Path(scratch)) as validator:
+        counted = _counted(validator)
+        return suite, [_validation(suite, validator, counted, number if len(evidence) > 1 else None, named) for number, named in enumerate(run_names)]
+
+
+@contextmanager
+def _validator(evidence: Sequence[staged.Evidence], scratch: Path) -> Iterator[Any]:
+    """Great Expectations over the view of the masks, in a database of its own."""
+    gx = great_expectations()
     from great_expectations.data_context.types.base import DataContextConfig, InMemoryStoreBackendDefaults, ProgressBarsConfig
     from sqlalchemy.pool import StaticPool
 
-    with tempfile.TemporaryDirectory(prefix=".gate-", dir=evidence.masks.parent) as scratch:
-        database = Path(scratch) / "gate.duckdb"
-        with sql.connect(database) as con:
-            con.execute(staged.view(evidence))
-        context = gx.get_context(mode="ephemeral", project_config=DataContextConfig(
-            store_backend_defaults=InMemoryStoreBackendDefaults(), analytics_enabled=False,
-            progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False)))
-        source = context.data_sources.add_sql("staged", connection_string=f"duckdb:///{database}", kwargs=ENGINE | {
-            "poolclass": StaticPool, "connect_args": {"config": _limits(scratch)}})
-        try:
-            rows = source.add_table_asset("rules", table_name="rules").add_batch_definition_whole_table("all")
-            suite = gx.ExpectationSuite(name=suite_name, expectations=expectations(evidence.rules))
-            validation = rows.get_batch().validate(suite, result_format=COUNTS_ONLY)
-        finally:
-            source.get_execution_engine().engine.dispose()
-    run_id = RunIdentifier(run_name=run_name)
-    validation.meta |= {"run_id": run_id, "validation_time": run_id.run_time, "batch_parameters": None, "checkpoint_id": None}
-    return suite, validation
+    database = scratch / "gate.duckdb"
+    with sql.connect(database) as con:
+        con.execute(staged.view(*evidence))
+    context = gx.get_context(mode="ephemeral", project_config=DataContextConfig(
+        store_backend_defaults=InMemoryStoreBackendDefaults(), analytics_enabled=False,
+        progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False)))
+    source = context.data_sources.add_sql("staged", connection_string=f"duckdb:///{database}", kwargs=ENGINE | {
+        "poolclass": StaticPool, "connect_args": {"config": _limits(str(scratch))}})
+    try:
+        rows = source.add_table_asset("rules", table_name="rules").add_batch_definition_whole_table("all")
+        yield context.get_validator(batch_request=rows.build_batch_request())
+    finally:
+        source.get_execution_engine().engine.dispose()
+
+
+def _counted(validator: Any) -> Any:
+    """What Great Expectations counts of the view, or what it says where it cannot.
+
+    The metric is computed once, not asked for by every expectation: their graph took ten times as long as the query.
+    """
+    from expect_rule_to_hold import METRIC
+    from great_expectations.validator.exception_info import ExceptionInfo
+    from great_expectations.validator.metric_configuration import MetricConfiguration
+
+    metric = MetricConfiguration(METRIC, {"batch_id": validator.active_batch_id})
+    try:
+        found, failed = validator.metrics_calculator.compute_metrics([metric])
+        return found[metric.id] if metric.id in found else ExceptionInfo("", str(failed))
+    except Exception as error:
+        return ExceptionInfo("", str(error))
+
+
+def _validation(suite: Any, validator: Any, counted: Any, batch: int | None, run_name: str) -> Any:
+    """The validation result of one batch.
+
+    Args:
+        counted: from `_counted`.
+        batch: the number of the batch in the view, None where the view is of one batch.
+    """
+    from great_expectations import __version__ as version
+    from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult, ExpectationValidationResult
+    from great_expectations.core.run_identifier import RunIdentifier
+    from great_expectations.util import convert_to_json_serializable
+    from great_expectations.validator.exception_info import ExceptionInfo
+    from great_expectations.validator.validator import calc_validation_statistics
+
+    if isinstance(counted, ExceptionInfo):
+        results = [ExpectationValidationResult(success=False, expectation_config=e.configuration, exception_info=counted) for e in suite.expectations]
+    else:
+        results = [e.judge(counted if batch is None else counted.get(batch, {})) for e in suite.expectations]
+    for one in results:
+        one.expectation_config.kwargs["batch_id"] = validator.active_batch_id
+    run_id, statistics = RunIdentifier(run_name=run_name), calc_validation_statistics(results)
+    meta = {"great_expectations_version": version, "batch_spec": convert_to_json_serializable(validator.active_batch_spec),
+            "batch_markers": validator.active_batch_markers, "active_batch_definition": convert_to_json_serializable(validator.active_batch_definition),
+            "run_id": run_id, "validation_time": run_id.run_time, "batch_parameters": None, "checkpoint_id": None}
+    return ExpectationSuiteValidationResult(
+        results=results, success=statistics.success, suite_name=suite.name, meta=meta, batch_id=validator.active_batch_id,
+        statistics={key: getattr(statistics, key) for key in ("evaluated_expectations", "successful_expectations", "unsuccessful_expectations", "success_percent")})
+
+
+def unfinished(validation: Any) -> bool:
+    """Whether an exception was raised while a batch was validated."""
+    return any(_raised(one.exception_info) for one in validation.results)
 
 
 def counts(validation: Any, evidence: staged.Evidence) -> tuple[dict[str, tuple[int, int, bool]], list[str]]:

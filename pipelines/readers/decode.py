@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pipelines.counts import Counter, Counts
 from pipelines.readers import iconv, mojibake
-from pipelines.readers.marks import DAMAGE, FILLER, SEPARATOR, private_use
+from pipelines.readers.marks import DAMAGE, FILLER, SEPARATOR, private_use, salvaged
 from pipelines.readers.model import MAX_LINE, Member, ReadRefused
 from pipelines.sql import threads
 
@@ -191,9 +191,9 @@ def _decide(path: Path, declared: str) -> tuple[str, int, bool]:
             wide += 0 if wide > 100 else _wide(block)
         except UnicodeDecodeError:
             for at in range(0, len(block), HEAD):      # text of another encoding shows itself at once
-                found = block[at:at + HEAD + 3].decode("utf-8", "lake.mark")
-                faults += found.count(DAMAGE)
-                wide += _wide(found.replace(DAMAGE, "").encode())
+                valid, damaged = salvaged(block[at:at + HEAD + 3])
+                faults += damaged
+                wide += _wide(valid.encode())
                 if faults > 10 + wide:
                     return "gb18030", 0, False
     enough = {"utf-8": wide >= faults, "auto": wide > faults or not faults, "gb18030": wide >= 10 * faults and wide > 2}

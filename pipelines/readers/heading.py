@@ -28,13 +28,13 @@ class Heading:
 
 def key(cell: str) -> str:
     """A header cell as it is compared: without blanks, BOM and zero-width marks, in one case."""
-    return "".join(ch for ch in cell if not ch.isspace() and ch not in "\ufeff\u200b").casefold()
+    return "".join(cell.split()).replace("\ufeff", "").replace("\u200b", "").casefold()
 
 
 def known(cells: Sequence[str], spelled: Spelled) -> int:
     """How many columns of the contract these cells name."""
     found = {key(c) for c in cells}
-    return sum(any(s in found for s in column) for column in spelled)
+    return sum(not found.isdisjoint(column) for column in spelled)
 
 
 def find(rows: Sequence[Sequence[str]], spelled: Spelled) -> Heading | None:
@@ -49,7 +49,7 @@ def find(rows: Sequence[Sequence[str]], spelled: Spelled) -> Heading | None:
     for number, row in enumerate(rows[:ROWS]):
         plain = tuple(row)
         merged = tuple(cell.strip() and cell or (above[i] if i < len(above) else "") for i, cell in enumerate(row))
-        for cells in (plain, merged):
+        for cells in (plain, merged) if merged != plain else (plain,):
             count = known(cells, spelled)
             if count and (best is None or count > best.known):
                 best = Heading(number, cells, count)

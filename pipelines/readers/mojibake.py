@@ -8,37 +8,45 @@ from __future__ import annotations
 
 import re
 
-from pipelines.readers.marks import DAMAGE, FILLER
+from pipelines.readers.marks import DAMAGE, FILLER, salvaged
 
 LATIN, GBK = "latin-1", "gbk"
 _WINDOWS_1252 = {ord(bytes([b]).decode("cp1252")): b for b in range(0x80, 0xA0) if b not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
 _LOST = re.compile(f"([\ufffd{DAMAGE}€])")
 _HAN = re.compile("[\u3400-\u9fff]")
 _ENOUGH = 6      # Han characters that must come back; fewer prove nothing
+_SIX = re.compile(f"(?:[\x00-\x7f]*+[^\x00-\x7f]){{{_ENOUGH}}}")
+_NARROW = re.compile(f"[\x00-\xff{''.join(map(chr, _WINDOWS_1252))}{DAMAGE}]*+")      # what the wrong codec can have made
 
 
 def kind(sample: str) -> str | None:
     """How `sample` was decoded wrongly: LATIN, GBK, or None when it was not."""
-    wide = [c for c in sample if c > "\x7f"]
-    if len(wide) < _ENOUGH:
+    if not _SIX.match(sample):
         return None
-    if sum(ord(c) < 0x100 or ord(c) in _WINDOWS_1252 or c in DAMAGE for c in wide) == len(wide) and _holds(sample, LATIN, 10):
+    if _NARROW.fullmatch(sample) and _holds(*_valid(repair(sample, LATIN)), 10):
         return LATIN
-    return GBK if _holds(sample, GBK, 1) else None
+    return GBK if _holds(*salvaged(_meant(sample)), 1) else None
 
 
-def _holds(sample: str, wrong: str, times: int) -> bool:
-    """Whether the way back gives Han characters, more than `times` as many as it gives DAMAGE."""
-    back = repair(sample, wrong)
-    return len(_HAN.findall(back)) > max(_ENOUGH - 1, times * back.count(DAMAGE))
+def _valid(back: str) -> tuple[str, int]:
+    return back, back.count(DAMAGE)
+
+
+def _holds(back: str, damaged: int, times: int) -> bool:
+    """Whether the way back gives Han characters, more than `times` as many as it gives damaged bytes."""
+    return len(_HAN.findall(back)) > max(_ENOUGH - 1, times * damaged)
+
+
+def _meant(text: str) -> bytes:
+    """The bytes that were decoded as GBK."""
+    return b"".join(b"\x80" if part == "€" else b"\xff" if _LOST.fullmatch(part) else part.encode("gb18030") for part in _LOST.split(text))
 
 
 def repair(text: str, wrong: str) -> str:
     """`text`, decoded with the codec `wrong`, as it was meant."""
     if wrong == LATIN:
         return text.translate(_WINDOWS_1252).encode("latin-1", "lake.lost").decode("gb18030", "lake.mark")
-    parts = (b"\x80" if part == "€" else b"\xff" if _LOST.fullmatch(part) else part.encode("gb18030") for part in _LOST.split(text))
-    return b"".join(parts).decode("utf-8", "lake.mark")
+    return _meant(text).decode("utf-8", "lake.mark")
 
 
 class _Filled(dict[int, str]):

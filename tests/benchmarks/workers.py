@@ -24,7 +24,7 @@ from tests.support import project
 WORKER = """
 import sys
 from pipelines import steps
-from pipelines.committing import commit_one
+from pipelines.committing import commit_some
 from pipelines.desk import Desk
 from pipelines.gate import suite
 from pipelines.locks import writer
@@ -36,7 +36,7 @@ sys.stdin.readline()
 for key in sys.argv[2:]:
     assert steps.judge(dataset, steps.stage(dataset, [key], desk), desk) == [key]
     with writer(desk.lake, dataset):
-        commit_one(desk, desk.plan(dataset), *split_key(key))
+        commit_some(desk, desk.plan(dataset), [split_key(key)])
 """
 
 

@@ -48,7 +48,7 @@ def _take(at, tmp_path, **sent: list[tuple]) -> None:
 @pytest.fixture
 def open_gate(monkeypatch):
     """Every batch passes: what the gate says is not what these tests are about, and asking it takes half a second."""
-    monkeypatch.setattr(gate, "judge", lambda *_: gate.Verdict("accept", [], []))
+    monkeypatch.setattr(gate, "judge_some", lambda _, batches: [gate.Verdict("accept", [], []) for _ in batches])
 
 
 def _declare(at, rule: str) -> None:
@@ -97,7 +97,7 @@ def test_a_range_comes_to_todays_contract_and_the_rest_is_not_touched(at, tmp_pa
 
 def test_what_was_held_is_judged_again_though_the_contract_is_the_same(at, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(gate, "judge", lambda *_: gate.Verdict("hold", ["the gate did not finish"], []))
+        patch.setattr(gate, "judge_some", lambda _, batches: [gate.Verdict("hold", ["the gate did not finish"], []) for _ in batches])
         _take(at, tmp_path, m1001=_rows(1, 2))
     assert steps.receive(DATASET, desk=at) == []
     done = backfill(DATASET, "2026-10-01", "2026-10-01", at)

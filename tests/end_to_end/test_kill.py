@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import base, current, ledger_tables as tables, published, release as publication, staging, steps
+from pipelines import base, current, ledger_tables as tables, published, release as publication, splitting, steps
 from pipelines.ledger import Ledger
 from tests.support import HEADER, REPOSITORY, RESIDENCE, Kept, desk, project, resident_id, write_csv
 
@@ -67,7 +67,7 @@ OLD, NEW = {"旧": 39}, {"旧": 20, "新": 30}
 
 
 @pytest.mark.parametrize(("where", "what"), [
-    (staging, "_split"), (staging, "_rule_counts"), (base, "_move"), (base, "table"), (Ledger, "transaction"),
+    (splitting, "split"), (splitting, "rule_counts"), (base, "_move"), (base, "table"), (Ledger, "transaction"),
     (current, "_write"), (published, "restrict"),
 ], ids=lambda value: value if isinstance(value, str) else value.__name__.rpartition(".")[2])
 def test_a_death_inside_a_step_loses_nothing(at, tmp_path, monkeypatch, where, what):

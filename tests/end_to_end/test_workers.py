@@ -88,9 +88,9 @@ def test_the_dataset_is_free_while_a_batch_is_staged_and_judged(tmp_path, monkey
         monkeypatch.setattr(module, name, work)
 
     watched(staging, "make")
-    watched(gate, "judge")
+    watched(gate, "judge_some")
     assert steps.judge(DATASET, steps.stage(DATASET, keys[:1], at), at) == keys[:1]
-    assert free == ["make", "judge"]
+    assert free == ["make", "judge_some"]
 
 
 def test_what_another_worker_decided_meanwhile_stays(tmp_path, monkeypatch):
@@ -108,17 +108,17 @@ def test_what_another_worker_decided_meanwhile_stays(tmp_path, monkeypatch):
     assert steps.stage(DATASET, keys[:1], at) == []
     assert at.ledger.batch(*keys[0].rsplit("~r", 1))["state"] == "accepted" and not list(at.lake.staging.glob(f"{DATASET}~*"))
 
-    judge = gate.judge
+    judge = gate.judge_some
 
     def replaced(*arguments):
-        monkeypatch.setattr(gate, "judge", judge)
+        monkeypatch.setattr(gate, "judge_some", judge)
         batch_id, revision = keys[1].rsplit("~r", 1)
         at.ledger.update_batch(batch_id, int(revision), state="received")
         assert steps.stage(DATASET, keys[1:2], at) == keys[1:2]
-        return gate.Verdict("hold", ["the files were gone"], [], sound=False)
+        return [gate.Verdict("hold", ["the files were gone"], [], sound=False)]
 
     assert steps.stage(DATASET, keys[1:2], at) == keys[1:2]
-    monkeypatch.setattr(gate, "judge", replaced)
+    monkeypatch.setattr(gate, "judge_some", replaced)
     assert steps.judge(DATASET, keys[1:2], at) == []
     assert at.ledger.batch(*keys[1].rsplit("~r", 1))["state"] == "staged"
     assert steps.judge(DATASET, keys[1:2], at) == keys[1:2]

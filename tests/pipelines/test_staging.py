@@ -1,10 +1,9 @@
 """What base gets lies in the order of the records, also where rows are dropped and several threads write."""
 from __future__ import annotations
 
-from types import SimpleNamespace
-
-from pipelines import compiler, staging
+from pipelines import compiler
 from pipelines.contract import dataset
+from pipelines.splitting import Batches, write_accepted
 from pipelines.sql import connect, name
 from tests.support import RESIDENCE, project
 
@@ -24,7 +23,7 @@ def test_accepted_rows_lie_in_the_order_of_their_records(tmp_path):
         con.execute(f"CREATE VIEW staged AS {rows}")
         con.execute(f"CREATE TABLE dropped AS SELECT 1 AS _file, i AS _ordinal, 'copy' AS outcome FROM range(5, {ROWS}, 50) t(i)")
         ids = {n: i for i, (n, _) in enumerate(plan.stored(), 1)}
-        counts = staging._write_accepted(con, plan, SimpleNamespace(batch_id="population.residence~police~all~2026-11-01~1"), ids, tmp_path, {"unit_1": rows})
+        counts = write_accepted(con, plan, Batches({0: "population.residence~police~all~2026-11-01~1"}, {0: tmp_path}), ids, {"unit_1": rows})[0]
         file = str(tmp_path / "accepted" / "rows.parquet")
         assert counts == {"accepted": ROWS * 97 // 100, "deletes": 0}
         found = con.execute("SELECT count(*), count(*) FILTER (_ordinal % 50 = 5 OR _ordinal % 100 = 8) FROM read_parquet($1)", [file]).fetchone()

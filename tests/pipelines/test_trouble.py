@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import sqlalchemy.exc
 
-from pipelines import base, committing, gate, ledger_tables as tables, sql, staging, steps, trouble
+from pipelines import base, committing, gate, ledger_tables as tables, splitting, sql, staging, steps, trouble
 from pipelines.copying import NotTaken
 from pipelines.failures import may_pass, tell
 from pipelines.gate import suite
@@ -86,7 +86,7 @@ def _states(at) -> list[str]:
     return [row["state"] for row in at.ledger.rows(tables.batches.select())]
 
 
-@pytest.mark.parametrize(("where", "what"), [(staging, "_split"), (staging, "_load"), (staging, "_rule_counts")], ids=["split", "load", "counts"])
+@pytest.mark.parametrize(("where", "what"), [(splitting, "split"), (staging, "_load"), (splitting, "rule_counts")], ids=["split", "load", "counts"])
 @pytest.mark.parametrize("error", [FULL, duckdb.OutOfMemoryException("x"), duckdb.IOException("No space left on device")], ids=["disk", "memory", "engine"])
 def test_staging_leaves_the_batch_as_it_was(at, monkeypatch, where, what, error):
     keys = steps.receive(DATASET, desk=at)
