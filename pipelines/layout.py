@@ -4,7 +4,7 @@ A large dataset is cut into files of about `RANGE` rows in the order of the key;
 reads one file, in it the row group whose Bloom filter knows the key; a question about one county reads one or two row groups of
 each. A range is sorted alone, so that publishing needs memory for one range and no spilling. Bloom filters exist for columns in dictionary
 encoding only, so the limits of that encoding are lifted. Snappy, because the bits of a pseudonym are random: zstd takes a third off it and
-a third of the reader's time. What was measured stands in docs/decisions.md. Small datasets are one file in the order of the key.
+a third of the reader's time. What was measured stands in docs/decisions-speed.md. Small datasets are one file in the order of the key.
 """
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_a_proposed_code_is_accepted_by_another_and_the_held_batch_is_judged_aga
     assert [(r["accepted_by"], r["value"]) for r in at.ledger.rows(sa.select(ledger_tables.accepted_values))] == [("王质控", "8X")]
     keys = lake.receive.function(DATASET, partition_key="2026-01-01")["keys"]
     events, judge = OutletEventAccessors(), SimpleNamespace(outlets=[HELD])
-    assert lake.judge.function(DATASET, lake.stage.function(DATASET, keys), outlet_events=events, task=judge) == [f"{new_codes.BATCH}~r1"]
+    assert lake.judge.function(DATASET, keys, outlet_events=events, task=judge) == [f"{new_codes.BATCH}~r1"]
 
 
 def test_messages_that_fail_are_tried_again(at, tmp_path, monkeypatch):
