@@ -106,8 +106,9 @@ def enter(at, day: str, applicable: int, failed: int, part: str = "640100", sour
     batch_id = f"{DATASET}~{source}~{part}~{day}~1"
     at.ledger.add_batch(batch_id=batch_id, revision=1, dataset=DATASET, source=source, part=part, batch_date=day, sequence=1)
     at.ledger.update_batch(batch_id, 1, state="accepted")
-    at.ledger.replace_results(batch_id, 1, [{"rule": RULE, "zh": "校验码正确", "en": "right", "severity": "reject", "at_least": 0.95, "applicable": applicable, "failed": failed,
-                                             "repaired": 0, "pass_rate": 1 - failed / applicable, "outcome": "fail" if failed else "pass", **more}], [])
+    result = {"rule": RULE, "zh": "校验码正确", "en": "right", "severity": "reject", "at_least": 0.95, "applicable": applicable, "failed": failed,
+              "repaired": 0, "pass_rate": 1 - failed / applicable, "outcome": "fail" if failed else "pass"}
+    at.ledger.replace_results({(batch_id, 1): ([result | more], [], [])})
     problems.note(at, DATASET, [{"rule": RULE, "outcome": "fail" if failed else "pass"}])
     return batch_id
 
