@@ -17,7 +17,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import changes, durable, parts, prepared, themes
+from pipelines import changes, durable, layout, parts, prepared, themes
 from pipelines.copying import digest
 from pipelines.settings import Lake, WrongUse
 from pipelines.sql import connect, name, text
@@ -159,7 +159,8 @@ def _view(view: str, relation: dict[str, Any], root: Path) -> Made:
     """The view with comments over the files of a relation."""
     schema, _, table = view.partition(".")
     quoted, columns = f"{name(schema)}.{name(table)}", ", ".join(name(c) for c, _, _ in relation["columns"])
-    rows = parts.select(*([root / f["path"] for f in relation.get(which, ())] for which in ("files", "superseded")), columns=columns)
+    rows = parts.select(*([root / f["path"] for f in relation.get(which, ())] for which in ("files", "superseded")), columns=columns,
+                        estimate=layout.estimate(relation["rows"]) if relation.get("superseded") else None)
     comments = [f"COMMENT ON VIEW {quoted} IS {text(relation['comment'])}"]
     comments += [f"COMMENT ON COLUMN {quoted}.{name(c)} IS {text(words)}" for c, _, words in relation["columns"]]
     return Made("VIEW", view, f"CREATE SCHEMA IF NOT EXISTS {name(schema)}; CREATE VIEW {quoted} AS {rows}", tuple(comments))

@@ -21,8 +21,8 @@ from pipelines.base import BASELINE, FOLDED, State, Version
 from pipelines.batch import BatchId
 from pipelines.compiler import SEGMENT, Plan
 from pipelines.settings import Lake, WrongUse
+from pipelines.splitting import ROW_GROUP
 from pipelines.sql import PARQUET, connect, name, names, text
-from pipelines.staging import ROW_GROUP
 
 DAYS = 400
 

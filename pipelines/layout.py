@@ -8,6 +8,8 @@ a third of the reader's time. What was measured stands in docs/decisions-speed.m
 """
 from __future__ import annotations
 
+import math
+
 from pipelines.sql import name, names
 
 ROW_GROUP = 122_880
@@ -24,6 +26,16 @@ def options(rows: int) -> str:
         return f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
     return (f"FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE {ROW_GROUP}, DICTIONARY_SIZE_LIMIT {ROW_GROUP}, "
             f"STRING_DICTIONARY_PAGE_SIZE_LIMIT {_PAGE_BYTES}, WRITE_BLOOM_FILTER true, BLOOM_FILTER_FALSE_POSITIVE_RATIO {_FALSE_POSITIVES}")
+
+
+def estimate(rows: int) -> int | None:
+    """The number of rows of a large dataset that its view tells the optimizer; None where it is the true one.
+
+    DuckDB has no counts of distinct values over several files and takes any condition for one row in five. So one county of fifty million persons, 0.8 % of them,
+    seemed more than all offices, and joins began with all offices and all enterprises. Told by the square root, sizes keep their order and
+    lie nearer together, so that a large dataset with a condition comes first. An anti join is taken for one row in five, too: hence five times.
+    """
+    return int(5 * math.sqrt(rows * LARGE)) if rows >= LARGE else None
 
 
 def ranges(rows: int, region: str | None) -> int:

@@ -14,13 +14,14 @@ SUPERSEDED = "superseded.parquet"
 HERE = "lying.file_index AS file, lying.file_row_number AS pos"      # the position of a row that is read
 
 
-def select(files: Iterable[Path | str], superseded: Sequence[Path | str], columns: str = "*", first: int = 0) -> str:
+def select(files: Iterable[Path | str], superseded: Sequence[Path | str], columns: str = "*", first: int = 0, estimate: int | None = None) -> str:
     """A SELECT of the rows of `files`, in this order, without those whose positions stand in the files `superseded`.
 
     Args:
         first: the place in the whole list of the first of these files.
+        estimate: rows that the optimizer is to reckon with, where not their number.
     """
-    rows = f"SELECT {columns} FROM read_parquet({texts(files)}) AS lying"
+    rows = f"SELECT {columns} FROM read_parquet({texts(files)}{f', explicit_cardinality = {estimate}' if estimate else ''}) AS lying"
     here = f"(lying.file_index + {first})::UBIGINT" if first else "lying.file_index"
     return f"{rows} ANTI JOIN read_parquet({texts(superseded)}) AS gone ON {here} = gone.file AND lying.file_row_number = gone.pos" if superseded else rows
 

@@ -201,8 +201,9 @@ def test_ten_batches_in_sampled_orders_end_alike(replays, monkeypatch, sampled):
     """So many orders through the real receipt and the real bookkeeping. Only base is a dictionary here: accepting replaces a batch's files."""
     held = {}
 
-    def accept(_lake, _plan, batch_id, _revision, folder):
-        held[batch_id] = base.Version(batch_id, (str(replays.root / "base" / folder.name / "rows.parquet"),), 0, ((batch_id, steps.split_key(folder.name)[1]),))
+    def accept(_lake, _plan, staged):
+        for batch_id, (revision, folder) in staged.items():
+            held[batch_id] = base.Version(batch_id, (str(replays.root / "base" / folder.name / "rows.parquet"),), 0, ((batch_id, revision),))
 
     derive = steps.derive
     monkeypatch.setattr(base, "accept", accept)

@@ -92,7 +92,7 @@ FIXED = {"contract.apiVersion", "contract.kind", "contract.id", "contract.domain
 # What only an engine's call sees: the engine that reads the attribute of Source or Dataset.
 READ_BY = {"status": "steps.py", "encoding": "readers/__init__.py", "delimiter": "readers/dialect.py", "quote": "readers/dialect.py",
            "escape": "readers/dialect.py", "header": "readers/dialect.py", "widths": "readers/delimited.py", "trailer": "readers/delimited.py",
-           "record_path": "readers/extracted.py", "sheet": "readers/extracted.py", "part_pattern": "landing.py", "date_pattern": "deliveries.py", "latest_by": "staging.py", "loss_budget": "staging.py",
+           "record_path": "readers/extracted.py", "sheet": "readers/extracted.py", "part_pattern": "landing.py", "date_pattern": "deliveries.py", "latest_by": "splitting.py", "loss_budget": "staging.py",
            "publish_when": "published.py", "history": "release.py", "grain": "published.py", "table_zh": "published.py", "format": "readers/__init__.py",
            "encrypt_feedback": "feedback/pack.py"}
 

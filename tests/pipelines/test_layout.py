@@ -64,6 +64,16 @@ def test_every_pseudonym_has_a_bloom_filter_that_tells_what_is_absent(world):
     assert world.rows(f"SELECT count(*) FROM population.resident WHERE person_id = '{one[0]}' AND household_no_pseudonym = '{one[1]}'") == [(1,)]
 
 
+def test_the_optimizer_reckons_with_sizes_that_lie_nearer_together(world, tmp_path):
+    told = [layout.estimate(n) for n in (300, 3_000, 30_000, 300_000)]
+    assert told[0] == 5 * 300 and told == sorted(told) and all(b < 5 * a for a, b in zip(told, told[1:])) and layout.estimate(299) is None
+    assert f"~{told[1]:,} rows" in str(world.rows("EXPLAIN SELECT person_id FROM population.resident"))
+    assert world.rows("SELECT count(*) FROM population.resident") == [(3_000,)]
+    made = World(tmp_path)
+    made.publish()
+    assert "explicit_cardinality" not in str(made.rows("SELECT sql FROM duckdb_views() WHERE view_name = 'resident'"))
+
+
 def test_a_small_file_stays_in_the_order_of_its_key_without_filters(tmp_path):
     made = World(tmp_path)
     made.publish()

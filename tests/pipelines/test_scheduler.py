@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines import staging
+from pipelines import prepared, staging
 from pipelines.airflow_session import Run
 from pipelines.scheduler import conclude, left, main, prepare, waiting
 from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
@@ -77,7 +77,8 @@ def test_the_exit_code_tells_held_from_broken(runs, code, capsys):
     assert all(m in capsys.readouterr().out for r in runs for m in r.messages)
 
 
-def test_code_lists_are_ready_before_the_first_task_and_wrong_ones_stop_no_start(at):
+def test_code_lists_are_ready_before_the_first_task_and_wrong_ones_stop_no_start(at, monkeypatch):
+    monkeypatch.setattr(prepared, "_found", {})      # what this process made in other lakes
     prepare(at.lake, at.project)
     (made,) = at.lake.staging.glob(".lists-*.duckdb")
     state = made.stat().st_mtime_ns
