@@ -96,9 +96,9 @@ def _upsert(found: dict[str, Any]) -> str:
 
 def _small(found: dict[str, Any]) -> str:
     cpu = {way: sum(found[way]["cpu"].values()) for way in ("whole", "files", "batches") if way in found}
-    shares = [f"{cpu[way]:.1f} s of CPU as {found['files']:,} {words} ({cpu[way] / cpu['whole']:.1f} ×)" for way, words in (
+    shares = [f"{cpu[way]:.1f} s of CPU as {found['submissions']:,} {words} ({cpu[way] / cpu['whole']:.1f} ×)" for way, words in (
         ("files", "files of one batch"), ("batches", "batches of one file")) if way in cpu]
-    return f"`make bench-small`, {found['files'] * found['rows']:,} rows from inbox to base: {cpu['whole']:.1f} s of CPU as one file; {'; '.join(shares)}."
+    return f"`make bench-small`, {found['submissions'] * found['rows']:,} rows from inbox to base: {cpu['whole']:.1f} s of CPU as one file; {'; '.join(shares)}."
 
 
 def _workers(found: dict[str, Any]) -> str:

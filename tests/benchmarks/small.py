@@ -86,7 +86,7 @@ def main() -> None:
     if given.here:
         print(json.dumps(take_in(given.here)))
         return
-    found: dict[str, Any] = {"files": given.files, "rows": given.rows}
+    found: dict[str, Any] = {"submissions": given.files, "rows": given.rows}
     for way in given.ways:
         with tempfile.TemporaryDirectory() as folder:
             lay_out(Path(folder), given.files, given.rows, way)
