@@ -5,7 +5,7 @@ submitted value. A column name means one thing in every table: its words stand o
 """
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import data_items, ledger_tables as tables, masks
+from pipelines import data_items, ledger_tables as tables, masks, region_counts
 from pipelines.compiler import Plan
 from pipelines.current import Current
 from pipelines.feedback import states as quarantine_states
@@ -119,11 +119,13 @@ COMMENTS = {
 
 @dataclass(frozen=True)
 class Table:
-    """One governance view: its words and its columns with DuckDB types."""
+    """One governance view: its words and its columns with DuckDB types; and where the ledger keeps it in other columns, these and the SELECT over them."""
 
     zh: str
     en: str
     columns: tuple[tuple[str, str], ...]
+    kept: tuple[tuple[str, str], ...] = ()
+    unpack: Callable[[str], str] | None = None
 
     @property
     def comment(self) -> str:
@@ -142,7 +144,7 @@ def _of_ledger(table: sa.Table, without: tuple[str, ...] = ()) -> tuple[tuple[st
     return tuple((c.name, _SQL_TYPES[type(c.type).__name__]) for c in table.c if c.name not in without)
 
 
-LEDGER = {"batches": tables.batches, "files": tables.files, "steps": tables.steps, "rule_results": tables.rule_results, "rule_counts": tables.rule_counts,
+LEDGER = {"batches": tables.batches, "files": tables.files, "steps": tables.steps, "rule_results": tables.rule_results, "rule_counts": tables.region_counts,
           "releases": tables.releases, "release_datasets": tables.release_datasets, "closings": tables.closings, "inbox": tables.inbox,
           "withdrawals": tables.withdrawals, "checks": tables.checks, "check_counts": tables.check_counts, "profiles": tables.profiles,
           "profile_values": tables.profile_values, "signals": tables.signals, "accepted_values": tables.accepted_values, "problems": tables.problems,
@@ -168,7 +170,9 @@ TABLES = {
     "files": Table("报送文件：每个文件、压缩包成员和工作表如何读取", "How each file, archive member and sheet was read", _of_ledger(tables.files)),
     "steps": Table("处理步骤", "Steps of processing", _of_ledger(tables.steps, ("id",))),
     "rule_results": Table("每批每规则的检验结果", "Results per batch and rule", _of_ledger(tables.rule_results)),
-    "rule_counts": Table("每批每区划每规则的计数", "Counts per batch, division and rule", _of_ledger(tables.rule_counts)),
+    "rule_counts": Table("每批每区划每规则的计数", "Counts per batch, division and rule", _columns(
+        "batch_id, revision:INTEGER, region, rule, applicable:BIGINT, failed:BIGINT, repaired:BIGINT, waived:BIGINT"),
+        kept=_of_ledger(tables.region_counts), unpack=region_counts.unpacked_sql),
     "releases": Table("历次发布", "Releases", _of_ledger(tables.releases, ("left_at",))),
     "release_datasets": Table("每次发布的数据版本", "Versions of the datasets in each release", _of_ledger(tables.release_datasets)),
     "closings": Table("关账：哪些月份已关账，以哪次发布为准", "Closed months: which release each stands for", _of_ledger(tables.closings, ("id",))),
@@ -275,9 +279,10 @@ def typed(con: duckdb.DuckDBPyConnection, table: Table, rows: Iterable[dict[str,
 
     Through Arrow: DuckDB's executemany takes a millisecond a row. DATE comes as ISO text.
     """
-    con.register("exported", arrow(rows, table.columns))
+    con.register("exported", arrow(rows, table.kept or table.columns))
     try:
-        yield f"SELECT {', '.join(f'{name(n)}::{kind} AS {name(n)}' for n, kind in table.columns)} FROM exported"
+        found = f"({table.unpack('exported')})" if table.unpack else "exported"
+        yield f"SELECT {', '.join(f'{name(n)}::{kind} AS {name(n)}' for n, kind in table.columns)} FROM {found}"
     finally:
         con.unregister("exported")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines import base, gate, ledger_tables as tables, new_values, pages, scores, staging
+from pipelines import base, gate, ledger_tables as tables, new_values, pages, region_counts, scores, staging
 from pipelines.batch import Key, key_of
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
@@ -75,5 +75,6 @@ def _folded(row: dict[str, Any], before: str) -> str:
 def record_results(desk: Desk, judged: Mapping[Key, tuple[gate.Verdict, staging.Staged]]) -> list[float | None]:
     """Enter what the gate found of batches in the ledger; returns the score of each."""
     results = {key: [{k: v for k, v in vars(r).items() if k in tables.rule_results.c} for r in verdict.results] for key, (verdict, _) in judged.items()}
-    desk.ledger.replace_results({key: (results[key], found.counts["regions"], new_values.entries(found.counts)) for key, (_, found) in judged.items()})
+    desk.ledger.replace_results({key: (results[key], [{"counts": region_counts.text_of(found.counts["regions"])}], new_values.entries(found.counts))
+                                 for key, (_, found) in judged.items()})
     return [scores.dataset(results[key], found.counts) for key, (_, found) in judged.items()]

@@ -16,8 +16,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import catalogue
-from pipelines.ledger_tables import accepted_values, batches, closings, feedback, files, inbox, meta, new_values, rule_counts, rule_results, steps
+from pipelines import catalogue, region_counts as packing
+from pipelines.ledger_tables import accepted_values, batches, closings, feedback, files, inbox, meta, new_values, region_counts, rule_results, steps
 from pipelines.settings import Lake
 
 _AT_ONCE = 500      # names in one query
@@ -32,6 +32,7 @@ def now(hours_ago: float = 0) -> str:
 def _prepared(engine: sa.Engine) -> sa.Engine:
     catalogue.create(engine, meta)
     _add_columns(engine)
+    packing.adopt(engine)
     return engine
 
 
@@ -91,19 +92,8 @@ class Ledger:
         return found
 
     def failing_regions(self, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
-        """(batch_id, revision) → `rule_counts`: every rule that fails in a region, and in one row without a rule all that do not."""
-        r, found = rule_counts, {key: [] for key in keys}
-        region, listed = (r.c.batch_id, r.c.revision, r.c.region), sorted({batch_id for batch_id, _ in found})
-        for at in range(0, len(listed), _AT_ONCE):
-            mine = r.c.batch_id.in_(listed[at:at + _AT_ONCE])
-            failing = sa.select(*region, r.c.rule, r.c.applicable, r.c.failed).where(mine, r.c.failed > 0).order_by(*region, r.c.rule)
-            sound = sa.select(*region, sa.literal("").label("rule"), sa.func.sum(r.c.applicable), sa.literal(0).label("failed")).where(
-                mine, r.c.failed == 0).group_by(*region)
-            with self.engine.connect() as con:
-                for batch_id, revision, where, rule, applicable, failed in (*con.execute(failing).all(), *con.execute(sound).all()):
-                    if (batch_id, revision) in found:
-                        found[batch_id, revision].append({"region": where, "rule": rule, "applicable": int(applicable), "failed": failed})
-        return found
+        """(batch_id, revision) → every rule that fails in a region, and per region in one row without a rule all that do not."""
+        return {key: [one for row in rows for one in packing.failing(row["counts"])] for key, rows in self.of(region_counts, keys).items()}
 
     def closing(self, dataset: str, month: str) -> dict[str, Any] | None:
         """The closing of a month that is in force, None while the month is open."""
@@ -174,9 +164,9 @@ class Ledger:
                 con.execute(inbox.insert(), rows)
 
     def replace_results(self, found: Mapping[tuple[str, int], Sequence[list[dict[str, Any]]]]) -> None:
-        """Store the rule results, the counts by region and the codes outside their lists of batches, in place of earlier ones."""
+        """Store the rule results, the packed counts by region and the codes outside their lists of batches, in place of earlier ones."""
         with self.engine.begin() as con:
-            for place, table in enumerate((rule_results, rule_counts, new_values)):
+            for place, table in enumerate((rule_results, region_counts, new_values)):
                 _replace(con, table, {key: three[place] for key, three in found.items()})
 
     @contextmanager

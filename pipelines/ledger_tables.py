@@ -51,11 +51,10 @@ rule_results = sa.Table(
     sa.Column("failed", _int), sa.Column("repaired", _int), sa.Column("pass_rate", _real), sa.Column("outcome", _text),
     sa.Column("waived", _int), sa.Column("definition", _text),
 )
-rule_counts = sa.Table(
-    "ledger_rule_counts", meta,
+region_counts = sa.Table(
+    "ledger_region_counts", meta,
     sa.Column("batch_id", _text, primary_key=True), sa.Column("revision", sa.Integer, primary_key=True),
-    sa.Column("region", _text, primary_key=True), sa.Column("rule", _text, primary_key=True),
-    sa.Column("applicable", _int), sa.Column("failed", _int), sa.Column("repaired", _int), sa.Column("waived", _int),
+    sa.Column("counts", _text, nullable=False),      # by region and rule, as `pipelines.region_counts` packs them
 )
 releases = sa.Table(
     "ledger_releases", meta,

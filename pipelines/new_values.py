@@ -14,29 +14,32 @@ import duckdb
 import sqlalchemy as sa
 
 from pipelines import ledger_tables as tables
-from pipelines.compiler import UNLISTED, Plan
+from pipelines.compiler import UNLISTED
 
 LEAST, MOST = 2, 20      # rows of a value; different values of a column in one batch
 
 
-def count(con: duckdb.DuckDBPyConnection, plan: Plan, rules: dict[str, dict[str, int]], rows: str = "staged") -> list[dict[str, Any]]:
-    """The new values of a staged batch.
+def count(con: duckdb.DuckDBPyConnection, of: list[int], own: str = "") -> dict[int, list[dict[str, Any]]]:
+    """The new values of staged batches, whose tested rows are the view `staged`.
 
     Args:
-        rules: rule → its counts; where no rule of a watched column fails, nothing is looked at.
-        rows: the tested rows of the batch, to stand after FROM.
+        of: the batches in which a rule of a watched column fails; the others have none and are not looked at.
+        own: `_of, ` where the view has that column: which batch a row is of.
 
     Returns:
-        column, value, rows; value None: more than `MOST` different ones, in so many rows.
+        By batch column, value, rows; value None: more than `MOST` different ones, in so many rows.
     """
-    if not any(rules[r.rule]["failed"] for r in plan.rules if r.new_values):
-        return []
-    found = con.execute(f"""
-        WITH pair AS (SELECT unnest(string_split({UNLISTED}, ' ')) AS pair FROM {rows} WHERE {UNLISTED} IS NOT NULL),
-        counted AS (SELECT split_part(pair, '=', 1) AS "column", split_part(pair, '=', 2) AS value, count(*) AS n FROM pair GROUP BY ALL HAVING n >= {LEAST}),
-        beside AS (SELECT *, count(*) OVER (PARTITION BY "column") > {MOST} AS many FROM counted)
-        SELECT "column", if(many, NULL, value) AS value, sum(n)::BIGINT FROM beside GROUP BY ALL ORDER BY ALL""").fetchall()
-    return [{"column": column, "value": value, "rows": n} for column, value, n in found]
+    if not of:
+        return {}
+    wanted = f" AND _of IN ({', '.join(map(str, of))})" if own else ""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for one, column, value, n in con.execute(f"""
+        WITH pair AS (SELECT {own or '0 AS _of, '}unnest(string_split({UNLISTED}, ' ')) AS pair FROM staged WHERE {UNLISTED} IS NOT NULL{wanted}),
+        counted AS (SELECT _of, split_part(pair, '=', 1) AS "column", split_part(pair, '=', 2) AS value, count(*) AS n FROM pair GROUP BY ALL HAVING n >= {LEAST}),
+        beside AS (SELECT *, count(*) OVER (PARTITION BY _of, "column") > {MOST} AS many FROM counted)
+        SELECT _of, "column", if(many, NULL, value) AS value, sum(n)::BIGINT FROM beside GROUP BY ALL ORDER BY ALL""").fetchall():
+        found.setdefault(one, []).append({"column": column, "value": value, "rows": n})
+    return found
 
 
 def entries(counts: dict[str, Any]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines import compiler, new_values
+from pipelines import compiler, new_values, region_counts
 from pipelines.compiler import CONFLICT, SEGMENT, Plan
 from pipelines.sql import PARQUET, name, names, text
 from pipelines.waivers import Cover
@@ -179,28 +179,24 @@ def _kinds(cover: Cover) -> tuple[str, ...]:
 
 
 def rule_counts(con: duckdb.DuckDBPyConnection, plan: Plan, batches: Batches, cover: Cover) -> Counts:
-    """applicable, failed, repaired and waived per rule, in total (`rules`) and by region (`regions`), and new values.
+    """applicable, failed, repaired and waived per rule, in total (`rules`) and by region (`regions`, packed), and new values.
 
     Rows are first counted by equal masks, of which there are few: a count per rule over all rows took a tenth of the whole pass.
     """
     kinds, rows = _kinds(cover), "masks" if batches.many else f"read_parquet({text(batches.folders[0] / 'masks.parquet')})"
-    groups = [f"SELECT {batches.of}coalesce(region, '') AS region, {text(kind)} AS kind, {i} AS mask, _{kind}_{i} AS bits, count(*) AS n FROM {rows} GROUP BY ALL"
+    of = "_of" if batches.many else "0::BIGINT AS _of"
+    groups = [f"SELECT {of}, coalesce(region, '') AS region, {text(kind)} AS kind, {i} AS mask, _{kind}_{i} AS bits, count(*) AS n FROM {rows} GROUP BY ALL"
               for i in range(plan.masks) for kind in kinds]
-    counted = ", ".join(f"coalesce(sum(n) FILTER (kind = {text(kind)}), 0)::BIGINT" for kind in COUNTED)
-    rules, counts = {(r.mask, r.bit): r.rule for r in plan.rules}, {of: _nothing(plan) for of in batches.ids}
-    for of, region, mask, bit, *numbers in con.execute(
-            f"SELECT {batches.of or '0, '}region, mask, bit, {counted} FROM ({' UNION ALL '.join(groups)}) CROSS JOIN range(62) b(bit) "
-            f"WHERE bits & (1::BIGINT << bit::INTEGER) <> 0 GROUP BY ALL ORDER BY {batches.of}region, mask, bit").fetchall():
-        found, total = dict(zip(COUNTED.values(), numbers)), counts[of]["rules"][rules[mask, bit]]
-        for key, value in found.items():
-            total[key] += value
-        if found["applicable"] or found["waived"]:
-            counts[of]["regions"].append({"region": region, "rule": rules[mask, bit], **found})
-    for of, one in counts.items():
-        one["new_values"] = new_values.count(con, plan, one["rules"], f"(FROM staged WHERE _of = {of})" if batches.many else "staged")
-    return counts
-
-
-def _nothing(plan: Plan) -> dict[str, Any]:
-    """The counts of a batch before anything is counted."""
-    return {"rules": {r.rule: dict.fromkeys(COUNTED.values(), 0) for r in plan.rules}, "regions": []}
+    counted = ", ".join(f"coalesce(sum(n) FILTER (kind = {text(kind)}), 0)::BIGINT AS {column}" for kind, column in COUNTED.items())
+    rules = [f"({place}, {r.mask}, {1 << r.bit})" for place, r in enumerate(plan.rules, 1)]
+    con.execute(f"CREATE TABLE rule_counts AS SELECT _of, region, place, {counted} FROM ({' UNION ALL '.join(groups)}) g "
+                f"JOIN (VALUES {', '.join(rules)}) r(place, mask, bit) ON g.mask = r.mask AND g.bits & r.bit::BIGINT <> 0 GROUP BY ALL")
+    counts = {one: {"rules": {r.rule: dict.fromkeys(COUNTED.values(), 0) for r in plan.rules}, "regions": region_counts.NOTHING} for one in batches.ids}
+    for one, place, *numbers in con.execute(f"SELECT _of, place, {', '.join(f'sum({c})::BIGINT' for c in COUNTED.values())} FROM rule_counts GROUP BY ALL").fetchall():
+        counts[one]["rules"][plan.rules[place - 1].rule] = dict(zip(COUNTED.values(), numbers))
+    told = "(FROM rule_counts WHERE applicable > 0 OR waived > 0)"
+    for one, packed in con.execute(region_counts.packed_sql([r.rule for r in plan.rules], told, "_of")).fetchall():
+        counts[one]["regions"] = packed
+    watched = {r.rule for r in plan.rules if r.new_values}
+    found = new_values.count(con, [one for one, c in counts.items() if any(c["rules"][rule]["failed"] for rule in watched)], batches.of)
+    return {one: c | {"new_values": found.get(one, [])} for one, c in counts.items()}

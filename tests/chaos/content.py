@@ -49,7 +49,7 @@ def of(desk: Desk, published: bool) -> dict[str, Any]:
                 pinned = publication.pinned(lake, dataset) | {held.snapshot}
                 named = {Path(f).parent.name for f in base.data_files(base.table(lake, plan), pinned)}
                 found[f"orphans {dataset}"] = sorted({p.name for p in (lake.base / dataset / "data").glob("*")} - named)
-    for name in ("batches", "files", "rule_results", "rule_counts", "releases", "inbox", "problems"):
+    for name in ("batches", "files", "rule_results", "region_counts", "releases", "inbox", "problems"):
         table = tables.TABLES[name]
         rows = desk.ledger.rows(sa.select(*(c for c in table.c if c.name not in _TIMES)))
         found[f"ledger {name}"] = sorted(repr(sorted(r.items(), key=str)) for r in rows)

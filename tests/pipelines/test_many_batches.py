@@ -73,7 +73,7 @@ def _told(at) -> dict:
     """Everything that is left of the batches, without times."""
     told = {name: sorted(json.dumps({k: v for k, v in row.items() if k not in _TIMES}, ensure_ascii=False, sort_keys=True)
                          for row in at.ledger.rows(sa.select(tables.TABLES[name])))
-            for name in ("batches", "files", "rule_results", "rule_counts", "new_values", "problems")}
+            for name in ("batches", "files", "rule_results", "region_counts", "new_values", "problems")}
     steps_ = at.ledger.rows(sa.select(tables.steps).where(tables.steps.c.step.in_(("stage", "judge", "commit"))))
     told["steps"] = sorted((r["subject"], r["step"], r["outcome"], re.sub(r'"snapshot": "\d+"', "", r["detail"] or "")) for r in steps_)
     segments = base.state(at.lake, at.plan(DATASET)).segments
@@ -153,7 +153,7 @@ def test_a_death_in_the_middle_is_mended_by_the_next_run(kept, alone, monkeypatc
     waiting = steps.receive(DATASET, desk=at)
     _take(at, waiting, max(1, len(waiting)))
     told = _told(at)
-    for what in ("base", "quarantine", "current", "rule_results", "rule_counts", "files"):
+    for what in ("base", "quarantine", "current", "rule_results", "region_counts", "files"):
         assert _differ(told[what], alone[what]) == [], what
     assert [p.name for p in at.lake.staging.iterdir() if p.name.startswith(".work")] == []
 

@@ -5,9 +5,11 @@ Thirty-second dataset: held in the newest month, with two codes that its list do
 from __future__ import annotations
 
 import random
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
-from pipelines import ledger_tables as tables, pages
+from pipelines import ledger_tables as tables, pages, region_counts
 from pipelines.desk import Desk
 from tests.support import RESIDENCE, desk, project
 
@@ -50,7 +52,9 @@ def world(root: Path, count: int = DATASETS) -> Desk:
                     counts += [key | {"region": c, "rule": r.rule, "applicable": one["applicable"] // 4, "failed": one["failed"] // 4, "repaired": 0} for c in COUNTIES]
     failing = [r for r in results if r["outcome"] == "fail" and "~2026-11-01~" in r["batch_id"]]
     with at.ledger.transaction() as con:
-        for table, rows in ((tables.batches, batches), (tables.rule_results, results), (tables.rule_counts, counts), (tables.problems, list(_problems(at, failing)))):
+        packed = [dict(zip(("batch_id", "revision"), key)) | {"counts": region_counts.pack(mine)}
+                  for key, mine in groupby(counts, itemgetter("batch_id", "revision"))]
+        for table, rows in ((tables.batches, batches), (tables.rule_results, results), (tables.region_counts, packed), (tables.problems, list(_problems(at, failing)))):
             if rows:
                 con.execute(table.insert(), rows)
     held = at.plan(f"population.d{HELD % count:02}").dataset

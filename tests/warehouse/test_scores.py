@@ -13,7 +13,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import ledger_tables as tables, steps
+from pipelines import ledger_tables as tables, region_counts, steps
 from pipelines.sample import generate
 from pipelines.site import ledger_views
 from tests.support import desk
@@ -40,17 +40,19 @@ def at(tmp_path_factory):
 
 def _plant(at) -> None:
     """Ledger rows of what the sample has not."""
-    b, r, c = tables.batches, tables.rule_results, tables.rule_counts
+    b, r, c = tables.batches, tables.rule_results, tables.region_counts
     november = next(row for row in at.ledger.rows(sa.select(b).where(b.c.dataset == DATASETS[0])) if row["batch_date"] == "2026-11-01")
     mine = (november["batch_id"], november["revision"])
     results, counts = (at.ledger.rows(sa.select(t).where(t.c.batch_id == mine[0], t.c.revision == mine[1])) for t in (r, c))
     assert results and counts
+    counts = list(region_counts.unpack(counts[0]["counts"]))
 
     def copy(con, batch_id, revision, state, spoil, **values):
         key = {"batch_id": batch_id, "revision": revision}
         con.execute(b.insert(), november | key | {"state": state} | values)
-        for table, rows in ((r, results), (c, counts)):
-            con.execute(table.insert(), [row | key | {"failed": min(row["applicable"], row["failed"] + spoil)} for row in rows])
+        spoilt = [[row | {"failed": min(row["applicable"], row["failed"] + spoil)} for row in rows] for rows in (results, counts)]
+        con.execute(r.insert(), [row | key for row in spoilt[0]])
+        con.execute(c.insert(), key | {"counts": region_counts.pack(spoilt[1])})
 
     with at.ledger.transaction() as con:
         copy(con, mine[0].replace("2026-11-01", "2025-11-01"), 1, "accepted", 2, batch_date="2025-11-01", copies=7)
@@ -88,7 +90,8 @@ def measured(at) -> list[dict]:
     for batch in judged.values():
         found.append({"month": batch["batch_date"][:7], "batch": batch["batch_id"], "dataset": batch["dataset"], "source": batch["source"], "region": None,
                       "rule": "identical_copies", "indicator": "0303", "applicable": batch["records"], "failed": batch["copies"]})
-    for row in at.ledger.rows(sa.select(tables.rule_counts)):
+    packed = at.ledger.rows(sa.select(tables.region_counts))
+    for row in ({k: own[k] for k in ("batch_id", "revision")} | one for own in packed for one in region_counts.unpack(own["counts"])):
         batch = judged.get((row["batch_id"], row["revision"]))
         if batch:
             found.append({"month": batch["batch_date"][:7], "batch": batch["batch_id"], "dataset": batch["dataset"], "source": batch["source"],
