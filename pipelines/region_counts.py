@@ -12,11 +12,11 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+import duckdb
 import sqlalchemy as sa
 
 from pipelines.ledger_tables import region_counts
 from pipelines.settings import POSTGRESQL
-from pipelines.sql import texts
 
 COUNTED = ("applicable", "failed", "repaired", "waived")
 NOTHING = json.dumps({name: [] for name in ("rules", "region", *COUNTED, "of")}, separators=(",", ":"))
@@ -24,18 +24,22 @@ _BEFORE = "ledger_rule_counts"      # the table of an older lake: a row per regi
 _LOCK = 0x1A6F
 
 
-def packed_sql(rules: Iterable[str], rows: str, of: str) -> str:
-    """SELECT of `of` and the text.
+def packed(con: duckdb.DuckDBPyConnection, rules: list[str], rows: str) -> dict[int, str]:
+    """Batch → its text.
 
     Args:
         rules: the names of the rules, by their place.
-        rows: the name of a table of `of`, region, place (from 1) and the counts.
-        of: the column that tells one batch from another.
+        rows: a relation of `_of` (the batch), region, place (from 1) and the counts.
     """
-    lists = ", ".join(f'"{c}" := list("{c}" ORDER BY region, rules)' for c in ("region", *COUNTED))
-    return f"""
-        SELECT {of}, to_json(struct_pack(rules := {texts(rules)}, {lists}, "of" := list(rules ORDER BY region, rules)))::VARCHAR
-        FROM (SELECT {of}, region, {', '.join(COUNTED)}, list(place - 1 ORDER BY place) AS rules FROM {rows} GROUP BY ALL) GROUP BY {of}"""
+    entries = con.execute(f"""
+        SELECT _of, region, {', '.join(COUNTED)}, list_sort(list(place - 1)) AS places FROM {rows} GROUP BY _of, region, {', '.join(COUNTED)}
+        ORDER BY _of, region, places""").fetchall()
+    return {of: _text(rules, mine) for of, mine in ((of, [one[1:] for one in many]) for of, many in groupby(entries, itemgetter(0)))}
+
+
+def _text(rules: list[str], entries: Iterable[tuple]) -> str:
+    """The text of entries of region, the counts and the places of rules."""
+    return json.dumps(dict(zip(("rules", "region", *COUNTED, "of"), (rules, *zip(*entries)))), ensure_ascii=False, separators=(",", ":"))
 
 
 def unpacked_sql(packed: str) -> str:
@@ -56,8 +60,7 @@ def pack(rows: Iterable[dict[str, Any]]) -> str:
     for row in listed:
         found.setdefault((row["region"], *(row.get(c) or 0 for c in COUNTED)), []).append(places[row["rule"]])
     entries = sorted(found.items(), key=lambda one: (one[0][0], one[1]))
-    lists = {name: [key[at] for key, _ in entries] for at, name in enumerate(("region", *COUNTED))}
-    return json.dumps({"rules": rules, **lists, "of": [of for _, of in entries]}, ensure_ascii=False, separators=(",", ":"))
+    return _text(rules, [(*key, of) for key, of in entries]) if entries else NOTHING
 
 
 def text_of(found: str | list[dict[str, Any]]) -> str:
@@ -65,17 +68,17 @@ def text_of(found: str | list[dict[str, Any]]) -> str:
     return found if isinstance(found, str) else pack(found)
 
 
-def unpack(packed: str) -> Iterator[dict[str, Any]]:
+def unpack(text: str) -> Iterator[dict[str, Any]]:
     """A row per region and rule of one batch."""
-    found = json.loads(packed)
+    found = json.loads(text)
     for *entry, of in zip(*(found[c] for c in ("region", *COUNTED, "of"))):
         for place in of:
             yield dict(zip(("region", *COUNTED), entry)) | {"rule": found["rules"][place]}
 
 
-def failing(packed: str) -> Iterator[dict[str, Any]]:
+def failing(text: str) -> Iterator[dict[str, Any]]:
     """Every rule that fails in a region, and per region in one row without a rule all that do not."""
-    found, sound = json.loads(packed), {}
+    found, sound = json.loads(text), {}
     for region, applicable, failed, of in zip(*(found[c] for c in ("region", "applicable", "failed", "of"))):
         if failed:
             for place in of:

@@ -5,17 +5,15 @@ for all: planning it costs more than working on a thousand rows.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from pipelines import compiler, new_values, region_counts
+from pipelines import compiler, many_files, new_values, region_counts
 from pipelines.compiler import CONFLICT, SEGMENT, Plan
-from pipelines.sql import PARQUET, name, names, text
+from pipelines.sql import PARQUET, name, names, text, texts
 from pipelines.waivers import Cover
 
 ROW_GROUP = 122_880
@@ -54,20 +52,7 @@ class Batches:
             con.execute(f"COPY ({select}{order}) TO {text(self.folders[0] / file)} ({PARQUET})")
             return
         con.execute(f"CREATE TABLE {table} AS {select}")
-        with self.one_thread(con):
-            for of, folder in self.folders.items():
-                con.execute(f"COPY (SELECT * EXCLUDE (_of) FROM {table} WHERE _of = {of}{order}) TO {text(folder / file)} ({PARQUET})")
-
-    @contextmanager
-    def one_thread(self, con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        """For many small statements: several threads only wait for each other, at twice the cost."""
-        before = con.execute("SELECT current_setting('threads')").fetchone()[0]
-        if self.many:
-            con.execute("SET threads = 1")
-        try:
-            yield
-        finally:
-            con.execute(f"SET threads = {before}")
+        many_files.write(con, f"FROM {table} ORDER BY _of, _file, _ordinal", {of: folder / file for of, folder in self.folders.items()})
 
 
 def split(con: duckdb.DuckDBPyConnection, plan: Plan, batches: Batches, cover: Cover) -> Counts:
@@ -104,14 +89,16 @@ def write_accepted(con: duckdb.DuckDBPyConnection, plan: Plan, batches: Batches,
         before, _, innermost = rows.rpartition("SELECT ")
         con.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT _place FROM ({before}SELECT rowid AS _place, {innermost}) SEMI JOIN dropped USING ({batches.address}))")
     columns = names(n for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op"))
-    ids = ", ".join(f"{name(n)}: {field_ids[n]}" for n, _ in plan.stored())
     files = {of: folder / "accepted" / "rows.parquet" for of, folder in batches.folders.items()}
-    with batches.one_thread(con):
-        for of, batch_id in batches.ids.items():
-            con.execute(f"""
-                COPY (SELECT {columns}, {text(batch_id)} AS _batch, _file, _ordinal, _op::VARCHAR AS _op, {text(batch_id)} AS {SEGMENT} FROM staged
-                      WHERE NOT {_rejected(plan)}{f' AND _of = {of}' if batches.many else ''})
-                TO {text(files[of])} ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{ids}}})""")
+    if batches.many:
+        ids = f"list_extract({texts(batches.ids.values())}, list_position({list(batches.ids)}, _of))"
+        many_files.write(con, f"SELECT _of, {columns}, {ids} AS _batch, _file, _ordinal, _op::VARCHAR AS _op, _batch AS {SEGMENT} FROM staged "
+                              f"WHERE NOT {_rejected(plan)} ORDER BY _of, _file, _ordinal", files, field_ids)
+    else:
+        ids, batch_id = ", ".join(f"{name(n)}: {field_ids[n]}" for n, _ in plan.stored()), text(batches.ids[0])
+        con.execute(f"""
+            COPY (SELECT {columns}, {batch_id} AS _batch, _file, _ordinal, _op::VARCHAR AS _op, {batch_id} AS {SEGMENT} FROM staged WHERE NOT {_rejected(plan)})
+            TO {text(files[0])} ({PARQUET}, ROW_GROUP_SIZE {ROW_GROUP}, FIELD_IDS {{{ids}}})""")
     found: Counts = {of: {"accepted": 0, "deletes": 0} for of in batches.ids}
     listed, numbers = [str(f) for f in files.values()], list(files)
     for place, op, rows in con.execute("SELECT one.file_index, _op, count(*) FROM read_parquet($1) AS one GROUP BY ALL", [listed]).fetchall():
@@ -195,7 +182,7 @@ def rule_counts(con: duckdb.DuckDBPyConnection, plan: Plan, batches: Batches, co
     for one, place, *numbers in con.execute(f"SELECT _of, place, {', '.join(f'sum({c})::BIGINT' for c in COUNTED.values())} FROM rule_counts GROUP BY ALL").fetchall():
         counts[one]["rules"][plan.rules[place - 1].rule] = dict(zip(COUNTED.values(), numbers))
     told = "(FROM rule_counts WHERE applicable > 0 OR waived > 0)"
-    for one, packed in con.execute(region_counts.packed_sql([r.rule for r in plan.rules], told, "_of")).fetchall():
+    for one, packed in region_counts.packed(con, [r.rule for r in plan.rules], told).items():
         counts[one]["regions"] = packed
     watched = {r.rule for r in plan.rules if r.new_values}
     found = new_values.count(con, [one for one, c in counts.items() if any(c["rules"][rule]["failed"] for rule in watched)], batches.of)

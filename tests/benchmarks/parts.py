@@ -34,7 +34,7 @@ PARTS = (
     ("stage", r"CREATE TABLE unit_", "the pass: parsing, standardising, pseudonyms, rules"),
     ("stage", r"shared|CREATE TABLE dropped|DELETE FROM", "repeated keys"),
     ("stage", r"COPY .*accepted/rows\.parquet", "writing accepted rows"),
-    ("stage", r"masks\.parquet|quarantine\.parquet|FROM staged|region, kind, mask, bit", "quarantine, masks, counts"),
+    ("stage", r"masks\.parquet|quarantine\.parquet|FROM staged|rule_counts", "quarantine, masks, counts"),
     ("stage", None, "decoding GB 18030, rules proved"),
     ("judge", r"SELECT count", "Great Expectations over the masks"),
     ("judge", None, "its suite, result and pages"),
