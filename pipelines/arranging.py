@@ -47,9 +47,8 @@ def stage_some(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, keys: lis
     with writer(desk.lake, plan.dataset.id):
         standing = {key: standing_of(desk, row, stamp, covers) for key, (row,) in desk.ledger.of(tables.batches, found).items()}
         fresh = [key for key, how in standing.items() if how == WAITING]
-        for key in fresh:
-            staging.settle(desk.lake, found[key], *key)
         if fresh:
+            staging.settle_all(desk.lake, {key: found[key] for key in fresh})
             desk.ledger.replace_files({key: found[key].counts["units"] for key in fresh})
             desk.ledger.update_batches({key: own | counts[key] for key in fresh})
     return {key: how in (WAITING, DONE) for key, how in standing.items()}

@@ -177,8 +177,9 @@ def accept(lake: Lake, plan: Plan, staged: Mapping[str, tuple[int, Path]]) -> in
         target = data / f"{batch_id}~r{revision}"
         if str(target) in taken:      # by an earlier commit or a kept release: never written over
             target = target.with_name(f"{target.name}~{secrets.token_hex(4)}")
-        durable.write(folder / _NOTE, target.name)
-    return _exchange(lake, known, staged, [file for _, folder in staged.values() for file in _move(folder, data / (folder / _NOTE).read_text())])
+        _beside(folder).write_text(target.name)
+    durable.replace_all((_beside(folder), folder / _NOTE) for _, folder in fresh.values())
+    return _exchange(lake, known, staged, _move({folder: data / (folder / _NOTE).read_text() for _, folder in staged.values()}))
 
 
 def exchange(lake: Lake, plan: Plan, drop: Iterable[str], folder: Path) -> int:
@@ -235,7 +236,7 @@ class Replacement:
             staged: batch_id → (revision, staged folder); of a folded batch only together with all of its baseline.
             mark: distinguishes the new folders from those they replace.
         """
-        files = [f for b, (r, path) in sorted(staged.items()) for f in _move(path, self._folder / f"{b}~r{r}~{mark}")]
+        files = _move({path: self._folder / f"{b}~r{r}~{mark}" for b, (r, path) in sorted(staged.items())})
         replaced = {s for s, v in self._segments.items() if {b for b, _ in v.batches} <= staged.keys()}
         locks.confirm(self._lake)
         self._change.delete(In(SEGMENT, sorted(replaced | staged.keys())))
@@ -252,14 +253,18 @@ def _data(lake: Lake, plan: Plan) -> Path:
     return lake.base / plan.dataset.id / "data"
 
 
-def _move(staged: Path, target: Path) -> list[str]:
-    """Move the accepted files into base, unless an earlier try did; returns their paths."""
-    source = staged / "accepted"
-    if source.exists():
+def _beside(folder: Path) -> Path:
+    return folder / f"{_NOTE}.part"
+
+
+def _move(staged: Mapping[Path, Path]) -> list[str]:
+    """Move the accepted files of staged folders into base, unless an earlier try did; returns their paths."""
+    waiting = {folder / "accepted": target for folder, target in staged.items() if (folder / "accepted").exists()}
+    for target in waiting.values():
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(parents=True, exist_ok=True)
-        durable.replace(source, target)
-    return sorted(str(p) for p in target.glob("*.parquet"))
+    durable.replace_all(waiting.items())
+    return [path for target in staged.values() for path in sorted(str(p) for p in target.glob("*.parquet"))]
 
 
 def state(lake: Lake, plan: Plan) -> State:

@@ -1,19 +1,20 @@
 """From the gate into base: the commit of batches, the end of one that died, what is derived from base, and what is swept.
 
-The Iceberg commit decides, the ledger row follows; `finish_commits` closes the gap that a death leaves between the two.
+The Iceberg commit decides, the ledger row follows, then the page, and last what was staged is removed; `finish_commits` does what a death left undone.
 """
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from pipelines import base, current, durable, ledger_tables as tables, objects, release as publication, staging
-from pipelines.batch import BatchId, key_of
+from pipelines import base, current, durable, ledger_tables as tables, objects, pages, release as publication, staging
+from pipelines.batch import BatchId, Key, key_of, split_key
 from pipelines.compiler import Plan
+from pipelines.contract import Dataset
 from pipelines.desk import Desk
 from pipelines.feedback import tickets
 from pipelines.ledger import now
@@ -21,7 +22,7 @@ from pipelines.locks import Busy, writer
 from pipelines.settings import Lake
 
 
-def commit_some(desk: Desk, plan: Plan, keys: Sequence[tuple[str, int]]) -> None:
+def commit_some(desk: Desk, plan: Plan, keys: Sequence[Key]) -> None:
     """Move batches that have passed from staging into base and quarantine, in one commit. The caller holds the dataset's lock.
 
     Args:
@@ -29,24 +30,25 @@ def commit_some(desk: Desk, plan: Plan, keys: Sequence[tuple[str, int]]) -> None
     """
     folders = {(b, r): staging.folder(desk.lake, b, r) for b, r in keys}
     with desk.ledger.steps(keys, "commit") as details:
-        kept = [_keep_quarantine(desk.lake, *key, folder) for key, folder in folders.items() if (folder / "quarantine.parquet").exists()]
-        objects.replace(desk.lake, desk.ledger, kept)
+        objects.replace(desk.lake, desk.ledger, _keep_quarantine(desk.lake, folders))
         tickets.enter(desk, folders)
         snapshot = base.accept(desk.lake, plan, {b: (r, folder) for (b, r), folder in folders.items()})
         for detail in details.values():
             detail["snapshot"] = str(snapshot)
-    enter_accepted(desk, keys)
+    enter_accepted(desk, plan.dataset, keys)
 
 
-def _keep_quarantine(lake: Lake, batch_id: str, revision: int, folder: Path) -> Path:
-    kept = quarantine_file(lake, batch_id, revision)
-    kept.parent.mkdir(exist_ok=True)
-    shutil.copyfile(folder / "quarantine.parquet", kept.with_suffix(".part"))
-    durable.replace(kept.with_suffix(".part"), kept)
-    return kept
+def _keep_quarantine(lake: Lake, folders: Mapping[Key, Path]) -> list[Path]:
+    """Keep the quarantine of batches as it was staged: the same file under another name, where the file system can."""
+    kept = {key: quarantine_file(lake, *key) for key, folder in folders.items() if (folder / "quarantine.parquet").exists()}
+    for key, file in kept.items():
+        file.parent.mkdir(exist_ok=True)
+        durable.link(folders[key] / "quarantine.parquet", file.with_suffix(".part"))
+    durable.replace_all((file.with_suffix(".part"), file) for file in kept.values())
+    return list(kept.values())
 
 
-def enter_accepted(desk: Desk, keys: Sequence[tuple[str, int]]) -> None:
+def enter_accepted(desk: Desk, found: Dataset, keys: Sequence[Key]) -> None:
     """Say in the ledger that base holds these revisions, and none before them."""
     t = tables.batches
     batch, revision = t.c.batch_id == sa.bindparam("b"), sa.bindparam("r")
@@ -56,19 +58,34 @@ def enter_accepted(desk: Desk, keys: Sequence[tuple[str, int]]) -> None:
         if replaced:
             con.execute(t.update().where(batch, t.c.revision < revision, before).values(state="superseded", reason=sa.bindparam("why")), replaced)
         con.execute(t.update().where(batch, t.c.revision == revision).values(state="accepted", decided_at=now()), [{"b": b, "r": r} for b, r in keys])
+    _show_accepted(desk, found, keys)
+
+
+def _show_accepted(desk: Desk, found: Dataset, keys: Sequence[Key]) -> None:
+    """Write the pages of accepted batches, and only then remove what was staged of them: what a death leaves tells that a page may be missing."""
+    pages.write(desk, found, keys)
     for key in keys:
         shutil.rmtree(staging.folder(desk.lake, *key), ignore_errors=True)
 
 
-def finish_commits(desk: Desk, dataset_id: str) -> None:
+def finish_commits(desk: Desk, found: Dataset) -> None:
     """What base holds and the ledger does not say, because a commit died between the two, is accepted: before anything judges it again."""
     t = tables.batches
-    passed = desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == dataset_id, t.c.state == "passed"))
+    passed = desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == found.id, t.c.state == "passed"))
     if passed:
-        with writer(desk.lake, dataset_id):
-            held = base.batches(desk.lake, dataset_id)
+        with writer(desk.lake, found.id):
+            held = base.batches(desk.lake, found.id)
             if done := [(row["batch_id"], row["revision"]) for row in passed if held.get(row["batch_id"]) == row["revision"]]:
-                enter_accepted(desk, done)
+                enter_accepted(desk, found, done)
+    if _accepted_left(desk, found):
+        with writer(desk.lake, found.id):
+            _show_accepted(desk, found, _accepted_left(desk, found))
+
+
+def _accepted_left(desk: Desk, found: Dataset) -> list[Key]:
+    """The accepted batches of which something is staged still."""
+    there = [split_key(folder.name) for folder in desk.lake.staging.glob(f"{found.id}~*")]
+    return [key for key, rows in desk.ledger.of(tables.batches, there).items() if rows and rows[0]["state"] == "accepted"] if there else []
 
 
 def tidy(desk: Desk, plan: Plan, releasing: bool = False) -> None:
@@ -79,6 +96,7 @@ def tidy(desk: Desk, plan: Plan, releasing: bool = False) -> None:
             about to pin what looks unnamed, and sweeps itself.
     """
     t, lake, dataset_id = tables.batches, desk.lake, plan.dataset.id
+    _show_accepted(desk, plan.dataset, _accepted_left(desk, plan.dataset))
     query = sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == dataset_id, t.c.state.in_(("staged", "passed", "held")))
     staging.sweep(lake, dataset_id, {key_of(**row) for row in desk.ledger.rows(query)})
     for part in (lake.quarantine / dataset_id).rglob("*.part"):

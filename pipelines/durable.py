@@ -5,6 +5,7 @@ A rename alone is atomic for readers, not for the disk: after a power cut the ne
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,6 +41,16 @@ def replace_all(moves: Iterable[tuple[Path, Path]]) -> None:
         for source, target in listed:
             os.replace(source, target)
         list(pool.map(sync, sorted({target.parent for _, target in listed})))
+
+
+def link(source: Path, target: Path) -> None:
+    """The same content under another name, for files that are never changed; a copy where the file system has no hard links."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+        sync(target)
 
 
 def sync_tree(path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,43 +128,44 @@ def _real_folders(path: Path, depth: int) -> Iterator[Path]:
                 yield inner
 
 
-def empty(delivery: Delivery) -> None:
-    """Remove the files of a delivery that landing has, and their marks. What was sent again meanwhile stays.
+def empty(*deliveries: Delivery) -> None:
+    """Remove the files of deliveries of one folder that landing has, and their marks. What was sent again meanwhile stays.
 
     Raises:
         NotTaken: the pipeline's account may not remove them; all of them are there.
         OSError: the machine failed; all of them are there.
     """
-    word = uuid.uuid4().hex
-    aside = delivery.folder / f"{_TAKING}{word}"
+    word, folder = uuid.uuid4().hex, deliveries[0].folder
+    aside = folder / f"{_TAKING}{word}"
     try:
         aside.mkdir(mode=0o700)
-        for seen, _ in delivery.files:
-            _set_aside(seen, delivery.folder, aside)
-        for mark in _spent(delivery):
-            _set_aside(mark, delivery.folder, aside)
-        gone = aside.rename(delivery.folder / f"{_TAKEN}{word}")
+        for delivery in deliveries:
+            for seen, _ in delivery.files:
+                _set_aside(seen, folder, aside)
+        for mark in _spent(folder, deliveries):
+            _set_aside(mark, folder, aside)
+        gone = aside.rename(folder / f"{_TAKEN}{word}")
     except OSError as error:
         _undo(aside)
         if machine.of(error) not in (None, machine.READ_ONLY):      # an inbox that is mounted read-only stays as it is
             raise
         raise NotTaken("unreadable", f"files that were received cannot be removed ({os.strerror(error.errno)})") from None
     shutil.rmtree(gone, ignore_errors=True)
-    folder = delivery.folder
-    while folder.name != delivery.source:
+    while folder.name != deliveries[0].source:
         with suppress(OSError):     # it holds something else
             folder.rmdir()
         folder = folder.parent
 
 
-def _spent(delivery: Delivery) -> list[Seen]:
+def _spent(path: Path, deliveries: Sequence[Delivery]) -> list[Seen]:
     """The marks that speak of nothing that is left in the folder."""
-    with opened(delivery.folder) as folder:
+    with opened(path) as folder:
         left = {seen.name for seen in folder.files}
-        own = [folder.mark(seen.name, suffix) for seen, _ in delivery.files for suffix in (DONE, MANIFEST, CHECKSUM) if seen.name not in left]
-        manifest = [] if left & delivery.named or not delivery.named else [folder.mark(FOLDER)]
+        marks = [folder.mark(seen.name, suffix) for one in deliveries for seen, _ in one.files for suffix in (DONE, MANIFEST, CHECKSUM) if seen.name not in left]
+        named = frozenset().union(*(one.named for one in deliveries))
+        manifest = [] if left & named or not named else [folder.mark(FOLDER)]
         done = [] if left or folder.passing else [folder.mark(DONE)]
-        return [mark for mark in (*own, *manifest, *done) if mark]
+        return [mark for mark in (*marks, *manifest, *done) if mark]
 
 
 def _set_aside(seen: Seen, folder: Path, aside: Path) -> None:

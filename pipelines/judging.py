@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines import base, gate, ledger_tables as tables, new_values, pages, region_counts, scores, staging
+from pipelines import base, gate, ledger_tables as tables, new_values, pages, region_counts, reports, scores, staging
 from pipelines.batch import Key, key_of
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
@@ -31,8 +31,10 @@ def judge_some(desk: Desk, plan: Plan, keys: list[Key], shown: set[str]) -> dict
         rows = {key: row for key, (row,) in desk.ledger.of(tables.batches, keys).items()}
         fresh = {key: (rows[key], one, verdicts[key]) for key, one in found.items() if rows[key]["state"] == "staged" and staging.mark(one) == marks[key]}
         passed = _enter_verdicts(desk, plan, fresh)
-    if fresh:
-        pages.write(desk, plan.dataset, fresh)
+    # One that has passed gets its page when it is accepted, which is next; what an earlier verdict wrote must not stand that long.
+    shown_now = [key for key, (row, _, _) in fresh.items() if not passed[key] or reports.batch_page(desk.lake, row).exists()]
+    if shown_now:
+        pages.write(desk, plan.dataset, shown_now)
     return {key: passed[key] if key in fresh else rows[key]["state"] == "passed" for key in keys}
 
 

@@ -270,7 +270,7 @@ def amend(lake: Lake, before: Manifest, returned: tuple[File, ...], work: Path) 
     with incoming.own_folder(lake) as made:
         for kept in before.folder.iterdir():
             if kept.name != "manifest.json":
-                _link(kept, made / kept.name)
+                durable.link(kept, made / kept.name)
         added = []
         for number, file in enumerate(fresh, len(before.corrections) + 1):
             for path in work.glob(f"{file.number:04d}.*"):
@@ -282,15 +282,6 @@ def amend(lake: Lake, before: Manifest, returned: tuple[File, ...], work: Path) 
         os.rename(made, final)
     durable.sync(final.parent)
     return received(read_manifest(final), False)
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same bytes under another name: landing files are never changed, so that one copy can serve several revisions."""
-    try:
-        os.link(source, target)
-    except OSError:      # a file system without hard links
-        shutil.copy2(source, target)
-        durable.sync(target)
 
 
 def _mend(there: Manifest, work: Path, files: tuple[File, ...]) -> None:

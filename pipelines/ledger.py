@@ -109,17 +109,24 @@ class Ledger:
 
     def add_batch(self, **row: Any) -> bool:
         """Record a received batch; False when this (batch_id, revision) is known already."""
+        return self.add_batches([row]) == 1
+
+    def add_batches(self, rows: Sequence[dict[str, Any]]) -> int:
+        """Record received batches, of which no (batch_id, revision) is named twice; returns how many were not known already."""
         with self.engine.begin() as con:
-            same = sa.select(batches.c.batch_id).where(
-                batches.c.batch_id == row["batch_id"], batches.c.revision == row["revision"])
-            if con.execute(same).first():
-                return False
-            con.execute(batches.insert().values(state="received", received_at=now(), **row))
-            if row["revision"] > 1:
-                con.execute(feedback.update().where(
-                    feedback.c.batch_id == row["batch_id"], feedback.c.revision < row["revision"], feedback.c.corrected_revision.is_(None)).values(
-                    corrected_revision=row["revision"]))
-        return True
+            known: set[tuple[str, int]] = set()
+            for at in range(0, len(rows), _AT_ONCE):
+                listed = [row["batch_id"] for row in rows[at:at + _AT_ONCE]]
+                known |= {(b, r) for b, r in con.execute(sa.select(batches.c.batch_id, batches.c.revision).where(batches.c.batch_id.in_(listed)))}
+            fresh = [{"state": "received", "received_at": now(), **row} for row in rows if (row["batch_id"], row["revision"]) not in known]
+            if fresh:
+                con.execute(batches.insert(), fresh)
+            for row in fresh:
+                if row["revision"] > 1:
+                    con.execute(feedback.update().where(
+                        feedback.c.batch_id == row["batch_id"], feedback.c.revision < row["revision"], feedback.c.corrected_revision.is_(None)).values(
+                        corrected_revision=row["revision"]))
+        return len(fresh)
 
     def add_feedback(self, **row: Any) -> None:
         """Record the pack of one revision of a batch; a later one takes the place of an earlier one."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from pipelines import ledger_tables as tables, new_values, reports
+from pipelines import ledger_tables as tables, new_values, problems, reports
 from pipelines.contract import Dataset, datasets
 from pipelines.desk import Desk
 from pipelines.locks import writer
@@ -16,7 +16,8 @@ AT_ONCE = 100      # batches whose results are in memory at once
 
 def write(desk: Desk, found: Dataset, batches: Iterable[tuple[str, int]]) -> None:
     """Write the pages of these (batch_id, revision)."""
-    listed = list(dict.fromkeys(batches))
+    if not (listed := list(dict.fromkeys(batches))):
+        return
     for at in range(0, len(listed), AT_ONCE):
         keys = listed[at:at + AT_ONCE]
         rows, results, files, decided = (desk.ledger.of(t, keys) for t in (tables.batches, tables.rule_results, tables.files, tables.approvals))
@@ -25,7 +26,7 @@ def write(desk: Desk, found: Dataset, batches: Iterable[tuple[str, int]]) -> Non
         for key in keys:
             row, = rows[key]
             decisions = [{k: one[k] for k in ("decision", "reason", "decided_at")} for one in decided[key]]
-            reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": found.source(row["source"]).department},
+            reports.write_batch_report(desk.lake, {**row, "name": found.name, "department": problems.department_of(found, row["source"])},
                                        results[key], regions[key], files[key], unlisted[key], decisions)
     with writer(desk.lake, "reports"):
         rendering.put_assets(desk.lake.reports)

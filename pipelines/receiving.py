@@ -5,14 +5,14 @@ these is mended by doing it again, because the same bytes are the same batch. Wh
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from pipelines import inbox, incoming, landing, ledger_tables as tables, objects
-from pipelines.batch import BatchId
+from pipelines.batch import TOGETHER, BatchId
 from pipelines.contract import Dataset, Source
 from pipelines.copying import NotTaken
 from pipelines.deliveries import Delivery, Trouble, trouble
@@ -40,16 +40,20 @@ def submit(desk: Desk, found: Dataset, sender: Source, files: list[Path], batch_
         WrongUse: a file, part, sequence or revision cannot be taken.
     """
     with desk.ledger.step(found.id, "receive") as detail:
-        back = returns.take(desk, found, sender, files, batch_date, options.get("stated")) if options.get("correct") else None
-        if back is None and only_packs:
-            raise WrongUse(f"{found.id} from {sender.source} comes from a database. Run: python -m pipelines extract {found.id} --batch-date {batch_date}")
-        if back is None and options.get("part") == "":
-            raise NotTaken("part", "their names tell no part, and they are no returned packs")
-        received = landing.receive(desk.lake, found, sender, files, batch_date, **options) if back is None else back
-        for one in received:
-            _enter(desk, one)
+        received = _land(desk, found, sender, files, batch_date, only_packs, options)
+        _enter(desk, received)
         detail |= {"batches": len(received), "duplicates": sum(r.duplicate for r in received)}
     return received
+
+
+def _land(desk: Desk, found: Dataset, sender: Source, files: list[Path], batch_date: str, only_packs: bool, options: dict[str, Any]) -> list[landing.Received]:
+    """Copy files into landing; see `submit`."""
+    back = returns.take(desk, found, sender, files, batch_date, options.get("stated")) if options.get("correct") else None
+    if back is None and only_packs:
+        raise WrongUse(f"{found.id} from {sender.source} comes from a database. Run: python -m pipelines extract {found.id} --batch-date {batch_date}")
+    if back is None and options.get("part") == "":
+        raise NotTaken("part", "their names tell no part, and they are no returned packs")
+    return landing.receive(desk.lake, found, sender, files, batch_date, **options) if back is None else back
 
 
 def enter_landed(desk: Desk, found: Dataset) -> None:
@@ -59,19 +63,23 @@ def enter_landed(desk: Desk, found: Dataset) -> None:
     """
     t = tables.batches
     known = {(r["batch_id"], r["revision"]) for r in desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == found.id))}
-    for batch_id, revision, folder in landing.places(desk.lake, found.id):
-        if (batch_id, revision) not in known:
-            _enter(desk, landing.received(landing.read_manifest(folder), True))
+    _enter(desk, [landing.received(landing.read_manifest(folder), True) for batch_id, revision, folder in landing.places(desk.lake, found.id)
+                  if (batch_id, revision) not in known])
 
 
-def _enter(desk: Desk, one: landing.Received) -> None:
-    manifest = landing.read_manifest(one.folder)
-    batch, stored = BatchId.parse(one.batch_id), {f.stored for f in manifest.everything}
-    objects.enter_files(desk.lake, desk.ledger, [f for f in one.folder.iterdir() if f.name not in stored])
-    desk.ledger.add_batch(
-        batch_id=one.batch_id, revision=one.revision, dataset=batch.dataset, source=batch.source, part=batch.part,
-        batch_date=batch.batch_date, sequence=batch.sequence, files=one.files, bytes=one.bytes, lines=one.lines,
-        builds_on=manifest.builds_on)
+def _enter(desk: Desk, received: list[landing.Received]) -> None:
+    """Enter submissions that lie in landing: what else lies beside their files, then the batches."""
+    beside, rows = [], {}
+    for one in received:
+        manifest = landing.read_manifest(one.folder)
+        batch, stored = BatchId.parse(one.batch_id), {f.stored for f in manifest.everything}
+        beside += [f for f in one.folder.iterdir() if f.name not in stored]
+        rows[one.batch_id, one.revision] = {
+            "batch_id": one.batch_id, "revision": one.revision, "dataset": batch.dataset, "source": batch.source, "part": batch.part,
+            "batch_date": batch.batch_date, "sequence": batch.sequence, "files": one.files, "bytes": one.bytes, "lines": one.lines,
+            "builds_on": manifest.builds_on}
+    objects.enter_files(desk.lake, desk.ledger, dict.fromkeys(beside))
+    desk.ledger.add_batches(list(rows.values()))
 
 
 def take_in(desk: Desk, found: Dataset, wanted: str | None) -> None:
@@ -81,24 +89,60 @@ def take_in(desk: Desk, found: Dataset, wanted: str | None) -> None:
         inbox.restore(desk.lake, found)
         enter_landed(desk, found)
         there, left = inbox.look(desk.lake, found), []
-        for one in there.deliveries:
-            if wanted in (None, one.batch_date):
-                left += _take(desk, found, one)
+        for some in _together(one for one in there.deliveries if wanted in (None, one.batch_date)):
+            left += _take(desk, found, some)
         _note(desk, found, [*there.troubles, *left], [one for one in there.deliveries if wanted not in (None, one.batch_date)])
 
 
-def _take(desk: Desk, found: Dataset, one: Delivery) -> list[Trouble]:
-    """Take one delivery, or say why it stays."""
+def _together(deliveries: Iterable[Delivery]) -> Iterator[list[Delivery]]:
+    """Runs of deliveries that are entered together. A correction is alone: it looks at what was entered before it."""
+    run: list[Delivery] = []
+    for one in deliveries:
+        if run and (one.correct or run[-1].correct or len(run) == TOGETHER):
+            yield run
+            run = []
+        run.append(one)
+    if run:
+        yield run
+
+
+def _take(desk: Desk, found: Dataset, some: list[Delivery]) -> list[Trouble]:
+    """Take deliveries, or say why some of them stay: copy each, enter all, empty the inbox of them."""
+    left, taken = [], {}
+    with desk.ledger.step(found.id, "receive") as detail:
+        for one in some:
+            sender = found.source(one.source)
+            try:
+                taken[one] = _land(desk, found, sender, list(one.stated), one.batch_date, bool(sender.database),
+                                   {"part": one.part, "correct": one.correct, "stated": one.stated, "manifest": one.manifest})
+            except WrongUse as error:
+                left.append(_left(found, one, error))
+        received = [batch for batches in taken.values() for batch in batches]
+        _enter(desk, received)
+        detail |= {"batches": len(received), "duplicates": sum(r.duplicate for r in received), **({"left": len(left)} if left else {})}
+    folders: dict[tuple[str, Path], list[Delivery]] = {}
+    for one in taken:
+        folders.setdefault((one.source, one.folder), []).append(one)
+    return left + [one for mine in folders.values() for one in _empty(found, mine)]
+
+
+def _empty(found: Dataset, mine: list[Delivery]) -> Iterator[Trouble]:
+    """Remove what was taken from one folder of the inbox; where that cannot be done at once, each delivery by itself."""
     try:
-        submit(desk, found, found.source(one.source), list(one.stated), one.batch_date, part=one.part, correct=one.correct,
-               only_packs=bool(found.source(one.source).database), stated=one.stated, manifest=one.manifest)
-        inbox.empty(one)
-    except WrongUse as error:
-        code = error.code if isinstance(error, NotTaken) else "refused"
-        part = f" of part {one.part}" if one.part not in ("", "all") else ""
-        what = f"{len(one.files)} files{part} ({str(error).rstrip('.')})"
-        return [trouble(found.id, one.source, one.batch_date, code, len(one.files), what)]
-    return []
+        inbox.empty(*mine)
+    except NotTaken as error:
+        if len(mine) == 1:
+            yield _left(found, mine[0], error)
+        else:
+            for one in mine:
+                yield from _empty(found, [one])
+
+
+def _left(found: Dataset, one: Delivery, error: WrongUse) -> Trouble:
+    code = error.code if isinstance(error, NotTaken) else "refused"
+    part = f" of part {one.part}" if one.part not in ("", "all") else ""
+    what = f"{len(one.files)} files{part} ({str(error).rstrip('.')})"
+    return trouble(found.id, one.source, one.batch_date, code, len(one.files), what)
 
 
 def _note(desk: Desk, found: Dataset, troubles: Iterable[Trouble], untried: Iterable[Delivery]) -> None:

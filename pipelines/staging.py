@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
@@ -19,6 +19,7 @@ from typing import Any
 import duckdb
 
 from pipelines import compiler, durable, keys, mapping, places, readers, splitting
+from pipelines.batch import Key
 from pipelines.compiler import Plan, Waived
 from pipelines.contract import Source
 from pipelines.feedback.corrections import Corrections
@@ -81,14 +82,26 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
 
 
 def settle(lake: Lake, made: Staged, batch_id: str, revision: int) -> Staged:
-    """Give what `make` made its place, instead of an earlier try. The caller holds the dataset's lock."""
-    final, aside = folder(lake, batch_id, revision), made.folder.with_name("before")
-    if final.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        final.rename(aside)      # whole or gone, whenever this is killed
-    durable.replace(made.folder, final)
-    shutil.rmtree(aside, ignore_errors=True)
-    return Staged(final, made.counts)
+    """`settle_all` for one batch."""
+    [settled] = settle_all(lake, {(batch_id, revision): made}).values()
+    return settled
+
+
+def settle_all(lake: Lake, made: Mapping[Key, Staged]) -> dict[Key, Staged]:
+    """Give what `make` made of batches its place, instead of an earlier try. The caller holds the dataset's lock."""
+    final = {key: folder(lake, *key) for key in made}
+    for key, place in final.items():
+        if place.exists():
+            shutil.rmtree(_aside(made[key]), ignore_errors=True)
+            place.rename(_aside(made[key]))      # whole or gone, whenever this is killed
+    durable.replace_all((one.folder, final[key]) for key, one in made.items())
+    for one in made.values():
+        shutil.rmtree(_aside(one), ignore_errors=True)
+    return {key: Staged(final[key], one.counts) for key, one in made.items()}
+
+
+def _aside(made: Staged) -> Path:
+    return made.folder.with_name(f"{made.folder.name}-before")
 
 
 def make(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int], cover: Cover = UNCOVERED) -> Staged:

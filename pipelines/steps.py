@@ -73,7 +73,7 @@ def receive(dataset_id: str, batch_date: str | None = None, desk: Desk | None = 
     found = read_dataset(dataset_id, desk.project)
     wanted = resolve_date(batch_date) if batch_date else None
     receiving.take_in(desk, found, wanted)
-    finish_commits(desk, found.id)
+    finish_commits(desk, found)
     return _waiting(desk, found, wanted)
 
 
@@ -200,7 +200,8 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
     with writer(desk.lake, dataset_id):
         known = desk.ledger.of(tables.batches, map(split_key, batch_keys))
         rows = [known[split_key(key)][0] for key in batch_keys]
-        for some in each_once(dict.fromkeys((row["batch_id"], row["revision"]) for row in rows if row["state"] == "passed")):
+        fresh = list(dict.fromkeys((row["batch_id"], row["revision"]) for row in rows if row["state"] == "passed"))
+        for some in each_once(fresh):
             commit_some(desk, plan, some)
         for row in rows:
             total = {"batches": total["batches"] + 1, "accepted": total["accepted"] + (row["accepted"] or 0),
@@ -211,7 +212,7 @@ def commit(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> 
     with writer(desk.lake, dataset_id):
         tidy(desk, plan)
     problems.note(desk, dataset_id, [])
-    pages.write(desk, plan.dataset, map(split_key, batch_keys))
+    pages.write(desk, plan.dataset, known.keys() - fresh)
     return total | {"current_rows": state.facts["rows"]}
 
 

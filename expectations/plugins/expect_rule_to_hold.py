@@ -16,6 +16,7 @@ from great_expectations.core.metric_domain_types import MetricDomainTypes
 from great_expectations.data_context.store import ExpectationsStore
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
 from great_expectations.expectations.expectation import BatchExpectation
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.expectations.metrics.metric_provider import metric_value
 from great_expectations.expectations.metrics.table_metric_provider import TableMetricProvider
 from great_expectations.render import LegacyDiagnosticRendererType, LegacyRendererType, RenderedStringTemplateContent
@@ -81,15 +82,18 @@ class ExpectRuleToHold(BatchExpectation):
             "element_count": rows, "missing_count": rows - applicable, "unexpected_count": failed,
             "unexpected_percent": failed / applicable * 100 if applicable else None}}
 
-    def judge(self, counts: dict[str, tuple[int, int, int]]) -> ExpectationValidationResult:
+    def judge(self, counts: dict[str, tuple[int, int, int]], configuration: ExpectationConfiguration) -> ExpectationValidationResult:
         """The result of one batch, from what the metric counted of it; an exception becomes a result too.
 
         `metrics_validate` of the base class asks every expectation anew what it depends on, which takes ten times as long as the rest.
+
+        Args:
+            configuration: its own, made once for all batches: making it takes three times as long as the rest.
         """
         try:
-            return self._build_evr(raw_response=self._validate({METRIC: counts}))
+            return ExpectationValidationResult(expectation_config=configuration, **self._validate({METRIC: counts}))
         except Exception as error:
-            return ExpectationValidationResult(success=False, expectation_config=self.configuration, exception_info=ExceptionInfo(
+            return ExpectationValidationResult(success=False, expectation_config=configuration, exception_info=ExceptionInfo(
                 exception_traceback=traceback.format_exc(), exception_message=str(error)))
 
     @classmethod

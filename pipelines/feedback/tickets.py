@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import durable, ledger_tables as tables, objects
+from pipelines import durable, ledger_tables as tables, many_files, objects
 from pipelines.batch import BatchId, key_of
 from pipelines.desk import Desk
 from pipelines.settings import Lake
@@ -38,7 +38,6 @@ def enter(desk: Desk, staged: Mapping[tuple[str, int], Path]) -> None:
     """
     paths = [file(desk.lake, *key) for key in staged]
     known = objects.entered(desk.lake, desk.ledger, paths)
-    fresh = []
     with duckdb.connect() as con:
         con.execute(f"SET threads = 1; CREATE TABLE found AS SELECT 0::BIGINT AS batch, * FROM ({_EMPTY})")
         for statement in _of_staged(list(staged.values())):
@@ -47,20 +46,18 @@ def enter(desk: Desk, staged: Mapping[tuple[str, int], Path]) -> None:
             if path in known:
                 con.execute(f"INSERT INTO found SELECT {batch}, * REPLACE ({text(BEFORE)} AS kind) FROM read_parquet({text(path)}) "
                             f"ANTI JOIN (FROM found WHERE batch = {batch}) USING (_file, _ordinal)")
-        for batch, in con.execute("SELECT DISTINCT batch FROM found ORDER BY ALL").fetchall():
-            _write(con, batch, paths[batch], desk.lake)
-            if paths[batch] in known:      # at once: what was given out is known by the entry that fits the file
-                objects.replace(desk.lake, desk.ledger, [paths[batch]])
-            else:
-                fresh.append(paths[batch])
-    objects.replace(desk.lake, desk.ledger, fresh)
-
-
-def _write(con: duckdb.DuckDBPyConnection, batch: int, path: Path, lake: Lake) -> None:
-    durable.make_folders(path.parent, lake.quarantine)
-    beside = path.with_name(f"{path.name}.part")
-    con.execute(f"COPY (SELECT * EXCLUDE (batch) FROM found WHERE batch = {batch} ORDER BY _file, _ordinal) TO {text(beside)} (FORMAT parquet, COMPRESSION zstd)")
-    durable.replace(beside, path)
+        found = {batch: paths[batch] for batch, in con.execute("SELECT DISTINCT batch FROM found ORDER BY ALL").fetchall()}
+        beside = {batch: path.with_name(f"{path.name}.part") for batch, path in found.items()}
+        for folder in {path.parent for path in found.values()}:
+            durable.make_folders(folder, desk.lake.quarantine)
+        many_files.write(con, "FROM found ORDER BY batch, _file, _ordinal", beside)
+        fresh = [(beside[batch], path) for batch, path in found.items() if path not in known]
+        durable.replace_all(fresh)
+        objects.replace(desk.lake, desk.ledger, [path for _, path in fresh])
+        for batch, path in found.items():
+            if path in known:      # at once: what was given out is known by the entry that fits the file
+                durable.replace(beside[batch], path)
+                objects.replace(desk.lake, desk.ledger, [path])
 
 
 def refresh(desk: Desk, batch_id: str, revision: int, staged: Path) -> None:

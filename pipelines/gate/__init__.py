@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,24 @@ def judge_some(lake: Lake, staged_batches: Sequence[tuple[Path, dict[str, Any], 
     with sql.connect() as con:
         if len(staged_batches) > 1:
             con.execute("SET threads = 1")
+        cases: list[tuple[_Case, str]] = []
         for place, (folder, context, show) in enumerate(staged_batches):
             batch = verdict.Batch(context["dataset"], context["batch_id"], int(context.get("revision", 1)))
             with _failing_closed(found, place, batch):
                 evidence, faults = staged.load(folder)
-                faults = staged.faults(evidence, con) if evidence else faults
-                if faults:
-                    found[place] = _hold(batch, faults)
+                if evidence:
+                    cases.append((_Case(place, batch, evidence, show), context["source"]))
                 else:
-                    alike[f"{batch.dataset}~{context['source']}", json.dumps(evidence.rules)].append(_Case(place, batch, evidence, show))
+                    found[place] = _hold(batch, faults)
+        masks: dict[Path, staged.Masks] = {}
+        with suppress(Exception):      # what is wrong with one is told of it below
+            masks = staged.masks_together((case.evidence for case, _ in cases), con)
+        for case, source in cases:
+            with _failing_closed(found, case.place, case.batch):
+                if faults := staged.faults(case.evidence, con, masks.get(case.evidence.masks)):
+                    found[case.place] = _hold(case.batch, faults)
+                else:
+                    alike[f"{case.batch.dataset}~{source}", json.dumps(case.evidence.rules)].append(case)
     for (suite_name, _), cases in alike.items():
         found |= _judge(lake, suite_name, cases)
     return [found[place] for place in range(len(staged_batches))]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,15 +66,19 @@ def load(folder: Path) -> tuple[Evidence | None, list[str]]:
     return Evidence(rules, found["counts.json"], folder / "masks.parquet"), []
 
 
-def faults(evidence: Evidence, con: duckdb.DuckDBPyConnection) -> list[str]:
-    """Every reason why the evidence must not be judged; later checks run only where earlier ones allow them."""
+def faults(evidence: Evidence, con: duckdb.DuckDBPyConnection, masks: Masks | None = None) -> list[str]:
+    """Every reason why the evidence must not be judged; later checks run only where earlier ones allow them.
+
+    Args:
+        masks: what its mask file holds, where `masks_together` has asked.
+    """
     found = list(_plan_faults(evidence.rules)) + list(_count_faults(evidence.counts))
     if found:
         return found
     found = list(_conservation_faults(evidence.counts)) + list(_rule_count_faults(evidence))
     if not found:
         found = list(_new_value_faults(evidence))
-    return found + list(_mask_faults(evidence, con))
+    return found + list(_mask_faults(evidence, con, masks))
 
 
 def view(evidence: Evidence, *others: Evidence) -> str:
@@ -163,35 +168,88 @@ def _rule_count_faults(evidence: Evidence) -> Iterator[str]:
         yield f"counts.json counts rules that the plan dropped: {_some(counted - planned)}"
 
 
-def _mask_faults(evidence: Evidence, con: duckdb.DuckDBPyConnection) -> Iterator[str]:
-    file = str(evidence.masks)
-    types = {row[0]: row[1] for row in con.execute("DESCRIBE FROM read_parquet($1)", [file]).fetchall()}
+@dataclass(frozen=True)
+class Masks:
+    """What a mask file holds: its columns with their types, and what was counted (None: columns are missing)."""
+
+    types: dict[str, str]
+    counted: tuple[int, ...] | None
+
+
+def _planned(rules: list[dict[str, Any]]) -> dict[int, int]:
+    """Mask → the bits that rules have in it."""
     planned: dict[int, int] = {}
-    for rule in evidence.rules:
+    for rule in rules:
         planned[rule["mask"]] = planned.get(rule["mask"], 0) | 1 << rule["bit"]
-    present = {int(m[2]) for m in map(_MASK.fullmatch, types) if m}
-    wanted = [f"_{kind}_{i}" for i in sorted(planned.keys() | present) for kind in ("failed", "applied", "repaired")]
-    wrong = [c for c in wanted if types.get(c) != "BIGINT"]
-    if wrong:
-        yield f"masks.parquet has no BIGINT column {_some(set(wrong))}"
-        return
+    return planned
+
+
+def _numbers(planned: dict[int, int], types: dict[str, str]) -> list[int]:
+    """The masks that are planned, or there."""
+    return sorted(planned.keys() | {int(m[2]) for m in map(_MASK.fullmatch, types) if m})
+
+
+def _wrong(planned: dict[int, int], types: dict[str, str]) -> set[str]:
+    return {c for i in _numbers(planned, types) for c in (f"_failed_{i}", f"_applied_{i}", f"_repaired_{i}") if types.get(c) != "BIGINT"}
+
+
+def _read_masks(rules: list[dict[str, Any]], files: list[str], con: duckdb.DuckDBPyConnection) -> dict[str, Masks]:
+    """What mask files of one schema hold; of several, those without a row are left out."""
+    types = {row[0]: row[1] for row in con.execute("DESCRIBE FROM read_parquet($1)", [files[0]]).fetchall()}
+    planned = _planned(rules)
+    if _wrong(planned, types):
+        return {file: Masks(types, None) for file in files}
     checks = ["count(*)"]
-    for i in sorted(planned.keys() | present):
+    for i in _numbers(planned, types):
         columns = (f"_failed_{i}", f"_applied_{i}", f"_repaired_{i}")
         checks += [f"count(*) FILTER ({' OR '.join(f'{c} IS NULL' for c in columns)})",
                    f"count(*) FILTER (_failed_{i} & ~_applied_{i} <> 0)",
                    f"coalesce(bit_or({' | '.join(columns)}), 0) & ~({planned.get(i, 0)}::BIGINT)"]
-    rows, *found = con.execute(f"SELECT {', '.join(checks)} FROM read_parquet($1)", [file]).fetchone()
+    if len(files) == 1:
+        return {files[0]: Masks(types, con.execute(f"SELECT {', '.join(checks)} FROM read_parquet($1)", files).fetchone())}
+    found = con.execute(f"SELECT one.file_index, {', '.join(checks)} FROM read_parquet($1) AS one GROUP BY ALL", [files]).fetchall()
+    return {files[place]: Masks(types, tuple(counted)) for place, *counted in found}
+
+
+def masks_together(evidence: Iterable[Evidence], con: duckdb.DuckDBPyConnection) -> dict[Path, Masks]:
+    """What the mask files of many batches hold, asked in few statements: those of one schema under the same rules together.
+
+    A file that cannot be read with the others, or holds nothing, is not in it: `faults` asks it alone.
+    """
+    alike: dict[str, list[Evidence]] = {}
+    for one in evidence:
+        alike.setdefault(json.dumps([[r.get("mask"), r.get("bit")] for r in one.rules]), []).append(one)
+    found: dict[str, Masks] = {}
+    for many in (many for many in alike.values() if len(many) > 1 and not list(_plan_faults(many[0].rules))):
+        with suppress(duckdb.Error):
+            schemas: dict[str, list[tuple]] = {}
+            for file, *column in con.execute("SELECT * EXCLUDE (field_id) FROM parquet_schema($1)", [[str(one.masks) for one in many]]).fetchall():
+                schemas.setdefault(file, []).append(tuple(map(str, column)))
+            equal: dict[tuple, list[str]] = {}
+            for file, columns in schemas.items():
+                equal.setdefault(tuple(columns[1:]), []).append(file)
+            for files in equal.values():
+                found |= _read_masks(many[0].rules, files, con)
+    return {Path(file): masks for file, masks in found.items()}
+
+
+def _mask_faults(evidence: Evidence, con: duckdb.DuckDBPyConnection, known: Masks | None) -> Iterator[str]:
+    masks = known or _read_masks(evidence.rules, [str(evidence.masks)], con)[str(evidence.masks)]
+    planned = _planned(evidence.rules)
+    if masks.counted is None:
+        yield f"masks.parquet has no BIGINT column {_some(_wrong(planned, masks.types))}"
+        return
+    rows, *found = masks.counted
     if rows != evidence.tested:
         yield f"masks.parquet holds {rows:,} rows, counts.json {evidence.tested:,} records"
-    for i, nulls, stray, unknown in zip(sorted(planned.keys() | present), *(found[k::3] for k in range(3))):
+    for i, nulls, stray, unknown in zip(_numbers(planned, masks.types), *(found[k::3] for k in range(3))):
         if nulls:
             yield f"{nulls:,} of {rows:,} rows have a NULL in mask {i}; a NULL would pass as not applicable"
         if stray:
             yield f"{stray:,} of {rows:,} rows fail a rule of mask {i} that does not apply to them"
         if unknown:
             yield f"mask {i} carries {unknown.bit_count()} bit(s) of rules that are not in the plan"
-    yield from _waived_faults(evidence, con, types)
+    yield from _waived_faults(evidence, con, masks.types)
 
 
 def _waived_faults(evidence: Evidence, con: duckdb.DuckDBPyConnection, types: dict[str, str]) -> Iterator[str]:

@@ -64,8 +64,10 @@ def run(evidence: Sequence[staged.Evidence], suite_name: str, run_names: Sequenc
     gx = great_expectations()
     suite = gx.ExpectationSuite(name=suite_name, expectations=expectations(evidence[0].rules))
     with tempfile.TemporaryDirectory(prefix=".gate-", dir=evidence[0].masks.parent) as scratch, _validator(evidence, Path(scratch)) as validator:
-        counted = _counted(validator)
-        return suite, [_validation(suite, validator, counted, number if len(evidence) > 1 else None, named) for number, named in enumerate(run_names)]
+        counted, judged = _counted(validator), [(one, one.configuration) for one in suite.expectations]
+        for _, configuration in judged:
+            configuration.kwargs["batch_id"] = validator.active_batch_id
+        return suite, [_validation(suite, judged, validator, counted, number if len(evidence) > 1 else None, named) for number, named in enumerate(run_names)]
 
 
 @contextmanager
@@ -107,10 +109,11 @@ def _counted(validator: Any) -> Any:
         return ExceptionInfo("", str(error))
 
 
-def _validation(suite: Any, validator: Any, counted: Any, batch: int | None, run_name: str) -> Any:
+def _validation(suite: Any, judged: list[tuple[Any, Any]], validator: Any, counted: Any, batch: int | None, run_name: str) -> Any:
     """The validation result of one batch.
 
     Args:
+        judged: the expectations of the suite and the configuration of each.
         counted: from `_counted`.
         batch: the number of the batch in the view, None where the view is of one batch.
     """
@@ -122,11 +125,9 @@ def _validation(suite: Any, validator: Any, counted: Any, batch: int | None, run
     from great_expectations.validator.validator import calc_validation_statistics
 
     if isinstance(counted, ExceptionInfo):
-        results = [ExpectationValidationResult(success=False, expectation_config=e.configuration, exception_info=counted) for e in suite.expectations]
+        results = [ExpectationValidationResult(success=False, expectation_config=configuration, exception_info=counted) for _, configuration in judged]
     else:
-        results = [e.judge(counted if batch is None else counted.get(batch, {})) for e in suite.expectations]
-    for one in results:
-        one.expectation_config.kwargs["batch_id"] = validator.active_batch_id
+        results = [e.judge(counted if batch is None else counted.get(batch, {}), configuration) for e, configuration in judged]
     run_id, statistics = RunIdentifier(run_name=run_name), calc_validation_statistics(results)
     meta = {"great_expectations_version": version, "batch_spec": convert_to_json_serializable(validator.active_batch_spec),
             "batch_markers": validator.active_batch_markers, "active_batch_definition": convert_to_json_serializable(validator.active_batch_definition),

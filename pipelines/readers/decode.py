@@ -185,7 +185,6 @@ def _decide(path: Path, declared: str) -> tuple[str, int, bool]:
         if block.isascii():
             continue
         plain = False
-        foreign = foreign or _foreign(block)
         try:
             block.decode("utf-8")
             wide += 0 if wide > 100 else _wide(block)
@@ -196,6 +195,7 @@ def _decide(path: Path, declared: str) -> tuple[str, int, bool]:
                 wide += _wide(valid.encode())
                 if faults > 10 + wide:
                     return "gb18030", 0, False
+        foreign = foreign or _foreign(block)
     enough = {"utf-8": wide >= faults, "auto": wide > faults or not faults, "gb18030": wide >= 10 * faults and wide > 2}
     return ("utf-8", faults, foreign) if plain or enough.get(declared, enough["auto"]) else ("gb18030", 0, False)
 
@@ -223,19 +223,28 @@ def _sample(path: Path, encoding: str) -> str:
 
 
 def _copy(path: Path, way: _Way, substitute: bool, scratch: Path) -> tuple[int, int]:
-    """Write the UTF-8 copy; returns (repairs, damaged bytes). Blocks are converted by as many threads as there are cores."""
+    """Write the UTF-8 copy; returns (repairs, damaged bytes)."""
     repairs = damaged = 0
-    with open(scratch, "wb") as out, ThreadPoolExecutor(threads()) as pool:
+    with open(scratch, "wb") as out:
+        for done, repaired, lost in _converted(path, path.stat().st_size - substitute, way):
+            repairs += repaired
+            damaged += lost
+            out.write(done)
+    return repairs, damaged
+
+
+def _converted(path: Path, end: int, way: _Way) -> Iterator[tuple[bytes, int, int]]:
+    """`_convert` of all blocks in their order, by as many threads as there are cores; one block alone is not worth a thread."""
+    if end <= BLOCK:
+        yield from (_convert(block, way) for block in blocks(path, end))
+        return
+    with ThreadPoolExecutor(threads()) as pool:
         waiting: deque[Future[tuple[bytes, int, int]]] = deque()
-        for block in chain(blocks(path, path.stat().st_size - substitute), repeat(None, 2 * threads())):
+        for block in chain(blocks(path, end), repeat(None, 2 * threads())):
             if block is not None:
                 waiting.append(pool.submit(_convert, block, way))
             if waiting and (block is None or len(waiting) == 2 * threads()):
-                done, repaired, lost = waiting.popleft().result()
-                repairs += repaired
-                damaged += lost
-                out.write(done)
-    return repairs, damaged
+                yield waiting.popleft().result()
 
 
 def _convert(block: bytes, way: _Way) -> tuple[bytes, int, int]:

@@ -142,7 +142,7 @@ def _die(*_, **__):
     raise Killed
 
 
-@pytest.mark.parametrize(("module", "name"), [(splitting, "write_accepted"), (staging, "settle"), (base, "_exchange"), (base, "_sync_metadata")],
+@pytest.mark.parametrize(("module", "name"), [(splitting, "write_accepted"), (staging, "settle_all"), (base, "_exchange"), (base, "_sync_metadata")],
                          ids=lambda value: value if isinstance(value, str) else "")
 def test_a_death_in_the_middle_is_mended_by_the_next_run(kept, alone, monkeypatch, module, name):
     at = kept.again()

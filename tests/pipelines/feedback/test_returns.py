@@ -208,7 +208,7 @@ def test_a_death_between_landing_and_ledger_is_finished_by_the_next_look(at, mon
     rows = [right(row) for row in pack_rows(at)]
     give_back(at, rows)
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "add_batch", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(Ledger, "add_batches", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             packs.run(at)
     assert at.ledger.batch(BATCH)["revision"] == 1 and landing.newest(at.lake, BATCH).revision == 2
