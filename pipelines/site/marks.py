@@ -58,6 +58,25 @@ def outcome(found: str, severity: str | None) -> Markup:
 
 
 @_once()
+def outcome_cell(found: str, severity: str | None) -> Markup:
+    """`outcome` as a cell of a table."""
+    kind = {"pass": "pass", "not_measured": "none"}.get(found, "warn" if severity == "warn" else "fail")
+    return Markup(f'<td class="lamp {kind}"><span class="mark">{t(*OUTCOMES[found])}</span></td>')
+
+
+@_once()
+def rule_cells(zh: str, en: str, rule: str, owner: str | None, code: str, severity: str | None) -> Markup:
+    """What a rule's row on the page of a batch begins with, which is the same for every batch: its words, indicator and severity."""
+    known = indicators().get(code, {})
+    who = f" · <bdi>{escape(owner)}</bdi>" if owner else ""
+    return Markup(
+        f'<th scope="row"><span class="what"><bdi>{escape(zh)}</bdi></span><span class="sub"><bdi lang="en">{escape(en)}</bdi></span>'
+        f'<span class="sub"><span class="id">{escape(rule)}</span>{who}</span></th>\n'
+        f'    <td>{escape(known.get("indicator", "—"))}<span class="sub">{escape(known.get("dimension", ""))} {escape(code)}</span></td>\n'
+        f'    <td>{t(*SEVERITIES[severity])}</td>')
+
+
+@_once()
 def severity(code: str | None) -> Markup:
     """The severity of a rule."""
     return t(*SEVERITIES[code])
