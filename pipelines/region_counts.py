@@ -22,6 +22,7 @@ COUNTED = ("applicable", "failed", "repaired", "waived")
 NOTHING = json.dumps({name: [] for name in ("rules", "region", *COUNTED, "of")}, separators=(",", ":"))
 _BEFORE = "ledger_rule_counts"      # the table of an older lake: a row per region and rule
 _LOCK = 0x1A6F
+_ENTRY, _BITS = 1 + len(COUNTED), 62
 
 
 def packed(con: duckdb.DuckDBPyConnection, rules: list[str], rows: str) -> dict[int, str]:
@@ -31,10 +32,18 @@ def packed(con: duckdb.DuckDBPyConnection, rules: list[str], rows: str) -> dict[
         rules: the names of the rules, by their place.
         rows: a relation of `_of` (the batch), region, place (from 1) and the counts.
     """
-    entries = con.execute(f"""
-        SELECT _of, region, {', '.join(COUNTED)}, list_sort(list(place - 1)) AS places FROM {rows} GROUP BY _of, region, {', '.join(COUNTED)}
-        ORDER BY _of, region, places""").fetchall()
-    return {of: _text(rules, mine) for of, mine in ((of, [one[1:] for one in many]) for of, many in groupby(entries, itemgetter(0)))}
+    bits = [f"bit_or(CASE WHEN place - 1 BETWEEN {first} AND {first + _BITS - 1} THEN 1::BIGINT << (place - 1 - {first})::INTEGER ELSE 0::BIGINT END)"
+            for first in range(0, len(rules), _BITS)]
+    counts = ", ".join(COUNTED)
+    entries = con.execute(f"SELECT _of, region, {counts}, {', '.join(bits)} FROM {rows} GROUP BY _of, region, {counts} ORDER BY _of, region, {counts}").fetchall()
+    known: dict[tuple[int, ...], list[int]] = {}      # few different sets of rules have equal counts
+    found: dict[int, list[tuple]] = {}
+    for of, *entry in entries:
+        masks = tuple(entry[_ENTRY:])
+        if masks not in known:
+            known[masks] = [number * _BITS + bit for number, mask in enumerate(masks) for bit in range(_BITS) if mask >> bit & 1]
+        found.setdefault(of, []).append((*entry[:_ENTRY], known[masks]))
+    return {of: _text(rules, mine) for of, mine in found.items()}
 
 
 def _text(rules: list[str], entries: Iterable[tuple]) -> str:
@@ -59,7 +68,7 @@ def pack(rows: Iterable[dict[str, Any]]) -> str:
     places, found = {rule: place for place, rule in enumerate(rules)}, {}
     for row in listed:
         found.setdefault((row["region"], *(row.get(c) or 0 for c in COUNTED)), []).append(places[row["rule"]])
-    entries = sorted(found.items(), key=lambda one: (one[0][0], one[1]))
+    entries = sorted(found.items())
     return _text(rules, [(*key, of) for key, of in entries]) if entries else NOTHING
 
 

@@ -15,10 +15,11 @@
 --   applicable: 适用记录数 — Records the rule applies to
 --   failed: 不合格记录数 — Records that fail
 WITH county AS (
-    SELECT b.month, b.dataset, c.region, r.rule, r.indicator, r.severity, r.at_least, b.batch_date AS as_of, c.applicable, c.failed
+    SELECT b.month, b.dataset, c.region, r.rule, r.indicator, r.severity, r.at_least, b.batch_date AS as_of, sum(c.applicable) AS applicable, sum(c.failed) AS failed
     FROM governance.rule_counts c
     JOIN governance.judged_batches b ON b.batch_id = c.batch_id AND b.revision = c.revision
     JOIN governance.rule_results r ON r.batch_id = c.batch_id AND r.revision = c.revision AND r.rule = c.rule
+    GROUP BY ALL
     UNION ALL
     SELECT m.month, m.dataset, c.region, m.rule, m.indicator, m.severity, m.at_least, m.as_of, c.applicable, c.failed
     FROM governance.check_counts c
