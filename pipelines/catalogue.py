@@ -188,12 +188,13 @@ def copy(source: sa.Engine, target: sa.Engine) -> dict[str, int]:
 
     One transaction on either side: the copy shows one moment, and is whole or absent.
     """
-    from pipelines import ledger_tables
+    from pipelines import ledger_tables, region_counts
 
     counts = {}
     for tables in (ledger_tables.meta, SqlCatalogBaseTable.metadata):
         create(source, tables)
         create(target, tables)
+    region_counts.adopt(source)      # of an older lake
     reading = source.connect().execution_options(isolation_level="REPEATABLE READ") if source.dialect.name == POSTGRESQL else source.connect()
     with reading as read, target.begin() as write:
         read.begin()

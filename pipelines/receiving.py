@@ -63,12 +63,15 @@ def enter_landed(desk: Desk, found: Dataset) -> None:
     """
     t = tables.batches
     known = {(r["batch_id"], r["revision"]) for r in desk.ledger.rows(sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == found.id))}
-    _enter(desk, [landing.received(landing.read_manifest(folder), True) for batch_id, revision, folder in landing.places(desk.lake, found.id)
-                  if (batch_id, revision) not in known])
+    missing = [folder for batch_id, revision, folder in landing.places(desk.lake, found.id) if (batch_id, revision) not in known]
+    for at in range(0, len(missing), TOGETHER):
+        _enter(desk, [landing.received(landing.read_manifest(folder), True) for folder in missing[at:at + TOGETHER]])
 
 
 def _enter(desk: Desk, received: list[landing.Received]) -> None:
     """Enter submissions that lie in landing: what else lies beside their files, then the batches."""
+    if not received:
+        return
     beside, rows = [], {}
     for one in received:
         manifest = landing.read_manifest(one.folder)

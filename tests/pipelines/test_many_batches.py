@@ -9,7 +9,8 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import base, gate, keys, ledger_tables as tables, site, splitting, staging, steps
+from pipelines import base, gate, keys, ledger_tables as tables, pages, site, splitting, staging, steps
+from pipelines.batch import split_key
 from pipelines.gate import suite
 from pipelines.standing import UNSOUND
 from tests.support import HEADER, RESIDENCE, Kept, desk, project, resident_id, write_csv
@@ -156,6 +157,24 @@ def test_a_death_in_the_middle_is_mended_by_the_next_run(kept, alone, monkeypatc
     for what in ("base", "quarantine", "current", "rule_results", "region_counts", "files"):
         assert _differ(told[what], alone[what]) == [], what
     assert [p.name for p in at.lake.staging.iterdir() if p.name.startswith(".work")] == []
+
+
+def test_a_page_that_a_death_kept_from_being_written_is_written_by_the_next_look(kept, alone, monkeypatch):
+    at = kept.again()
+    passed = steps.judge(DATASET, steps.stage(DATASET, steps.receive(DATASET, desk=at), at), at)
+    pages_of = {key: at.lake.reports / DATASET / f"{key.replace('~r', '-r')}.html" for key in passed}
+    assert passed and not any(page.exists() for page in pages_of.values()), "its page is written when it is accepted"
+    with monkeypatch.context() as patch:
+        patch.setattr(pages, "write", _die)
+        with pytest.raises(Killed):
+            steps.commit(DATASET, passed, at)
+        with pytest.raises(Killed):
+            steps.receive(DATASET, desk=at)
+    assert {r["state"] for rows in at.ledger.of(tables.batches, map(split_key, passed)).values() for r in rows} == {"accepted"}
+    assert not set(passed) & set(steps.receive(DATASET, desk=at)) and all(page.exists() for page in pages_of.values())
+    assert not any((at.lake.staging / key).exists() for key in passed)
+    steps.commit(DATASET, passed, at)
+    assert _differ(_told(at)["pages"], alone["pages"]) == []
 
 
 def test_one_that_the_gate_cannot_judge_leaves_its_neighbours_alone(kept):
