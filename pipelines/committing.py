@@ -84,7 +84,7 @@ def finish_commits(desk: Desk, found: Dataset) -> None:
 
 def _accepted_left(desk: Desk, found: Dataset) -> list[Key]:
     """The accepted batches of which something is staged still."""
-    there = [split_key(folder.name) for folder in desk.lake.staging.glob(f"{found.id}~*")]
+    there = [split_key(folder.name) for folder in desk.lake.staging.glob(f"{found.id}~*~r*") if folder.name.rpartition("~r")[2].isdecimal()]
     return [key for key, rows in desk.ledger.of(tables.batches, there).items() if rows and rows[0]["state"] == "accepted"] if there else []
 
 

@@ -148,7 +148,7 @@ def test_a_parquet_file_is_not_broken_because_the_disk_is(tmp_path, monkeypatch)
 
 def test_a_commit_that_met_a_full_disk_is_done_again(at, monkeypatch):
     keys = steps.judge(DATASET, steps.stage(DATASET, steps.receive(DATASET, desk=at), at), at)
-    for where, what in ((base, "accept"), (committing.durable, "replace")):
+    for where, what in ((base, "accept"), (committing.durable, "replace_all")):
         with monkeypatch.context() as patch, pytest.raises(OSError):
             patch.setattr(where, what, _raiser(FULL))
             steps.commit(DATASET, keys, at)
