@@ -17,7 +17,7 @@ from pipelines.compiler import Plan
 from pipelines.contract import ContractError, Dataset, dataset as read_dataset
 from pipelines.declared import nearest
 from pipelines.history import judge as judge_history
-from pipelines.proof import prove, prove_across
+from pipelines.proof import Asked, bind, prove, prove_across
 from pipelines.rules import history, published, rules
 from pipelines.semantics import reference
 from pipelines.settings import Project, WrongUse
@@ -126,8 +126,9 @@ def _proofs(project: Project, plans: list[Plan], known: proofs.Proofs, before: l
         reference.load(con, project)
         reference.load_macros(con, project)
         keys.install(con, bytes(32))  # only the SQL is tried: no lake is opened, no real key used
+        asked: Asked = {}
         for plan in waiting:
-            wrong = _engine_errors(con, plan) + _across_errors(con, plan, plans)
+            wrong = _engine_errors(con, plan, asked) + _across_errors(con, plan, plans)
             errors += wrong
             if not wrong:
                 known.add(plan.dataset.id, known.of_dataset(plan, by_id))
@@ -155,10 +156,11 @@ def _dataset_errors(plan: Plan, lists: set[str]) -> list[str]:
     return [f"{found.id}: {e}" for e in errors]
 
 
-def _engine_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
+def _engine_errors(con: duckdb.DuckDBPyConnection, plan: Plan, asked: Asked) -> list[str]:
     errors = []
     try:
-        prove(con, plan)
+        bind(con, plan, asked)
+        prove(con, plan, asked)
     except WrongUse as error:
         errors += [line.removeprefix(f"{plan.dataset.id}: ") for line in str(error).splitlines()]
     except duckdb.Error as error:

@@ -154,18 +154,19 @@ def plan(dataset: Dataset, declared: tuple[Rule, ...]) -> Plan:
         raise WrongUse("\n".join(errors))
     owner = dataset.sources[0].department
     found: list[PlannedRule] = []
-    for column in dataset.columns:
-        found += _column_rules(column, dict(types)[column.name], owner)
+    for column, (_, kind) in zip(dataset.columns, types):
+        found += _column_rules(column, kind, owner)
     if dataset.identity:
         found.append(_conflict_rule(dataset, owner))
     business = tuple(rule for rule in declared if not rule.reads)
     found += [_business_rule(rule) for rule in business]
-    placed = tuple(replace(r, mask=i // BITS, bit=i % BITS, definition=_definition(r, dict(types))) for i, r in enumerate(found))
+    said = {column: repr(kind) for column, kind in types}
+    placed = tuple(replace(r, mask=i // BITS, bit=i % BITS, definition=_definition(r, said.get(r.column))) for i, r in enumerate(found))
     return Plan(dataset, tuple(types), placed, business, tuple(rule for rule in declared if rule.reads))
 
 
-def _definition(rule: PlannedRule, types: dict[str, SemanticType]) -> str:
-    said = (rule.applied, rule.failed, rule.severity, rule.at_least, repr(types.get(rule.column)))
+def _definition(rule: PlannedRule, kind: str | None) -> str:
+    said = (rule.applied, rule.failed, rule.severity, rule.at_least, kind)
     return hashlib.sha256("\x1f".join(map(str, said)).encode()).hexdigest()[:16]
 
 

@@ -336,6 +336,9 @@ def _judge(found: Dataset, problems: Problems) -> None:
     names = [c.name for c in found.columns]
     for name in {n for n in names if names.count(n) > 1}:
         problems.add("schema[0].properties", f"declares column {name!r} more than once")
+    for name in names:      # what is made of a column on the way to its value stands beside it under such names
+        taken = name.startswith("_") or any(name.lower().startswith(f"{other.lower()}__") for other in names if other != name)      # the engine knows no capitals
+        problems.unless(not taken, "schema[0].properties", f"declares column {name!r}; names that begin with _, or with another column's name and __, are the lake's own")
     problems.unless(bool(found.columns), "schema[0].properties", "declares no column")
     problems.unless(bool(found.key), "schema[0].properties", "declares no primaryKey column")
     problems.unless(found.load in LOADS, "schema[0].customProperties.load", f"is {found.load!r}, must be one of {LOADS}")

@@ -11,55 +11,87 @@ from typing import Any
 import duckdb
 
 from pipelines import compiler
-from pipelines.compiler import Plan, PlannedRule
+from pipelines.compiler import Plan
+from pipelines.contract import Column
 from pipelines.rules import Rule
 from pipelines.settings import WrongUse
 from pipelines.sql import name, parser, text
 from pipelines.trouble import let_pass
 
 AS_OF = "DATE '2026-11-01'"
+_CELL = "cell"
+Asked = dict[str, list[tuple[Any, ...]]]
+"""Statement → its rows, of one connection whose code lists and macros stay as they are."""
 
 
-def prove(con: duckdb.DuckDBPyConnection, plan: Plan) -> int:
+def prove(con: duckdb.DuckDBPyConnection, plan: Plan, asked: Asked | None = None) -> int:
     """Push the examples of every rule of `plan` through its compiled SQL; returns how many rules were proved.
+
+    Args:
+        con: code lists and macros are loaded.
+        asked: what this very connection answered before; what it answers now is added. Plans that share it share the proofs of columns alike.
 
     Raises:
         WrongUse: lists every rule whose examples do not come out as declared, and every column no rule reads.
     """
-    errors = _type_errors(con, plan) + _business_errors(con, plan)
+    asked = {} if asked is None else asked
+    errors = [e for column in plan.dataset.columns for e in _column_errors(con, plan, column, asked)] + _business_errors(con, plan)
     if errors:
         raise WrongUse("\n".join(f"{plan.dataset.id}: {e}" for e in errors))
     return len(plan.rules)
 
 
-def _type_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
-    """One row per example: the example's text in its column, every other column empty."""
-    rows: list[tuple[str, str, str | None, PlannedRule | None]] = []
-    for column in plan.dataset.columns:
-        kind = plan.type(column.name)
-        by_reason = {r.reason: r for r in plan.rules if r.column == column.name}
-        if not by_reason:
-            return [f"no rule reads column {column.name}; its type {column.type} has no check and it is not required"]
-        rows += [(column.name, "fail", check.must_fail, by_reason[check.reason]) for check in kind.checks]
-        rows += [(column.name, "pass", sent, None) for sent, _ in kind.must_pass]
-        if column.required:
-            rows.append((column.name, "fail", None, by_reason["required"]))
+def bind(con: duckdb.DuckDBPyConnection, plan: Plan, asked: Asked) -> None:
+    """Have the engine take in the whole statement that judges a batch of `plan`: columns that are right one by one may get in each other's way.
+
+    Raises:
+        duckdb.Error: it does not bind.
+    """
     cells = {c.name: name(c.name) for c in plan.dataset.columns}
-    values = ", ".join("(" + ", ".join(text(sent if c.name == column else None) + "::VARCHAR" for c in plan.dataset.columns) + f", {i}::BIGINT)"
-                       for i, (column, _, sent, _) in enumerate(rows))
-    names = ", ".join([*cells.values(), "example"])
-    plan = replace(plan, rules=tuple(r for r in plan.rules if r.column))      # business rules, which come last, are proved by themselves: binding them here too took most of the time
-    sql = compiler.judge(plan, compiler.standardise(plan, cells, None, f"(VALUES {values}) AS v({names})", AS_OF, "example"), keyed=False)
-    found = {r["_line"]: r for r in _dicts(con, f"SELECT _line, {_masks(plan)} FROM ({sql})")}
+    nothing = ", ".join(f"NULL::VARCHAR AS {cell}" for cell in cells.values())
+    _ask(con, f"CREATE OR REPLACE TEMP VIEW _bound AS {_judged(plan, cells, f'(SELECT {nothing})', '0')}", asked)      # a view is bound, and neither optimized nor run
+
+
+def _column_errors(con: duckdb.DuckDBPyConnection, plan: Plan, column: Column, asked: Asked) -> list[str]:
+    """One row per example, through the SQL of this column alone: no other is read by it, and statements grow worse than their columns.
+
+    The column is called the same whatever its name, so that columns declared alike, in whichever dataset, are one statement.
+    """
+    kind = plan.type(column.name)
+    declared = {r.reason: r for r in plan.rules if r.column == column.name}
+    if not declared:
+        return [f"no rule reads column {column.name}; its type {column.type} has no check and it is not required"]
+    cells = {_CELL: _CELL}
+    alone = compiler.plan(replace(plan.dataset, columns=(replace(column, name=_CELL),), identity=(), region=None), ())
+    rules = {r.reason: r for r in alone.rules}
+    rows: list[tuple[str | None, str | None]] = [(check.must_fail, check.reason) for check in kind.checks] + [(sent, None) for sent, _ in kind.must_pass]
+    if column.required:
+        rows.append((None, "required"))
+    values = ", ".join(f"({text(sent)}::VARCHAR, {i}::BIGINT)" for i, (sent, _) in enumerate(rows))
+    sql = _judged(alone, cells, f"(VALUES {values}) AS v({_CELL}, example)", "example")
+    found = {line: (failed, repaired) for line, failed, repaired in _ask(con, f"SELECT _line, _failed_0, _repaired_0 FROM ({sql})", asked)}
     errors = []
-    for i, (column, want, sent, rule) in enumerate(rows):
-        own = [r for r in plan.rules if r.column == column and r.reason not in ("form", "required")]
-        failed = [r.rule for r in own if found[i][f"_failed_{r.mask}"] >> r.bit & 1]
-        if rule is not None and not _hit(found[i], rule):
-            errors.append(f"rule {rule.rule} does not fail on its must-fail value {sent!r} (failed: {failed or 'none'})")
-        if want == "pass" and failed:
-            errors.append(f"column {column}: must-pass value {sent!r} fails {', '.join(failed)}")
+    for i, (sent, reason) in enumerate(rows):
+        failed, repaired = found[i]
+        hit = [declared[r.reason].rule for r in alone.rules if r.reason not in ("form", "required") and failed >> r.bit & 1]
+        if reason is None and hit:
+            errors.append(f"column {column.name}: must-pass value {sent!r} fails {', '.join(hit)}")
+        elif reason is not None and not (failed | repaired) >> rules[reason].bit & 1:      # it fails the row, or names what was repaired
+            errors.append(f"rule {declared[reason].rule} does not fail on its must-fail value {sent!r} (failed: {hit or 'none'})")
     return errors
+
+
+def _judged(plan: Plan, cells: dict[str, str], from_sql: str, line: str) -> str:
+    """What judges a batch, without keys and business rules: these come last, and each is proved by itself."""
+    plan = replace(plan, rules=tuple(r for r in plan.rules if r.column))
+    return compiler.judge(plan, compiler.standardise(plan, cells, None, from_sql, AS_OF, line), keyed=False)
+
+
+def _ask(con: duckdb.DuckDBPyConnection, sql: str, asked: Asked) -> list[tuple[Any, ...]]:
+    """The rows of a statement that changes no answer of another; asked once."""
+    if sql not in asked:
+        asked[sql] = con.execute(sql).fetchall()
+    return asked[sql]
 
 
 def _business_errors(con: duckdb.DuckDBPyConnection, plan: Plan) -> list[str]:
@@ -164,18 +196,3 @@ def _rows(plan: Plan, rows: tuple[dict[str, Any], ...]) -> str:
 
 def _plain(value: Any) -> str | None:
     return None if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _hit(row: dict[str, Any], rule: PlannedRule) -> bool:
-    """The rule noticed the value: it fails the row, or names what was repaired."""
-    return bool((row[f"_failed_{rule.mask}"] | row[f"_repaired_{rule.mask}"]) >> rule.bit & 1)
-
-
-def _masks(plan: Plan) -> str:
-    return ", ".join(f"_failed_{i}, _repaired_{i}" for i in range(plan.masks))
-
-
-def _dicts(con: duckdb.DuckDBPyConnection, sql: str) -> list[dict[str, Any]]:
-    found = con.execute(sql)
-    names = [d[0] for d in found.description]
-    return [dict(zip(names, row)) for row in found.fetchall()]

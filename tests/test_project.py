@@ -82,6 +82,44 @@ def test_an_unknown_type_list_or_condition_is_noticed(residence):
         _break(made, "warehouse/contracts/population/residence.yaml", new, old)
 
 
+def test_wrong_contracts_among_many_are_each_found_with_all_their_errors(tmp_path):
+    """Columns that are declared alike are proved once; what is wrong is told of every dataset that has it."""
+    many = {f"register{n:02d}": RESIDENCE.replace("LOAD", "upsert").replace("residence", f"register{n:02d}") for n in range(20)}
+    status = "{name: status, businessName: 状态"
+    for n, old, new in [
+            (3, status, "{name: name__c, businessName: 状态"),      # gets in the way of what is made of `name`
+            (5, "{property: region, value: region_code}", "{property: publish_when, value: no_such_column > 1}"),
+            (5, "classification: personal, required: true", "classification: personal, required: true, customProperties: [{property: classified, value: {when: nor_this = 1, then: sensitive}}]"),
+            (9, "semanticType: region_code", "semanticType: code(nosuch)"),
+            (14, status, "{name: given, businessName: 状态")]:
+        assert old in many[f"register{n:02d}"]
+        many[f"register{n:02d}"] = many[f"register{n:02d}"].replace(old, new, 1)
+    many["register05"] = many["register05"].replace("}], customProperties: [{property: at_least, value: 0.2}]}", "}, {property: at_least, value: 0.2}]}")
+    made = project(tmp_path / "project", **{f"population__{name}": text for name, text in many.items()})
+    (made.expectations / "population").mkdir()
+    for name in ("register07", "register14"):
+        (made.expectations / f"population/{name}.yaml").write_text("""
+- {rule: named, zh: 有姓名, en: named, holds: name IS NOT NULL, indicator: "0201", severity: warn, owner: 公安局, reason: 试验, must_fail: {name: 张三}, must_pass: {name: 张三}}
+- {rule: dated, zh: 有日期, en: dated, holds: born IS NOT NULL, indicator: "0201", severity: warn, owner: 公安局, reason: 试验, must_fail: {name: 张三}, must_pass: {name: 张三}}
+""")
+    errors = check(made)["errors"]
+    told = {name: [e for e in errors if f"population.{name}: " in e or f"population/{name}.yaml: " in e] for name in many}
+    assert {name for name, mine in told.items() if mine} == {"register03", "register05", "register07", "register09", "register14"}, errors
+    assert sum(map(len, told.values())) == len(errors), "no error without its dataset"
+    says = {"register03": ["column 'name__c'"], "register05": ["publish_when", "classified of name"], "register09": ["nosuch"],
+            "register07": ["named: its must_fail row passes", "rule dated: "], "register14": ["named: its must_fail row passes", "rule dated: "]}
+    for name, wanted in says.items():
+        assert all(any(w in e for e in told[name]) for w in wanted), (name, told[name])
+
+
+def test_what_is_wrong_with_a_type_is_told_of_every_dataset_that_uses_it(tmp_path):
+    names = [f"register{n}" for n in range(3)]
+    made = project(tmp_path / "project", **{f"population__{name}": RESIDENCE.replace("LOAD", "upsert").replace("residence", name) for name in names})
+    _break(made, "warehouse/macros/identifiers.sql", "* 7", "* 8")
+    errors = check(made)["errors"]
+    assert all(any(f"population.{name}: column id_number: must-pass value" in e for e in errors) for name in names), errors
+
+
 def test_a_personal_name_may_not_be_published(residence):
     plan = compiler.plan(datasets(residence)[0], ())
     names = {c.name for c in masks.published(plan)}

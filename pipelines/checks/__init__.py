@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +30,7 @@ from pipelines.settings import WrongUse
 
 __all__ = ["ReleaseStopped", "judge", "run", "stop_release"]
 log = logging.getLogger(__name__)
+AT_ONCE = 50      # datasets whose results are entered together: no check reads those of another dataset or kind
 
 
 def run(desk: Desk | None = None, dataset_ids: list[str] | None = None, as_of: str | None = None) -> list[dict[str, Any]]:
@@ -69,20 +71,22 @@ def judge(desk: Desk, plans: dict[str, Plan], states: dict[str, Current], datase
     today = resolve_date(as_of) if as_of else today_by_the_clock()
     wanted = dataset_ids or list(plans)
     with candidate(desk, plans, states) as found:
-        for dataset in wanted:
-            plan = plans[dataset]
-            _attempt(found, plan, "profiles", lambda plan: _profile(found, plan))
-            for kind, judged in ((across.KIND, across.judge), (agreement.KIND, agreement.judge), (history.KIND, history.judge),
-                                 (publication.KIND, publication.judge), (conformity.KIND, conformity.judge)):
-                _attempt(found, plan, kind, lambda plan, judged=judged: _enter(found, judged(found, plan)))
-            _attempt(found, plan, timeliness.KIND, lambda plan: _enter(found, timeliness.judge(found, plan, today)))
+        for at in range(0, len(wanted), AT_ONCE):
+            made: list[results.Findings] = []
+            for plan in (plans[dataset] for dataset in wanted[at:at + AT_ONCE]):
+                _attempt(plan, "profiles", partial(_profile, found, plan))
+                for kind, judged in ((across.KIND, across.judge), (agreement.KIND, agreement.judge), (history.KIND, history.judge),
+                                     (publication.KIND, publication.judge), (conformity.KIND, conformity.judge)):
+                    made += _attempt(plan, kind, partial(judged, found, plan))
+                made += _attempt(plan, timeliness.KIND, partial(timeliness.judge, found, plan, today))
+            results.record(desk.ledger, made, (across.KIND, agreement.KIND, conformity.KIND))
     return newest(desk, wanted)
 
 
-def _attempt(found: Candidate, plan: Plan, kind: str, work: Callable[[Plan], None]) -> None:
-    """Do the work; what is neither the machine's trouble nor wrong use must not decide whether a release appears."""
+def _attempt(plan: Plan, kind: str, work: Callable[[], list[results.Findings] | results.Findings | None]) -> list[results.Findings]:
+    """What the work finds; what is neither the machine's trouble nor wrong use must not decide whether a release appears."""
     try:
-        work(plan)
+        made = work()
     except (WrongUse, trouble.MachineTrouble):
         raise
     except Exception as error:
@@ -90,6 +94,8 @@ def _attempt(found: Candidate, plan: Plan, kind: str, work: Callable[[Plan], Non
         if failures.may_pass(error):
             raise
         log.error("%s: checks of kind %s did not finish: %s", plan.dataset.id, kind, failures.tell(error))
+        return []
+    return [made] if isinstance(made, results.Findings) else made or []
 
 
 def _profile(found: Candidate, plan: Plan) -> None:
@@ -98,11 +104,6 @@ def _profile(found: Candidate, plan: Plan) -> None:
     if fresh:
         signals.judge(found, plan, beside)
         profiles.add(found, plan, fresh)
-
-
-def _enter(found: Candidate, made: list[results.Findings] | results.Findings | None) -> None:
-    for one in [made] if isinstance(made, results.Findings) else made or []:
-        results.record(found.desk.ledger, one, one.rows[0]["as_of"] if one.rows and one.kind in (across.KIND, agreement.KIND, conformity.KIND) else None)
 
 
 def newest(desk: Desk, dataset_ids: list[str]) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -59,20 +59,29 @@ class Findings:
         self.counts += [key | {"region": region, "applicable": a, "failed": f} for region, (a, f) in sorted(regions.items()) if a]
 
 
-def record(ledger: Ledger, found: Findings, as_of: str | None = None) -> None:
-    """Enter findings in place of earlier ones of the same dataset and kind: all of them, or those of one `as_of`."""
+def record(ledger: Ledger, findings: Iterable[Findings], dated: Collection[str] = ()) -> None:
+    """Enter findings in place of earlier ones of the same dataset and kind, all in one transaction: each waits for the disk.
+
+    Args:
+        dated: kinds whose findings take the place of those of their own `as_of` only.
+    """
     with ledger.transaction() as con:
-        c, n = tables.checks, tables.check_counts
-        mine = [c.c.dataset == found.dataset, c.c.kind == found.kind] + ([c.c.as_of == as_of] if as_of else [])
-        old = con.execute(sa.select(c.c.rule, c.c.source, c.c.as_of).where(*mine)).all()
-        new = {(r["rule"], r["source"], r["as_of"]) for r in found.rows}
-        con.execute(c.delete().where(*mine))
-        for rule in sorted({(r, d) for r, _, d in {tuple(row) for row in old} | new}):
-            con.execute(n.delete().where(n.c.dataset == found.dataset, n.c.rule == rule[0], n.c.as_of == rule[1]))
-        if found.rows:
-            con.execute(c.insert(), found.rows)
-        if found.counts:
-            con.execute(n.insert(), found.counts)
+        for found in findings:
+            _replace(con, found, found.rows[0]["as_of"] if found.rows and found.kind in dated else None)
+
+
+def _replace(con: sa.Connection, found: Findings, as_of: str | None) -> None:
+    c, n = tables.checks, tables.check_counts
+    mine = [c.c.dataset == found.dataset, c.c.kind == found.kind] + ([c.c.as_of == as_of] if as_of else [])
+    old = con.execute(sa.select(c.c.rule, c.c.source, c.c.as_of).where(*mine)).all()
+    new = {(r["rule"], r["source"], r["as_of"]) for r in found.rows}
+    con.execute(c.delete().where(*mine))
+    for rule in sorted({(r, d) for r, _, d in {tuple(row) for row in old} | new}):
+        con.execute(n.delete().where(n.c.dataset == found.dataset, n.c.rule == rule[0], n.c.as_of == rule[1]))
+    if found.rows:
+        con.execute(c.insert(), found.rows)
+    if found.counts:
+        con.execute(n.insert(), found.counts)
 
 
 def known(ledger: Ledger, dataset: str, kind: str, as_of: str | None = None) -> list[dict[str, Any]]:

@@ -89,7 +89,7 @@ class Site:
     def page(self, place: str, template: str, stamped: bool = False, **content: Any) -> Path:
         """Write one page with what every page may use."""
         used, digest = self.shared
-        return rendering.write(self.reports, self.reports / place, template, stamped, used, digest, **content)
+        return rendering.write(self.reports, self.reports / place, template, stamped=stamped, shared=used, of_shared=digest, **content)
 
     def overview(self) -> Path:
         facts, held = self.facts, Counter(b["department"] for b in self.facts.waiting)
@@ -156,18 +156,18 @@ class Site:
         known = [(r, facts.history.get((dataset, r["rule"])), facts.counties.get((dataset, r["rule"]))) for r in rows]
         stamp, wanted = rendering.digest_of(self.names.get(dataset), known), {folder / f"{r['rule']}.html" for r in rows}
         if rendering.head(folder / ".facts") != stamp or not wanted <= set(folder.glob("*.html")):
-            for r in rows:
-                self._rule(r)
+            rendering.write_all(self._rule(r) for r in rows)
             rendering.put(folder / ".facts", stamp.encode())
         return wanted
 
-    def _rule(self, r: Row) -> Path:
+    def _rule(self, r: Row) -> tuple[Path, bytes | None]:
         key = r["dataset"], r["rule"]
         history, counties = list(self.facts.history.get(key, {}).values()), self.facts.counties.get(key, [])
         rate, limit = ("成立率", "Pass rate"), ("下限", "At least")
         lines = charts.lines([h["month"] for h in history], [(rate, [h["pass_rate"] for h in history]), (limit, [h["at_least"] for h in history])], (limit,))
-        return rendering.write(
-            self.reports, self.reports / "rules" / r["dataset"] / f"{r['rule']}.html", "rule.html.j2", stamped=True, r=r,
+        page = self.reports / "rules" / r["dataset"] / f"{r['rule']}.html"
+        return page, rendering.render(
+            self.reports, page, "rule.html.j2", stamped=True, r=r,
             name=self.names.get(r["dataset"], r["dataset"]), history=history, newest=history[-1] if history else None, lines=lines,
             counties=counties[:TOP_COUNTIES], more=max(0, len(counties) - TOP_COUNTIES))
 

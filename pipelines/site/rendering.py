@@ -7,6 +7,8 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -74,6 +76,7 @@ def _templates() -> jinja2.Environment:
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False, bytecode_cache=_Compiled(),
                               undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": marks.relative, "spark": spark, "two": two_languages}
+    made.filters |= {one.__name__: one for one in (marks.t, marks.h2)}      # as filters of constants they are said once, when a template is compiled
     made.globals |= {"change": change, "indicators": marks.indicators(), "SEVERITIES": marks.SEVERITIES, "OUTCOMES": marks.OUTCOMES}
     made.globals |= {one.__name__: one for one in (marks.t, marks.h2, marks.lamp, marks.outcome, marks.outcome_cell, marks.rule_cells, marks.severity, marks.dimension, marks.indicator, marks.trend)}
     return made
@@ -123,8 +126,20 @@ def spark(values: list[float | None], width: int = 96, height: int = 22) -> Mark
     return Markup(f'<svg class="spark" width="{width}" height="{height}" aria-hidden="true">{drawing}</svg>')
 
 
-def write(reports: Path, path: Path, template: str, stamped: bool = False, shared: dict[str, Any] | None = None, of_shared: str = "", **content: Any) -> Path:
-    """Write one page of the site, unless it is there already, byte for byte.
+def write(reports: Path, path: Path, template: str, **content: Any) -> Path:
+    """Write one page of the site as `render` makes it, unless it is there already, byte for byte."""
+    page = render(reports, path, template, **content)
+    return path if page is None else put(path, page)
+
+
+def write_all(pages: Iterable[tuple[Path, bytes | None]]) -> None:
+    """`put` many pages as `render` makes them, each while the next one is rendered: to make a file takes the disk as long."""
+    with ThreadPoolExecutor(1) as disk:
+        list(disk.map(lambda one: put(*one), (one for one in pages if one[1] is not None)))
+
+
+def render(reports: Path, path: Path, template: str, stamped: bool = False, shared: dict[str, Any] | None = None, of_shared: str = "", **content: Any) -> bytes | None:
+    """One page of the site; None where its stamp says that it is there already.
 
     Args:
         reports: the site's root; links of the page start with `root`.
@@ -133,10 +148,10 @@ def write(reports: Path, path: Path, template: str, stamped: bool = False, share
     """
     stamp = digest_of(of_shared, content) if stamped else None
     if stamp and f'content="{stamp}"' in head(path):
-        return path
+        return None
     depth = len(path.relative_to(reports).parts) - 1
     page = _templates().get_template(template).render(root="../" * depth, stamp=stamp, charts=(reports / "assets" / CHARTS).is_file(), **(shared or {}), **content)
-    return put(path, page.encode("utf-8", errors="replace"))
+    return page.encode("utf-8", errors="replace")
 
 
 def digest_of(*content: Any) -> str:
@@ -162,11 +177,16 @@ def version() -> str:
 
 def put(path: Path, content: bytes) -> Path:
     """Put a file in its place by rename, unless it is there already, byte for byte."""
-    if not path.is_file() or path.read_bytes() != content:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with suppress(FileNotFoundError):
+        if path.read_bytes() == content:
+            return path
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
         beside.write_bytes(content)
-        os.replace(beside, path)
+    except FileNotFoundError:      # the folder is looked for once, not for every page
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(content)
+    os.replace(beside, path)
     return path
 
 

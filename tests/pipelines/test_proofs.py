@@ -33,7 +33,7 @@ def made(tmp_path, monkeypatch):
     rules.write_text(RULE, "utf-8")
     proved = []
     real = checking.prove
-    monkeypatch.setattr(checking, "prove", lambda con, plan: (proved.append(plan.dataset.id), real(con, plan)))
+    monkeypatch.setattr(checking, "prove", lambda con, plan, asked: (proved.append(plan.dataset.id), real(con, plan, asked)))
     return found, rules, tmp_path / "cache" / "proofs.json", proved
 
 
