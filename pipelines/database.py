@@ -91,7 +91,7 @@ def build(manifest: dict[str, Any], lake: Lake, path: Path, mode: int = 0o644, k
     unfinished(path)
     wanted, series = list(_wanted(manifest, root or lake.releases)), Series(lake, kept, [common.name, _columns(manifest)])
     shutil.copyfile(series.file or common, beside)
-    con = connect(beside)
+    con = connect(beside, alone=True)
     try:
         if prepare:
             prepare(con)
@@ -114,7 +114,7 @@ def _check_whole(path: Path, manifest: dict[str, Any]) -> None:
     Raises:
         MachineTrouble: they are not: the disk did not take them.
     """
-    with connect(path, read_only=True) as con:
+    with connect(path, read_only=True, alone=True) as con:
         views = con.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchone()[0]
     if Path(f"{path}.wal").exists() or views != len(manifest["relations"]) + len(_made(manifest, path)):
         raise MachineTrouble(BROKEN)

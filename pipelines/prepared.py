@@ -38,7 +38,7 @@ def database(folder: Path, kind: str, made_of: list[Any], make: Callable[[duckdb
                 for left in folder.glob(f".{kind}-*"):
                     left.unlink()
                 beside = file.with_name(f"{file.name}.part")
-                with closing(connect(beside)) as con:
+                with closing(connect(beside, alone=True)) as con:
                     make(con)
                 durable.replace(beside, file)
     return file

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from pipelines import landing, steps
 from pipelines.desk import Desk
 from tests.servers import Server
-from tests.support import RESIDENCE, desk, project
+from tests.support import RESIDENCE, desk, small_project
 
 CONNECTION = "population_office"
 DATASET = "population.residence"
@@ -50,7 +50,7 @@ class Bench:
     def make(cls, server: Server, root: Path, monkeypatch: Any, composite: bool = False, **keys: Any) -> Bench:
         monkeypatch.setenv(f"LAKE_CONNECTION_{CONNECTION.upper()}", server.reader)
         text = contract(server.dialect, composite=composite, **keys)
-        return cls(server, root, desk(root, project(root / "project", population__residence=text)))
+        return cls(server, root, desk(root, small_project(root / "project", population__residence=text)))
 
     def declare(self, composite: bool = False, **keys: Any) -> None:
         """Change the contract."""

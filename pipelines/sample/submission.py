@@ -2,7 +2,8 @@
 
 Table `clean."<dataset>~<source>~<date>"` holds the contract's columns as clean text (NULL = empty) and `_file` (1, 2, …),
 `_plant` (number of the planted defect or NULL), `_extra` (id of the defect for rows added to the clean ones), `_h` (a draw
-of the defect's own) and `_other` (see plants). Rows lie in file order, so a record's ordinal is its distance from the
+of the defect's own), `_other` (see plants) and `_sent` (the text that a planted defect sends: worked out once, because
+planning those expressions costs more than the rows). Rows lie in file order, so a record's ordinal is its distance from the
 file's first rowid.
 """
 from __future__ import annotations
@@ -98,10 +99,13 @@ class Submission:
         """SQL: the text a row with `plant` sends in the plant's column."""
         return self._fill(plant.sent, plant)
 
-    def allowed(self, plant: Plant) -> str:
-        """SQL: whether the row can carry `plant` (a defect that changes nothing is none)."""
-        usual, empty = self.usual(self.dataset.column(plant.column)), "IS NULL" if plant.fills else "IS NOT NULL"
-        return f"{sql.name(plant.column)} {empty} AND ({self._fill(plant.when, plant)}) AND coalesce(({self.sent(plant)}) <> coalesce({usual}, ''), false)"
+    def eligible(self, plant: Plant) -> str:
+        """SQL: whether `plant` is made for the row."""
+        return f"{sql.name(plant.column)} {'IS NULL' if plant.fills else 'IS NOT NULL'} AND ({self._fill(plant.when, plant)})"
+
+    def differs(self, plant: Plant, sent: str) -> str:
+        """SQL: whether `sent` is another text than usual (a defect that changes nothing is none)."""
+        return f"coalesce(({sent}) <> coalesce({self.usual(self.dataset.column(plant.column))}, ''), false)"
 
     def _fill(self, template: str, plant: Plant) -> str:
         line_end = " || ".join(f"chr({ord(c)})" for c in self.line_end)
@@ -109,9 +113,8 @@ class Submission:
 
     def cell(self, column: Column) -> str:
         """SQL: what stands in the file for `column`."""
-        mine = [p for p in self.plants if p.column == column.name]
-        cases = " ".join(f"WHEN {p.number} THEN {self.sent(p)}" for p in mine)
-        return f"CASE _plant {cases} ELSE {self.usual(column)} END" if mine else self.usual(column)
+        mine = ", ".join(str(p.number) for p in self.plants if p.column == column.name)
+        return f"CASE WHEN _plant IN ({mine}) THEN _sent ELSE {self.usual(column)} END" if mine else self.usual(column)
 
 
 def _spelling(column: Column, source: Source, dataset: Dataset, which: int) -> str:
@@ -170,7 +173,7 @@ def _picked(made: Submission, previous: date | None) -> str:
 
 
 def _planted(made: Submission) -> str:
-    """`_plant` = the drawn defect where the row can carry it."""
+    """`_plant` = the drawn defect where the row can carry it, `_sent` = what the row sends then."""
     looked_up = [p for p in made.plants if p.other]
     rows = "SELECT *, NULL::VARCHAR AS _other FROM picked"
     if looked_up:
@@ -178,9 +181,12 @@ def _planted(made: Submission) -> str:
         which = " ".join(f"WHEN {p.number} THEN {sql.text(p.other + ':' + made.dataset.column(p.column).type)}" for p in looked_up)
         rows = (f"SELECT p.*, o.other AS _other FROM picked p LEFT JOIN sample_other o "
                 f"ON o.which = CASE _pick {which} END AND o.value = CASE _pick {value} END")
-    cases = " ".join(f"WHEN {p.number} THEN {made.allowed(p)}" for p in made.plants)
-    allowed = f"CASE _pick {cases} END" if cases else "false"
-    return f"SELECT * EXCLUDE (_pick), CASE WHEN {allowed} THEN _pick END AS _plant FROM ({rows})"
+    if not made.plants:
+        return f"SELECT * EXCLUDE (_pick), NULL::INTEGER AS _plant, NULL::VARCHAR AS _sent FROM ({rows})"
+    sent = " ".join(f"WHEN {p.number} THEN CASE WHEN {made.eligible(p)} THEN {made.sent(p)} END" for p in made.plants)
+    differs = " ".join(f"WHEN {p.number} THEN {made.differs(p, '_sent')}" for p in made.plants)
+    return (f"SELECT * EXCLUDE (_pick), CASE WHEN CASE _pick {differs} END THEN _pick END AS _plant "
+            f"FROM (SELECT *, CASE _pick {sent} END AS _sent FROM ({rows}))")
 
 
 def _at_least_one(con: duckdb.DuckDBPyConnection, made: Submission) -> None:
@@ -191,8 +197,9 @@ def _at_least_one(con: duckdb.DuckDBPyConnection, made: Submission) -> None:
     if rows < LEAST_ROWS * len(wanted):
         return
     for plant in (p for p in wanted if p.number not in there):
-        con.execute(f"""UPDATE planted SET _plant = {plant.number} WHERE _order = (
-            SELECT _order FROM (SELECT *, {made.allowed(plant)} AS _fits, count(*) OVER (PARTITION BY _part) AS _size FROM planted)
+        sent = made.sent(plant)
+        con.execute(f"""UPDATE planted SET _plant = {plant.number}, _sent = {sent} WHERE _order = (
+            SELECT _order FROM (SELECT *, {made.eligible(plant)} AND {made.differs(plant, sent)} AS _fits, count(*) OVER (PARTITION BY _part) AS _size FROM planted)
             WHERE _fits AND _plant IS NULL AND NOT _guard ORDER BY _size DESC, _h, _order LIMIT 1)""")
 
 

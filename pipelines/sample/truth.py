@@ -42,11 +42,10 @@ def record(con: duckdb.DuckDBPyConnection, made: Submission, files: list[str]) -
     before = con.execute("SELECT count(*) FROM defects").fetchone()[0]
     if made.plants:
         clean = " ".join(f"WHEN {p.number} THEN {sql.name(p.column)}" for p in made.plants)
-        sent = " ".join(f"WHEN {p.number} THEN {made.sent(p)}" for p in made.plants)
         rows = ", ".join(f"({p.number}, {', '.join(sql.text(v) for v in (p.column, p.id, p.outcome, p.rule))})" for p in made.plants)
         con.execute(f"CREATE OR REPLACE TEMP TABLE plant AS FROM (VALUES {rows}) AS p(number, col, defect, outcome, rule)")
         con.execute(f"INSERT INTO defects SELECT {where}, _name, _ordinal, col, defect, CASE _plant {clean} END, "
-                    f"CASE _plant {sent} END, outcome, rule FROM placed JOIN plant ON number = _plant ORDER BY _file, _ordinal")
+                    f"_sent, outcome, rule FROM placed JOIN plant ON number = _plant ORDER BY _file, _ordinal")
     for extra in truths(made.dataset):
         rule = sql.text(extra.rule) if extra.rule else "NULL"
         values = f"SELECT {where}, _name, _ordinal, NULL, '{extra.id}', NULL, NULL, '{extra.outcome}', {rule} FROM placed"

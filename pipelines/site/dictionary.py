@@ -45,7 +45,7 @@ def build(desk: Desk, quality: set[str]) -> set[Path]:
     made = set(folder.glob("*.html")) | set(folder.glob("search.js"))
     if f'content="{stamp}-{len(made)}"' in rendering.head(folder / "index.html"):
         return made
-    with connect(place / "lake.duckdb", read_only=True) as con:
+    with connect(place / "lake.duckdb", read_only=True, alone=True) as con:
         pages = Pages(reports, Described(con, json.loads(manifest)), quality)
         return pages.write(stamp)
 

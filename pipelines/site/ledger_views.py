@@ -25,7 +25,7 @@ def connect(desk: Desk, plans: dict[str, Plan] | None = None, once: bool = False
         once: compute every view once and keep it as a table, for many questions.
     """
     plans = plans or {d.id: desk.plan(d.id) for d in datasets(desk.project) if d.status != "draft"}
-    con = open_database()
+    con = open_database(alone=True)
     con.execute("CREATE SCHEMA governance; CREATE SCHEMA reference")
     for one in reference.declared(desk.project):
         if one.list in DIVISIONS:

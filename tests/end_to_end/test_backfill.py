@@ -11,7 +11,7 @@ from pipelines import base, gate, ledger_tables as tables, rebuild, steps
 from pipelines.backfill import backfill
 from pipelines.cli import main
 from pipelines.settings import WrongUse
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 SMALL = ('- {rule: status_small, zh: 状态小, en: status is small, holds: "try_cast(status AS INTEGER) < 15", indicator: "0104", severity: reject,'
@@ -28,7 +28,7 @@ def _batch(date: str) -> str:
 
 @pytest.fixture
 def at(tmp_path, monkeypatch):
-    made = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    made = desk(tmp_path, small_project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
     monkeypatch.setenv("LAKE_HOME", str(made.lake.home))
     monkeypatch.setenv("LAKE_PROJECT", str(made.project.root))
     return made

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from pipelines import ledger_tables, show, status, steps
 from pipelines.mapping import HeaderMismatch, map_header
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
 
 ROW = (resident_id(1), "赵一", "1990-01-01", "640104", "有效", "")
 DATASET = "population.residence"
@@ -15,7 +15,7 @@ BATCH = f"{DATASET}~police~640100~2026-11-01~1"
 
 @pytest.fixture
 def at(tmp_path):
-    return desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    return desk(tmp_path, small_project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
 
 
 def send(at, tmp_path, header: tuple, row: tuple, **options) -> dict:

@@ -13,7 +13,7 @@ from pipelines.rebuild import rebuild
 from pipelines.status import query, why
 from pipelines.verify import verify
 from tests import packs
-from tests.support import RESIDENCE, desk, project
+from tests.support import RESIDENCE, desk, small_project
 
 ROWS, BAD = 20_000, 500
 CONTRACT = RESIDENCE.replace("LOAD", "snapshot").replace("loss_budget, value: 0.5", "loss_budget, value: 0.01").replace(
@@ -40,7 +40,7 @@ def way(tmp_path_factory):
         handler = logging.Handler()
         handler.emit = lambda record: records.append(record.getMessage())
         logging.getLogger().addHandler(handler)
-        at = desk(root, project(root / "project", population__residence=CONTRACT))
+        at = desk(root, small_project(root / "project", population__residence=CONTRACT))
         patch.setenv("LAKE_HOME", str(at.lake.home))
         patch.setenv("LAKE_PROJECT", str(at.project.root))
         sound = packs.people(ROWS)

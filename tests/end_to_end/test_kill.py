@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from pipelines import base, current, ledger_tables as tables, published, release as publication, splitting, steps
 from pipelines.ledger import Ledger
-from tests.support import HEADER, REPOSITORY, RESIDENCE, Kept, desk, project, resident_id, write_csv
+from tests.support import HEADER, REPOSITORY, RESIDENCE, Kept, desk, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 
@@ -29,7 +29,7 @@ def _die(*_args, **_kwargs):
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     root = tmp_path_factory.mktemp("kill")
-    made = desk(root, project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    made = desk(root, small_project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
     _send(made, root, "2026-10-01", range(1, 40), "旧")
     _finish(made)
     return Kept(made)

@@ -11,7 +11,7 @@ from pipelines.maintenance import maintain
 from pipelines.rebuild import rebuild, replay
 from pipelines.settings import WrongUse
 from pipelines.status import why
-from tests.support import HEADER, RESIDENCE, desk, open_gate, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, open_gate, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 
@@ -27,7 +27,7 @@ def row(number: int, status: str = "在住", op: str = "", **changed: str) -> tu
 
 
 def made(root, load: str):
-    return desk(root, project(root / "project", population__residence=RESIDENCE.replace("LOAD", load)))
+    return desk(root, small_project(root / "project", population__residence=RESIDENCE.replace("LOAD", load)))
 
 
 def send(at, day: str, rows: list[tuple], source: str = "police", part: str = "640100", **options) -> list[str]:

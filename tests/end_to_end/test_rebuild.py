@@ -9,7 +9,7 @@ import pytest
 from pipelines import base, catalogue, steps
 from pipelines.rebuild import rebuild
 from pipelines.settings import WrongUse
-from tests.support import HEADER, RESIDENCE, Kept, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, Kept, desk, resident_id, small_project, write_csv
 
 DATASET, CONTRACT = "population.residence", RESIDENCE.replace("LOAD", "upsert")
 
@@ -17,7 +17,7 @@ DATASET, CONTRACT = "population.residence", RESIDENCE.replace("LOAD", "upsert")
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     root = tmp_path_factory.mktemp("rebuild")
-    made = desk(root, project(root / "project", population__residence=CONTRACT))
+    made = desk(root, small_project(root / "project", population__residence=CONTRACT))
     for date, numbers in (("2026-10-01", range(1, 11)), ("2026-11-01", range(6, 16))):
         rows = [(resident_id(n), "赵一", "1990-01-01", "640104", str(n), "") for n in numbers]
         _take(made, root, date, rows)
@@ -73,7 +73,7 @@ def test_a_changed_type_asks_for_a_rebuild_and_the_rebuild_gives_it(at, tmp_path
 
 
 def test_a_type_that_changes_before_anything_is_accepted_needs_no_rebuild(tmp_path):
-    made = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    made = desk(tmp_path, small_project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
     assert base.field_ids(made.lake, made.plan(DATASET))["status"] == 5
     _change(made, "description: State, semanticType: text", "description: State, semanticType: integer")
     assert base.field_ids(made.lake, made.plan(DATASET))["status"] > 5

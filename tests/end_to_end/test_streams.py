@@ -15,7 +15,7 @@ from pyiceberg.exceptions import NoSuchTableError
 
 from pipelines import base, catalogue, ledger_tables as tables, pages, published, steps
 from pipelines.current import Current
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 NAMES = ["赵一", "钱二", "孙三", "李四", "周五", "吴六", "郑七", "王八"]
@@ -27,12 +27,12 @@ def _row(number: int, status: str = "有效", op: str = "", name: str | None = N
 
 @pytest.fixture
 def upsert(tmp_path):
-    return desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    return desk(tmp_path, small_project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
 
 
 @pytest.fixture
 def snapshot(tmp_path):
-    return desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "snapshot")))
+    return desk(tmp_path, small_project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "snapshot")))
 
 
 def _send(at, tmp_path, date: str, rows: list[tuple], part: str = "640100", source: str = "police", **options) -> list[str]:
@@ -144,7 +144,7 @@ class Replays:
     def __init__(self, root):
         self.desks = {}
         for load in ("upsert", "snapshot"):
-            made = project(root / load, population__residence=RESIDENCE.replace("LOAD", load))
+            made = small_project(root / load, population__residence=RESIDENCE.replace("LOAD", load))
             self.desks[load] = desk(root, made)
         self.at, self.root = self.desks["upsert"], root
         self.files = {b: write_csv(root / f"out/{n}/{b.part}.csv", HEADER, b.lines()) for n, b in enumerate(TEN)}
@@ -275,7 +275,7 @@ def test_a_batch_that_was_sent_twice_is_one_batch(upsert, tmp_path):
 @pytest.mark.parametrize(("on_reject", "left"), [("keep", "2026-11-01"), ("drop", None)])
 def test_what_becomes_of_a_rejected_row_s_last_version_is_declared(tmp_path, load, on_reject, left):
     contract = RESIDENCE.replace("LOAD", load).replace("{property: loss_budget,", "{property: on_reject, value: " + on_reject + "}\n      - {property: loss_budget,")
-    at = desk(tmp_path, project(tmp_path / "project", population__residence=contract))
+    at = desk(tmp_path, small_project(tmp_path / "project", population__residence=contract))
     rows = [_row(n) for n in range(1, 6)]
     _send(at, tmp_path, "2026-10-01", rows)
     _send(at, tmp_path, "2026-11-01", [_row(1, name="钱??"), *rows[1:]])

@@ -7,7 +7,7 @@ import pytest
 from pipelines import current, deltas, layout, release as publication, steps
 from pipelines.maintenance import maintain
 from pipelines.verify import verify
-from tests.support import HEADER, RESIDENCE, desk, open_gate, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, open_gate, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 ROWS = f"SELECT birth_year, region_code, status, _source, _stale_since FROM {DATASET} ORDER BY ALL"
@@ -26,7 +26,7 @@ def ask(file, sql: str = ROWS) -> list[tuple]:
 
 
 def test_deltas_go_through_the_real_steps_and_are_folded_outside_the_release(tmp_path, monkeypatch):
-    at = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    at = desk(tmp_path, small_project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
     sent = (("police", [(1, "甲", ""), (2, "甲", ""), (3, "甲", "")]), ("grid", [(2, "乙", ""), (4, "乙", "")]), ("police", [(1, "丙", ""), (2, "", "D"), (3, "", "D")]))
     for number, (source, rows) in enumerate(sent, 1):
         file = write_csv(tmp_path / f"out/{number}/640100.csv", HEADER, [(resident_id(n), "赵一", "1990-01-01", "640104", word, op) for n, word, op in rows])

@@ -8,7 +8,7 @@ from pipelines import durable, release as publication, steps, withdrawal
 from pipelines.settings import WrongUse
 from pipelines.verify import verify
 from pipelines.withdrawal import lift, withdraw
-from tests.support import HEADER, RESIDENCE, Kept, desk, open_gate, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, Kept, desk, open_gate, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 BASIS = {"basis": "个人信息保护法第四十七条", "document": "宁数发〔2026〕1号"}
@@ -29,7 +29,7 @@ def opened(monkeypatch):
 def kept(tmp_path_factory):
     """Three releases: the person 1 in all of them, in other words each time, 2 in the last two; a rejected row of 1 in a fourth."""
     root = tmp_path_factory.mktemp("withdrawal")
-    made = desk(root, project(root / "project", population__residence=FOLLOWED.replace("LOAD", "upsert"), population__visit=VISIT.replace("LOAD", "upsert")))
+    made = desk(root, small_project(root / "project", population__residence=FOLLOWED.replace("LOAD", "upsert"), population__visit=VISIT.replace("LOAD", "upsert")))
     with pytest.MonkeyPatch.context() as patch:
         open_gate(patch)
         for month, numbers in ((9, (1, 3)), (10, (1, 2)), (11, (1, 2, 4))):

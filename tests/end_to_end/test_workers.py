@@ -15,7 +15,7 @@ from pipelines.batch import key_of
 from pipelines.desk import Desk
 from pipelines.keys import pseudonym_key
 from pipelines.locks import writer
-from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, resident_id, small_project, write_csv
 
 DATASET, BATCHES = "population.residence", 3
 WORKER = """
@@ -36,7 +36,7 @@ def work(at, keys: list[str]) -> None:
 
 
 def _lake(tmp_path):
-    at = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    at = desk(tmp_path, small_project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
     pseudonym_key(at.lake)      # made once, by whoever is first; told by process
     keys = []
     for number in range(BATCHES):

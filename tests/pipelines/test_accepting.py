@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from pipelines import accepting, ledger_tables as tables, steps
 from pipelines.settings import WrongUse
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 CONTRACT = RESIDENCE.replace("LOAD", "upsert").replace(
@@ -18,7 +18,7 @@ GIVEN = {"label": "暂停（试点）", "document": "人社发〔2026〕1号", "
 
 @pytest.fixture
 def at(tmp_path):
-    return desk(tmp_path, project(tmp_path / "project", population__residence=CONTRACT))
+    return desk(tmp_path, small_project(tmp_path / "project", population__residence=CONTRACT))
 
 
 def send(at, folder, day: str) -> tuple[list[str], list[str]]:

@@ -19,7 +19,7 @@ from pipelines.cli import main
 from pipelines.lifecycle import FALSE_ALARM, MENDED
 from pipelines.settings import WrongUse
 from tests.pipelines.test_problems import CONTRACT, DATASET, DEPARTMENT, RULE, enter, of
-from tests.support import desk, project, resident_id
+from tests.support import desk, resident_id, small_project
 
 OFFICES = """
 supervisor: {department: 数据局, code: bureau, mail: [bureau@lake.example]}
@@ -91,7 +91,7 @@ def hook():
 
 @pytest.fixture
 def at(tmp_path):
-    made = project(tmp_path / "project", population__residence=CONTRACT)
+    made = small_project(tmp_path / "project", population__residence=CONTRACT)
     (made.expectations / "departments.yaml").write_text(OFFICES, encoding="utf-8")
     return desk(tmp_path, made)
 

@@ -14,14 +14,14 @@ from pipelines.rebuild import rebuild
 from pipelines.settings import WrongUse
 from pipelines.status import status, why
 from tests.pipelines.test_problems import CONTRACT, DATASET, RULE, of, run, send
-from tests.support import HEADER, desk, project, resident_id, write_csv
+from tests.support import HEADER, desk, resident_id, small_project, write_csv
 
 WORDS = {"by": "王质控", "reason": "部门书面说明，先行入库"}
 
 
 @pytest.fixture
 def at(tmp_path, monkeypatch):
-    made = desk(tmp_path, project(tmp_path / "project", population__residence=CONTRACT))
+    made = desk(tmp_path, small_project(tmp_path / "project", population__residence=CONTRACT))
     monkeypatch.setenv("LAKE_HOME", str(made.lake.home))
     monkeypatch.setenv("LAKE_PROJECT", str(made.project.root))
     return made

@@ -19,7 +19,7 @@ from pipelines.locks import confirm, writer
 from pipelines.settings import Lake, LockLost, WrongUse
 from pipelines.verify import verify
 from tests import servers
-from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, forget_databases, project, resident_id, write_csv
+from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, forget_databases, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 MOUNTS = """23 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -80,7 +80,7 @@ def server(postgresql, monkeypatch):
 def made(root, *datasets: str):
     contracts = {d.replace(".", "__"): RESIDENCE.replace("LOAD", "upsert").replace("population.residence", d).replace("- name: residence", f"- name: {d.partition('.')[2]}")
                  for d in datasets}
-    return desk(root, project(root / "project", **contracts))
+    return desk(root, small_project(root / "project", **contracts))
 
 
 def send(at, dataset: str, day: str, numbers) -> None:

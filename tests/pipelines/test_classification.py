@@ -11,7 +11,7 @@ from pipelines.contract import dataset
 from pipelines.database import BrokenView
 from pipelines.settings import WrongUse
 from tests.pipelines.test_release import World
-from tests.support import RESIDENCE, project
+from tests.support import RESIDENCE, small_project
 
 THEME = "SELECT 'x' AS rule_id, {shows} AS match_level, NULL::DATE AS as_of FROM population.resident {rest}"
 
@@ -39,7 +39,7 @@ def test_a_view_that_filters_on_a_sensitive_column_is_refused_by_check_and_relea
 
 
 def test_check_lists_it_beside_every_other_error(tmp_path):
-    made = project(tmp_path, population__residence=RESIDENCE.replace("LOAD", "upsert").replace("semanticType: text, classification: internal", "semanticType: text, classification: sensitive"))
+    made = small_project(tmp_path, population__residence=RESIDENCE.replace("LOAD", "upsert").replace("semanticType: text, classification: internal", "semanticType: text, classification: sensitive"))
     (made.views / "population").mkdir()
     (made.views / "population/trial.sql").write_text(
         "-- zh: 试\n-- en: Trial\n-- grain: 一\n-- rule: 一\n-- match: 一\n-- needs: population.residence\n-- left out: 无\n-- columns:\n--   rule_id: 列 — Column\n"

@@ -11,7 +11,7 @@ from pipelines.batch import month
 from pipelines.cli import main
 from pipelines.closing import close, reopen
 from pipelines.settings import WrongUse
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 OCTOBER = f"{DATASET}~police~640100~2026-10-01~1"
@@ -41,7 +41,7 @@ def _statuses(at) -> list[tuple]:
 
 @pytest.fixture
 def at(tmp_path):
-    return desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    return desk(tmp_path, small_project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
 
 
 def test_a_late_batch_is_held_and_re_opening_takes_it(at, tmp_path):

@@ -20,7 +20,7 @@ from pipelines.grants import allowed, conditions, files
 from pipelines.settings import WrongUse
 from pipelines.verify import verify
 from tests.end_to_end.test_withdrawal import VISIT, key_of, send
-from tests.support import RESIDENCE, Kept, desk, open_gate, project, resident_id
+from tests.support import RESIDENCE, Kept, desk, open_gate, resident_id, small_project
 
 DATASET, OTHER = "population.residence", "population.visit"
 SENSITIVE = "\n      - {name: religion_code, businessName: 宗教信仰, description: Religion, semanticType: code(religion), classification: sensitive}\n"
@@ -48,7 +48,7 @@ def row(n: int, word: str) -> tuple:
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     root = tmp_path_factory.mktemp("grants")
-    made = desk(root, project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert").rstrip() + SENSITIVE, population__visit=VISIT.replace("LOAD", "upsert")))
+    made = desk(root, small_project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert").rstrip() + SENSITIVE, population__visit=VISIT.replace("LOAD", "upsert")))
     with pytest.MonkeyPatch.context() as patch:
         open_gate(patch)
         for dataset, numbers in ((DATASET, (1, 2, 3, 4)), (OTHER, (2, 3))):

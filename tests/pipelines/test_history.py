@@ -19,7 +19,7 @@ from pipelines.contract import dataset
 from pipelines.settings import WrongUse
 from pipelines.sql import connect, name, names, text
 from tests.pipelines.test_release import slim
-from tests.support import HEADER, RESIDENCE, desk, open_gate, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, open_gate, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 DAYS = [f"2026-{month:02d}-01" for month in (5, 6, 7, 8, 9)]
@@ -34,7 +34,7 @@ class World:
     """A lake with one dataset of two sources (police before grid) and two parts."""
 
     def __init__(self, root, load: str):
-        self.desk = desk(root, slim(project(root / "project", population__residence=contract(load))))
+        self.desk = desk(root, slim(small_project(root / "project", population__residence=contract(load))))
         self.plan = compiler.plan(dataset(DATASET, self.desk.project), ())
         self.segments: dict[str, Version] = {}
         self.quarantine: dict[str, object] = {}
@@ -164,7 +164,7 @@ def test_a_deletion_shows_no_value_and_hidden_columns_are_in_no_file(tmp_path):
 @pytest.mark.parametrize(("old", "new"), [("value: upsert}", "value: append}"), ("history, value: true}", "history, value: true}\n      - {property: on_reject, value: drop}"),
                                           ("history, value: true}", "history, value: true}\n      - {property: publish_when, value: status = '甲'}")])
 def test_a_dataset_without_a_history_is_refused(tmp_path, old, new):
-    made = slim(project(tmp_path / "project", population__residence=contract("upsert").replace(old, new)))
+    made = slim(small_project(tmp_path / "project", population__residence=contract("upsert").replace(old, new)))
     with pytest.raises(WrongUse, match="history needs load: upsert"):
         history.judge(compiler.plan(dataset(DATASET, made), ()))
 
@@ -172,7 +172,7 @@ def test_a_dataset_without_a_history_is_refused(tmp_path, old, new):
 def test_a_column_that_is_masked_in_some_rows_has_no_history(tmp_path):
     text_ = contract("upsert").replace("semanticType: text, classification: internal}",
                                        "semanticType: text, classification: internal, customProperties: [{property: classified, value: {when: \"region_code = '640104'\", then: personal}}]}")
-    made = slim(project(tmp_path / "project", population__residence=text_))
+    made = slim(small_project(tmp_path / "project", population__residence=text_))
     assert [c.name for c in history.attributes(compiler.plan(dataset(DATASET, made), ()))] == ["birth_year", "region_code"]
 
 
@@ -192,7 +192,7 @@ def test_late_repeated_and_corrected_batches_give_the_same_history(tmp_path, mon
 
     found = []
     for where, sends in (("ordered", [(7, "a", {}), (8, "b", {}), (9, "c", {})]), ("late", [(9, "c", {}), (7, "wrong", {}), (8, "b", {}), (7, "a", {"correct": True}), (8, "b", {})])):
-        at = desk(tmp_path / where, project(tmp_path / where / "project", population__residence=contract("upsert")))
+        at = desk(tmp_path / where, small_project(tmp_path / where / "project", population__residence=contract("upsert")))
         for number, status, options in sends:
             send(at, *month(number, status), **options)
         steps.release(at)

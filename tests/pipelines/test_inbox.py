@@ -17,7 +17,7 @@ import pytest
 from pipelines import arrivals, copying, deliveries, folders, inbox, landing, sidecars, steps
 from pipelines.receiving import left
 from pipelines.settings import WrongUse
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
 
 DATASET, DAY = "population.residence", "2026-11-01"
 OLD = time.time() - 3600
@@ -29,7 +29,7 @@ def at(tmp_path, monkeypatch):
     text = RESIDENCE.replace("LOAD", "upsert").replace("{property: part_pattern, value: '(64\\d{4})'}]\n  - server: grid",
                                                        "{property: part_pattern, value: '(64\\d{4})'}, {property: date_pattern, value: '_(\\d{8})'}]\n  - server: grid")
     assert "date_pattern" in text
-    return desk(tmp_path, project(tmp_path / "project", population__residence=text))
+    return desk(tmp_path, small_project(tmp_path / "project", population__residence=text))
 
 
 def drop(at, *parts: str, n: int = 1, old: bool = True, source: str = "police") -> Path:

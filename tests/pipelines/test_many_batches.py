@@ -13,7 +13,7 @@ from pipelines import base, gate, keys, ledger_tables as tables, pages, site, sp
 from pipelines.batch import split_key
 from pipelines.gate import suite
 from pipelines.standing import UNSOUND
-from tests.support import HEADER, RESIDENCE, Kept, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, Kept, desk, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 _TIMES = {"id", "started_at", "seconds", "received_at", "decided_at", "opened_at", "changed_at", "at", "entered_at"}
@@ -50,7 +50,7 @@ def _files(folder):
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     root = tmp_path_factory.mktemp("many")
-    at = desk(root, project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    at = desk(root, small_project(root / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
     for source in ("police", "grid"):
         steps.submit(DATASET, _files(root / source), source, "2026-11-01", desk=at)
     keys.pseudonym_key(at.lake)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from pipelines import accepting, gate, ledger_tables as tables, new_values, pages, site, staging, steps, waivers
 from pipelines.cli import main
 from pipelines.contract import ContractError, datasets
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
 
 DATASET, BATCH = "population.residence", "population.residence~police~640100~2026-01-01~1"
 STATUS = "businessName: 状态, description: State, semanticType: text, classification: internal}"
@@ -28,7 +28,7 @@ def contract(new_values: str = "hold", classification: str = "internal", kind: s
 
 
 def lake(folder, **declared):
-    return desk(folder, project(folder / "project", population__residence=contract(**declared)))
+    return desk(folder, small_project(folder / "project", population__residence=contract(**declared)))
 
 
 def send(at, folder, values: list[str], day: str = "2026-01-01") -> list[str]:
@@ -131,4 +131,4 @@ def test_the_gate_fails_closed_on_a_list_it_cannot_explain(tmp_path, listed):
     ({"new_values": "stop"}, "must be one of"), ({"kind": "text"}, "code"), ({"kind": "region_code"}, "code"), ({"classification": "sensitive"}, "sensitive")])
 def test_the_key_is_refused_where_it_means_nothing(tmp_path, declared, says):
     with pytest.raises(ContractError, match=says):
-        datasets(project(tmp_path / "project", population__residence=contract(**declared)))
+        datasets(small_project(tmp_path / "project", population__residence=contract(**declared)))

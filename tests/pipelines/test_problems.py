@@ -11,7 +11,7 @@ from pipelines import deadlines, ledger, ledger_tables, problems, steps
 from pipelines.cli import main
 from pipelines.lifecycle import FALSE_ALARM, IN_PROGRESS, MENDED, OPEN
 from pipelines.settings import Project, WrongUse
-from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, resident_id, small_project, write_csv
 
 DATASET, RULE, DEPARTMENT = "population.residence", "id_number.checksum", "公安局"
 CONTRACT = RESIDENCE.replace("LOAD", "upsert").replace("[{property: at_least, value: 0.2}]}\n      - {name: name,", "[{property: at_least, value: 0.95}]}\n      - {name: name,")
@@ -29,7 +29,7 @@ def rows(good: int, bad: int) -> list[tuple]:
 
 @pytest.fixture
 def at(tmp_path):
-    return desk(tmp_path, project(tmp_path / "project", population__residence=CONTRACT))
+    return desk(tmp_path, small_project(tmp_path / "project", population__residence=CONTRACT))
 
 
 def send(at, tmp_path, day: str, good: int, bad: int, part: str = "640100", source: str = "police", **options) -> str:
@@ -138,7 +138,7 @@ def test_every_order_of_arrival_ends_alike(tmp_path, sent):
     ends = set()
     for i, order in enumerate(itertools.permutations(sent)):
         here = tmp_path / str(i)
-        at = desk(here, project(here / "project", population__residence=CONTRACT))
+        at = desk(here, small_project(here / "project", population__residence=CONTRACT))
         for one in order:
             enter(at, *one)
         ends.add(tuple(of(at)[k] for k in ("state", "reopened", "opened_batch", "batch_id", "applicable", "failed", "pass_rate")))
@@ -191,7 +191,7 @@ def test_a_change_and_its_event_are_one_transaction(at, tmp_path, monkeypatch):
 
 def test_working_days_are_counted_with_the_calendar_where_there_is_one(tmp_path):
     assert deadlines.due(Project(REPOSITORY), "2026-11-20") == "2026-12-04", "ten working days after a Friday"
-    made = project(tmp_path, population__residence=CONTRACT)
+    made = small_project(tmp_path, population__residence=CONTRACT)
     (tmp_path / "warehouse/reference").unlink()
     (tmp_path / "warehouse/reference").mkdir()
     (tmp_path / "warehouse/reference/legal_deadlines.csv").write_bytes((REPOSITORY / "warehouse/reference/legal_deadlines.csv").read_bytes())

@@ -9,14 +9,13 @@ import re
 
 import duckdb
 import pytest
-import yaml
 
 from pipelines import compiler, database, ledger_tables as tables, masks, objects, release
 from pipelines.contract import dataset
 from pipelines.database import BrokenView
 from pipelines.settings import WrongUse
 from tests.states import state
-from tests.support import REPOSITORY, desk, project, resident_id
+from tests.support import REPOSITORY, desk, keep_only, resident_id, small_project
 
 CONTRACT = """
 apiVersion: v3.1.0
@@ -78,16 +77,8 @@ NOTICES = [{"notice_no": "1号", "subject": "甲公司", "kind": "1", "content":
 
 
 def slim(made):
-    """The project with only the lists and macros these datasets use: a release of all of them takes four times as long."""
-    wanted = {"admin_division", "admin_division_obsolete", "region_change", "stat_only_unit", "sex", "religion", "subject_kind"}
-    lists = [one for one in yaml.safe_load((made.reference / "lists.yaml").read_text("utf-8")) if one["list"] in wanted]
-    for folder, files in ((made.macros, ["text.sql", "codes.sql", "redact.sql"]), (made.reference, [one["file"] for one in lists])):
-        source = folder.resolve()
-        folder.unlink()
-        folder.mkdir()
-        for file in files:
-            (folder / file).symlink_to(source / file)
-    (made.reference / "lists.yaml").write_text(yaml.safe_dump(lists, allow_unicode=True), "utf-8")
+    """A small project with only the macros that views of these datasets use."""
+    keep_only(made.macros, ["text.sql", "codes.sql", "redact.sql"])
     return made
 
 
@@ -95,7 +86,7 @@ class World:
     """A lake, a project and the states to publish."""
 
     def __init__(self, root):
-        self.desk = desk(root, slim(project(root / "project", population__resident=RESIDENT, credit__notice=NOTICE)))
+        self.desk = desk(root, slim(small_project(root / "project", population__resident=RESIDENT, credit__notice=NOTICE)))
         self.plans = {d: compiler.plan(dataset(d, self.desk.project), ()) for d in ("credit.notice", "population.resident")}
         self.states = {"credit.notice": state(self.lake, self.plans["credit.notice"], NOTICES),
                        "population.resident": state(self.lake, self.plans["population.resident"], PEOPLE)}

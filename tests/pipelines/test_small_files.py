@@ -8,7 +8,7 @@ import pytest
 
 from pipelines import readers, staging, steps
 from pipelines.batch import split_key
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
 
 DATASET, FILES = "population.residence", 25
 
@@ -31,7 +31,7 @@ def _files(folder):
 @pytest.mark.parametrize("together", [readers.delimited.SMALL, 0], ids=["together", "alone"])
 def test_a_batch_of_many_files(tmp_path, monkeypatch, together):
     monkeypatch.setattr(readers.delimited, "SMALL", together)
-    at = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
+    at = desk(tmp_path, small_project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
     [one] = steps.submit(DATASET, _files(tmp_path / "sent"), "police", "2026-11-01", desk=at)
     [key] = steps.stage(DATASET, [f"{one.batch_id}~r1"], at)
     found = staging.read(at.lake, *split_key(key))

@@ -17,7 +17,7 @@ from pipelines.failures import may_pass, tell
 from pipelines.gate import suite
 from pipelines.readers import extracted, parquet_rows
 from pipelines.settings import WrongUse
-from tests.support import HEADER, RESIDENCE, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -76,7 +76,7 @@ def test_the_message_names_the_disk_its_space_and_the_remedy(tmp_path, monkeypat
 
 @pytest.fixture
 def at(tmp_path):
-    made = desk(tmp_path, project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert").replace("format: csv", "format: auto")))
+    made = desk(tmp_path, small_project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert").replace("format: csv", "format: auto")))
     rows = [(resident_id(n), "赵一", "1990-01-01", "640104", "新", "") for n in range(1, 30)]
     steps.submit(DATASET, [write_csv(tmp_path / "640100.csv", HEADER, rows)], "police", "2026-10-01", desk=made)
     return made

@@ -13,7 +13,7 @@ from pipelines.cli import main
 from pipelines.lifecycle import OPEN, WAIVED
 from pipelines.settings import WrongUse
 from tests.pipelines.test_problems import CONTRACT, DATASET, RULE, of, rows, run, send, wrong
-from tests.support import HEADER, desk, project, resident_id, write_csv
+from tests.support import HEADER, desk, resident_id, small_project, write_csv
 
 DAY, UNTIL = "2026-11-05", "2026-11-30"
 PAPERS = {"owner": "公安局", "document": "宁公发〔2026〕7号", "reason": "历史重号按规定保留", "by": "王质控"}
@@ -23,7 +23,7 @@ PAPERS = {"owner": "公安局", "document": "宁公发〔2026〕7号", "reason":
 def at(tmp_path, monkeypatch):
     for module in (problems, waivers):
         monkeypatch.setattr(module, "today", lambda: DAY)
-    return desk(tmp_path, project(tmp_path / "project", population__residence=CONTRACT))
+    return desk(tmp_path, small_project(tmp_path / "project", population__residence=CONTRACT))
 
 
 def result(at, batch_id: str, rule: str = RULE) -> dict:

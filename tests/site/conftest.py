@@ -24,6 +24,12 @@ def at(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def printer() -> str:
+    """The Chromium that health checks are printed with; where the machine has none, the tests' own is named in LAKE_CHROMIUM."""
+    return browsers.program()
+
+
+@pytest.fixture(scope="session")
 def browser():
     with browsers.chromium() as found:
         yield found

@@ -16,7 +16,6 @@ from markupsafe import Markup
 from pipelines import ledger_tables as tables, pages, site
 from pipelines.settings import WrongUse
 from pipelines.site import health, ledger_views, marks, rendering
-from tests import browser as browsers
 from tests.site.world import BAD, DEPARTMENTS, HELD, LATE, NEW_VALUES, TODAY, months, world
 
 
@@ -189,7 +188,7 @@ def _printed(folder) -> dict[str, object]:
     return {p.name: [page.extract_text() for page in pypdf.PdfReader(p).pages] if p.suffix == ".pdf" else p.read_bytes() for p in folder.iterdir()}
 
 
-def test_health_checks_are_printed_kept_and_the_same_every_time(small):
+def test_health_checks_are_printed_kept_and_the_same_every_time(small, printer):
     done = health.write(small, "2026-11")
     folder = small.lake.reports / "months/2026-11"
     assert done["pages"] == done["pdfs"] == done["printed"] == len(list(folder.glob("*.pdf"))) >= 6 and done["message"] is None
@@ -221,5 +220,5 @@ def test_a_month_without_results_is_refused(small, month, says):
         health.write(small, month)
 
 
-def test_the_browser_of_the_tests_is_the_one_that_prints():
-    assert browsers.program() == health.chromium()
+def test_the_browser_of_the_tests_is_the_one_that_prints(printer):
+    assert printer == health.chromium()

@@ -6,7 +6,7 @@ import pytest
 from pipelines import steps
 from pipelines.checks.candidate import SIGNALS, STATISTICS
 from pipelines.sql import connect
-from tests.support import HEADER, RESIDENCE, desk, open_gate, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, desk, open_gate, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
 
@@ -25,7 +25,7 @@ def lake(tmp_path, monkeypatch):
     open_gate(monkeypatch)
 
     def make(load: str = "snapshot", rules: str = "", where: str = "lake", contract: str = RESIDENCE):
-        made = project(tmp_path / where / "project", population__residence=contract.replace("LOAD", load))
+        made = small_project(tmp_path / where / "project", population__residence=contract.replace("LOAD", load))
         if rules:
             file = made.expectations / "population" / "residence.yaml"
             file.parent.mkdir()

@@ -22,14 +22,14 @@ from pipelines.settings import Lake, Project, WrongUse
 from pipelines.verify import verify
 from tests import packs
 from tests.packs import BATCH, DATASET
-from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, project
+from tests.support import HEADER, REPOSITORY, RESIDENCE, desk, small_project
 
 ENCRYPTED = RESIDENCE.replace("{property: part_pattern, value: '(64\\d{4})'}]", "{property: part_pattern, value: '(64\\d{4})'}, {property: feedback, value: {encrypt: true}}]", 1)
 HOSTILE = ("=HYPERLINK(\"http://x\")", "+1", "-1+2", "@SUM(A1)", "'quoted", "\tTab", "640104199001010018", "赵,\"甲\"\n乙")
 
 
 def made(root, contract: str = RESIDENCE):
-    return desk(root, project(root / "project", population__residence=contract.replace("LOAD", "snapshot")))
+    return desk(root, small_project(root / "project", population__residence=contract.replace("LOAD", "snapshot")))
 
 
 def hashes(folder) -> dict[str, str]:

@@ -19,7 +19,7 @@ from pipelines.settings import WrongUse
 from pipelines.status import query
 from tests import packs
 from tests.packs import BATCH, DATASET, DAY
-from tests.support import HEADER, RESIDENCE, Kept, desk, project, resident_id, write_csv
+from tests.support import HEADER, RESIDENCE, Kept, desk, resident_id, small_project, write_csv
 
 SOUND = packs.people(300)
 WRONG_KEY, NO_NAME, SHORT, TWIN = 4, 9, 301, 14      # ordinals of what is wrong
@@ -37,7 +37,7 @@ def faulty() -> list[tuple[str, ...]]:
 
 
 def made(root, contract: str = RESIDENCE) -> packs.Desk:
-    return desk(root, project(root / "project", population__residence=contract.replace("LOAD", "snapshot")))
+    return desk(root, small_project(root / "project", population__residence=contract.replace("LOAD", "snapshot")))
 
 
 @pytest.fixture(scope="module")
