@@ -122,9 +122,8 @@ def make(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: M
     work = _empty_place(con, cover)
     batches = Batches({0: manifest.batch_id}, {0: _own(work)})
     counts, parts = _load(con, plan, source, manifest, work, cover)
-    [made] = _finish(con, plan, [manifest], batches, {0: counts}, parts, field_ids, cover)
-    shutil.rmtree(work / "scratch")
-    return made
+    shutil.rmtree(work / "scratch")      # the decoded text of a large batch is a third of the disk that staging it takes
+    return _finish(con, plan, [manifest], batches, {0: counts}, parts, field_ids, cover)[0]
 
 
 def _empty_place(con: duckdb.DuckDBPyConnection, cover: Cover) -> Path:

@@ -138,9 +138,11 @@ def _escape(lines: Sequence[str], delimiter: str, quote: str, source: Any) -> st
     doubled, slashed = Dialect(delimiter, quote, quote), Dialect(delimiter, quote, ESCAPE)
     if not any(ESCAPE + quote in line for line in lines) or not _unclosed(lines, doubled):
         return quote
-    width = Counter(len(cells) for cells, _ in _rows(lines, slashed)).most_common(1)[0][0]
-    right = [sum(len(cells) == width for cells, _ in _rows(lines, one)) for one in (doubled, slashed)]
-    return ESCAPE if right[1] > right[0] or not _unclosed(lines, slashed) else quote
+    widths = [Counter(len(cells) for cells, _ in _rows(lines, one)) for one in (doubled, slashed)]
+    both = sum(widths, Counter())
+    width = max(both, key=lambda w: (w > 1, both[w]))      # broken rows are of one cell
+    right = [found[width] for found in widths]
+    return ESCAPE if right[1] > right[0] or right[1] == right[0] and not _unclosed(lines, slashed) else quote
 
 
 def _rows(lines: Sequence[str], dialect: Dialect, most: int = SAMPLE_LINES) -> list[tuple[list[str], int]]:

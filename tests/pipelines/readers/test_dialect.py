@@ -63,6 +63,15 @@ def test_escapes_keep_their_rows_when_quotes_are_broken(bench):
     assert got.reading.rejects == [(10, "quote")] and len(got.rows) == 29
 
 
+@pytest.mark.parametrize("faulty", ['"x,,', '"x,,\n"y","z","w"'], ids=["at the end", "before a row"])
+def test_a_cell_that_ends_in_a_backslash_does_not_make_escapes_of_others(bench, faulty):
+    """Taken for an escape, it leaves a quote open that a faulty line below happens to close; the doubled quotes of the rows tell."""
+    rows = [["b \"x\"\n \"a\nc", "1\\", "2\n3"], ["d \"e\"", "4", "5"]]
+    text = "h,i,j\n" + "".join(",".join('"' + cell.replace('"', '""') + '"' for cell in row) + "\n" for row in rows) + faulty
+    got = bench.read(text.encode())
+    assert got.unit.escape == '"' and got.cells[:2] == rows and [reason for _, reason in got.reading.rejects] == ["cut" if faulty == '"x,,' else "quote"]
+
+
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-8", "big5"])
 def test_fixed_width_is_counted_in_bytes(bench, encoding):
     rows = [["張三", "110101", "銀川市"], ["歐陽國榮", "64", ""], ["李四", "", "a b"]]
