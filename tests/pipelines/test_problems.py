@@ -192,10 +192,9 @@ def test_a_change_and_its_event_are_one_transaction(at, tmp_path, monkeypatch):
 def test_working_days_are_counted_with_the_calendar_where_there_is_one(tmp_path):
     assert deadlines.due(Project(REPOSITORY), "2026-11-20") == "2026-12-04", "ten working days after a Friday"
     made = small_project(tmp_path, population__residence=CONTRACT)
-    (tmp_path / "warehouse/reference").unlink()
-    (tmp_path / "warehouse/reference").mkdir()
-    (tmp_path / "warehouse/reference/legal_deadlines.csv").write_bytes((REPOSITORY / "warehouse/reference/legal_deadlines.csv").read_bytes())
-    (tmp_path / "warehouse/reference/working_days.csv").write_text("day,is_workday\n2026-11-21,1\n2026-11-23,0\n2026-11-24,0\n")
+    calendar = made.reference / "working_days.csv"
+    calendar.unlink(missing_ok=True)      # never through a link into the repository
+    calendar.write_text("day,is_workday\n2026-11-21,1\n2026-11-23,0\n2026-11-24,0\n")
     assert deadlines.due(made, "2026-11-20") == "2026-12-07"
 
 

@@ -1,7 +1,6 @@
 """Decisions against the working days they may take to be sent; the day each took is counted apart from the product's SQL."""
 from __future__ import annotations
 
-import shutil
 from datetime import date, timedelta
 
 import pytest
@@ -55,11 +54,10 @@ def test_each_record_counts_once_when_it_was_first_sent_and_stock_not_at_all(at,
 
 @pytest.mark.parametrize(("known", "late"), [(["2026-03-09"], 0), (["2026-03-09", "2026-03-14"], 1)])
 def test_days_off_are_those_of_the_yearly_notice(at, known, late):
-    reference = at.project.reference
-    reference.unlink()
-    shutil.copytree(REPOSITORY / "warehouse" / "reference", reference)
+    calendar = at.project.reference / "working_days.csv"
+    calendar.unlink(missing_ok=True)      # never through a link into the repository
     lines = [f"{day},{DAYS_OFF[day]:d}" for day in known]
-    (reference / "working_days.csv").write_text("\n".join(["day,is_workday", *lines]) + "\n", encoding="utf-8")
+    calendar.write_text("\n".join(["day,is_workday", *lines]) + "\n", encoding="utf-8")
     assert (worked("2026-03-04", SECOND, {d: DAYS_OFF[d] for d in known}) > 7) == bool(late)
     assert results(at)[SECOND] == (3, late)
 
