@@ -141,8 +141,8 @@ def _alone(file: Path, folder: Path) -> dict[str, float]:
             return _cpu() - began
 
         lengths = ", ".join(f"max(strlen({c}))" for c in cells.values())
-        parsing = asked(lengths, delimited._scan(unit))
-        con.execute(f"CREATE TABLE texts AS FROM {delimited._scan(unit)}")
+        parsing = asked(lengths, delimited.scan(unit))
+        con.execute(f"CREATE TABLE texts AS FROM {delimited.scan(unit)}")
         values, masks = (", ".join(f'max("{c}")' for c in which) for which in (columns, [f"_failed_{i}" for i in range(plan.masks)] + [f"_applied_{i}" for i in range(plan.masks)]))
         standard = compiler.standardise(plan, cells, None, "texts", f"DATE '{run.DATE}'", "NULL::TINYINT")
         standardising = asked(values, f"({standard})")
