@@ -24,6 +24,7 @@ STEPS = ("receive", "stage", "judge", "commit", "derive", "checks", "release")
 COST, SHARES = PAGE.with_name("performance-cost.svg"), PAGE.with_name("performance-steps.svg")
 PLACES = {"county": 500_000, "city": 5_000_000, "province": 50_000_000, "country": 1_400_000_000}
 BEGIN, END = "<!-- figures -->", "<!-- end -->"
+ROOM = {"left": 24, "right": 48, "top": 8, "bottom": 8}      # letters of another machine are wider than those it was drawn with
 
 
 def figures() -> list[dict[str, Any]]:
@@ -158,12 +159,12 @@ def _hours(hours: float) -> str:
 def draw(found: list[dict[str, Any]], cost: Path = COST, shares: Path = SHARES) -> None:
     """Two pictures: how CPU time grows with the rows, and which steps the wall time of the largest run went to."""
     grown = [{"rows": one["rows"], "CPU seconds": _median(runs, "cpu"), "way": WAYS.get(way, way)} for one in found for way, runs in one["runs"].items()]
-    chart = alt.Chart(alt.Data(values=grown), width=560, height=300).mark_line(point=True)
+    chart = alt.Chart(alt.Data(values=grown), width=560, height=300).mark_line(point=True).properties(padding=ROOM)
     chart.encode(x=alt.X("rows:Q", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", values=[one["rows"] for one in found])), y=alt.Y("CPU seconds:Q", scale=alt.Scale(type="log")),
                  color=alt.Color("way:N", title=None, sort=None)).save(cost)
     spent = [{"way": WAYS[way], "step": step, "seconds": run["phases"][step], "turn": STEPS.index(step)} for way in ("ingest", "publish") if way in found[-1]["runs"]
              for run in [sorted(found[-1]["runs"][way], key=lambda r: r["wall"])[len(found[-1]["runs"][way]) // 2]] for step in STEPS if step in run["phases"]]
-    bars = alt.Chart(alt.Data(values=spent), width=560, height=90, title=f"{found[-1]['rows']:,} rows").mark_bar()
+    bars = alt.Chart(alt.Data(values=spent), width=560, height=90, title=f"{found[-1]['rows']:,} rows", padding=ROOM).mark_bar()
     bars.encode(x=alt.X("seconds:Q"), y=alt.Y("way:N", title=None, sort=None), color=alt.Color("step:N", title=None, sort=list(STEPS)), order="turn:Q").save(shares)
 
 
