@@ -61,7 +61,8 @@ def _look(home: Path, hold: float) -> tuple[list[Any], bool]:
         time.sleep(hold)
         second = _read(con)
         if second != first and not (_cut(first["counts"], second["counts"]) and second["digests"][1] == first["digests"][1]):
-            raise AssertionError(f"release {release}: it changed under an open connection")
+            moved = [f"{v} {n} → {second['counts'].get(v)}" for v, n in first["counts"].items() if n != second["counts"].get(v)]
+            raise AssertionError(f"release {release}: it changed under an open connection: {', '.join(moved) or 'no count'}; digests {first['digests']} → {second['digests']}")
         return [release, first["digests"]], bool(hold) and os.stat(path).st_ino != before
 
 
@@ -70,9 +71,9 @@ def _rows(manifest: dict[str, Any]) -> dict[str, int]:
 
 
 def _cut(before: dict[str, int], after: dict[str, int]) -> bool:
-    """What a withdrawal does: fewer rows of one dataset and of its quarantine, nothing else."""
+    """What a withdrawal does: fewer rows of one dataset, of what changed in it, and of its quarantine, nothing else."""
     differ = {v for v in before if before[v] != after.get(v)}
-    return before.keys() == after.keys() and differ <= {A, "governance.quarantine"} and all(after[v] < before[v] for v in differ)
+    return before.keys() == after.keys() and differ <= {A, f"{A}_changes", "governance.quarantine"} and all(after[v] < before[v] for v in differ)
 
 
 def _withdrawing(home: Path, manifest: Path, told: dict[str, Any]) -> bool:
