@@ -18,13 +18,12 @@ from pipelines.ledger import today as today_by_the_clock
 from pipelines.lifecycle import ACTIVE
 from pipelines.locks import writer
 from pipelines.reports import STATES, batch_page
-from pipelines.site import charts, dictionary, marks, rendering
+from pipelines.site import charts, dictionary, marks, rendering, rules
 from pipelines.site.facts import Facts, Row, grouped
 from pipelines.site.ledger_views import connect
 
 PROBLEM_STATES = {"open": ("fail", "待整改", "To be mended"), "in_progress": ("warn", "整改中", "Being mended"), "mended": ("warn", "已整改", "Mended"),
                   "verified": ("pass", "已核验", "Verified"), "false_alarm": ("none", "误报", "False alarm"), "waived": ("none", "豁免", "Waived")}
-TOP_COUNTIES = 30
 FOLDERS = ("datasets", "departments", "rules", dictionary.FOLDER)
 
 
@@ -42,8 +41,9 @@ def build(desk: Desk, plans: dict[str, Plan] | None = None, today: str | None = 
     with writer(desk.lake, "reports"), connect(desk, plans, once=True) as con:
         rendering.put_assets(reports)
         site = Site(Facts(con, desk.ledger, today or today_by_the_clock()), desk)
-        site.described = dictionary.build(desk, set(site.names))
-        written = {*site.described, site.overview(), site.problem_list(), *site.dataset_pages(), *site.department_pages(), *site.rule_pages(), site.month_list()}
+        with rules.begun(site.rules):      # a second process begins with them, the last dataset first
+            site.described = dictionary.build(desk, set(site.names))
+            written = {*site.described, site.overview(), site.problem_list(), *site.dataset_pages(), *site.department_pages(), *site.rules.all(), site.month_list()}
         _sweep(reports, written)
     return {"pages": len(written), "seconds": round(time.monotonic() - clock, 2), "index": str(reports / "index.html")}
 
@@ -76,6 +76,7 @@ class Site:
         self.new_values = grouped("dataset", new_values.listing(desk))
         self.names = {d["dataset"]: d["name"] for d in facts.datasets}
         self.described: set[Path] = set()      # pages of the dictionary
+        self.rules = rules.RulePages(facts, self.reports, self.names)
         self.titles = {(r["dataset"], r["rule"]): (r["zh"], r["en"]) for rows in facts.rules.values() for r in rows}
 
     @cached_property
@@ -118,12 +119,12 @@ class Site:
         codes = sorted(c for c in scores if len(c) == 2)
         dimensions = [(c, scores[c].get(d["month"])) for c in codes]
         by_month = {m: [charts.value(scores[c].get(m)) for c in ("all", *codes)] for m in facts.months}
-        rules = self._rules(d["dataset"], d["month"])
+        measured = self._rules(d["dataset"], d["month"])
         volumes = facts.volumes.get(d["dataset"], [])
         docs = f"gx/{d['dataset']}/docs/index.html"
         return self.page(
             f"datasets/{d['dataset']}.html", "dataset.html.j2", stamped=True, d=d, whole=scores["all"].get(d["month"]), dimensions=dimensions, by_month=by_month,
-            rules=rules, failing=[r for r in rules if r["outcome"] == "fail"][:20], streams=self._streams(dataset=d["dataset"]), volumes=volumes,
+            rules=measured, failing=[r for r in measured if r["outcome"] == "fail"][:20], streams=self._streams(dataset=d["dataset"]), volumes=volumes,
             signals=facts.signals.get(d["dataset"]), described=self.reports / dictionary.FOLDER / f"{d['dataset']}.html" in self.described, new_values=self.new_values.get(d["dataset"]), docs=docs if (self.reports / docs).is_file() else None,
             problems=[p for p in self._problems(ACTIVE) if p["dataset"] == d["dataset"]],
             batches=[b | {"link": self._link(b), "department": self._department(b)} for b in facts.batches.get(d["dataset"], [])],
@@ -146,30 +147,6 @@ class Site:
             settled=[p for p in mine if p["state"] not in ACTIVE], counted=Counter(p["state"] for p in mine),
             reopened=sum(p["reopened"] or 0 for p in mine),
             waiting=[b | {"link": self._link(b), "name": self.names.get(b["dataset"], b["dataset"])} for b in facts.waiting if b["department"] == name])
-
-    def rule_pages(self) -> list[Path]:
-        return [page for dataset, rows in self.facts.rules.items() for page in self._rule_pages(dataset, rows)]
-
-    def _rule_pages(self, dataset: str, rows: list[Row]) -> set[Path]:
-        """The pages of one dataset's rules. rules/<dataset>/.facts carries what all of them were made from; as long as that stays, none is looked at."""
-        facts, folder = self.facts, self.reports / "rules" / dataset
-        known = [(r, facts.history.get((dataset, r["rule"])), facts.counties.get((dataset, r["rule"]))) for r in rows]
-        stamp, wanted = rendering.digest_of(self.names.get(dataset), known), {folder / f"{r['rule']}.html" for r in rows}
-        if rendering.head(folder / ".facts") != stamp or not wanted <= set(folder.glob("*.html")):
-            rendering.write_all(self._rule(r) for r in rows)
-            rendering.put(folder / ".facts", stamp.encode())
-        return wanted
-
-    def _rule(self, r: Row) -> tuple[Path, bytes | None]:
-        key = r["dataset"], r["rule"]
-        history, counties = list(self.facts.history.get(key, {}).values()), self.facts.counties.get(key, [])
-        rate, limit = ("成立率", "Pass rate"), ("下限", "At least")
-        lines = charts.lines([h["month"] for h in history], [(rate, [h["pass_rate"] for h in history]), (limit, [h["at_least"] for h in history])], (limit,))
-        page = self.reports / "rules" / r["dataset"] / f"{r['rule']}.html"
-        return page, rendering.render(
-            self.reports, page, "rule.html.j2", stamped=True, r=r,
-            name=self.names.get(r["dataset"], r["dataset"]), history=history, newest=history[-1] if history else None, lines=lines,
-            counties=counties[:TOP_COUNTIES], more=max(0, len(counties) - TOP_COUNTIES))
 
     def month_list(self) -> Path:
         """The list of the monthly health checks that are kept."""
