@@ -75,7 +75,13 @@ class Series:
 
 def build(manifest: dict[str, Any], lake: Lake, path: Path, mode: int = 0o644, kept: str | None = None, root: Any = None,
           prepare: Callable[[duckdb.DuckDBPyConnection], None] | None = None) -> None:
-    """Make the database of `manifest` at `path`, replacing what is there once the new one has been tried.
+    """Make the database of `manifest` at `path`, replacing what is there once the new one has been tried; arguments and errors of `made`."""
+    made(manifest, lake, path, mode, kept, root, prepare)()
+
+
+def made(manifest: dict[str, Any], lake: Lake, path: Path, mode: int = 0o644, kept: str | None = None, root: Any = None,
+         prepare: Callable[[duckdb.DuckDBPyConnection], None] | None = None) -> Callable[[], None]:
+    """Make the database of `manifest` beside `path` and try it; returns what puts it in its place.
 
     Args:
         manifest: its `relations`, `macros` and `views`, as `release` writes them; relative file paths start from the lake's releases.
@@ -104,8 +110,12 @@ def build(manifest: dict[str, Any], lake: Lake, path: Path, mode: int = 0o644, k
         con.close()
     _check_whole(beside, manifest)
     beside.chmod(mode)
-    durable.replace(beside, path)
-    series.keep(path, wanted)
+
+    def put() -> None:
+        durable.replace(beside, path)
+        series.keep(path, wanted)
+
+    return put
 
 
 def _check_whole(path: Path, manifest: dict[str, Any]) -> None:
@@ -182,6 +192,7 @@ def _bring(con: duckdb.DuckDBPyConnection, wanted: list[Made], known: dict[str, 
     """Bring a database that holds `known` to `wanted`, statement by statement."""
     for gone in known.keys() - {one.key for one in wanted}:
         _drop(con, gone)
+    bound: list[Made] = []
     for one in wanted:
         before, said = known.get(one.key), one.said()
         if before and before[0] == said[0] and len(before) == len(said):
@@ -192,7 +203,8 @@ def _bring(con: duckdb.DuckDBPyConnection, wanted: list[Made], known: dict[str, 
             _drop(con, one.key)
         try:
             if one.theme:
-                themes.create(con, one.theme)
+                themes.bind(con, one.theme)
+                bound.append(one)
             else:
                 con.execute(";".join((one.create, *one.comments)))
         except duckdb.Error as error:
@@ -200,6 +212,27 @@ def _bring(con: duckdb.DuckDBPyConnection, wanted: list[Made], known: dict[str, 
             raise BrokenView(_broken(one.name, f"does not bind: {_tell(error)}")) from None
         except WrongUse as error:
             raise BrokenView(f"{error}{STOPPED}") from None
+    _describe(con, bound)
+
+
+def _describe(con: duckdb.DuckDBPyConnection, bound: list[Made]) -> None:
+    """Hold views that are a SELECT to their headers, and comment them; their columns are asked for once, because to describe one is to bind it again."""
+    given = _listed(con) if bound else {}
+    for one in bound:
+        try:
+            themes.hold(one.theme, [c for c, _, _ in given.get(one.name, ())])
+        except WrongUse as error:
+            raise BrokenView(f"{error}{STOPPED}") from None
+        con.execute(";".join(one.comments))
+
+
+def _listed(con: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[str, str, str | None]]]:
+    """View → its columns: name, type, comment."""
+    found: dict[str, list[tuple[str, str, str | None]]] = {}
+    for schema, table, *column in con.execute("SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal "
+                                              "ORDER BY schema_name, table_name, column_index").fetchall():
+        found.setdefault(f"{schema}.{table}", []).append(tuple(column))
+    return found
 
 
 def _drop(con: duckdb.DuckDBPyConnection, key: str) -> None:
@@ -228,12 +261,7 @@ def smoke(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> None:
     Raises:
         BrokenView: any of it fails; every failure is listed.
     """
-    errors = []
-    found: dict[str, list[tuple[str, str, str | None]]] = {}
-    for schema, table, column, kind, words in con.execute(
-            "SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal "
-            "ORDER BY schema_name, table_name, column_index").fetchall():
-        found.setdefault(f"{schema}.{table}", []).append((column, kind, words))
+    errors, found = [], _listed(con)
     views = dict(con.execute("SELECT schema_name || '.' || view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall())
     wanted = set(manifest["relations"]) | {f"{t['schema']}.{t['name']}" for t in _made(manifest, Path())}
     errors += [_broken(v, "is missing or not in the manifest") for v in sorted(wanted ^ set(views))]

@@ -7,7 +7,7 @@ rule names and batches, never a value. One writer at a time: the lock `problems`
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,6 +45,20 @@ def note(desk: Desk, dataset_id: str, results: Iterable[dict[str, Any]] | None =
         failing = {key for key, many in measured.items() if any(r.fails for r, _ in many)}
         changed = [_settle(desk, found, key, measured.get(key, []), there.get(key), day) for key in sorted({*failing, *there})]
     return [row for row in changed if row]
+
+
+def note_checks(desk: Desk, dataset_ids: Collection[str], results: Iterable[dict[str, Any]], day: str | None = None) -> None:
+    """`note` for the results of checks of many datasets: of those where nothing fails, no problem is known and no batch is held or refused, nothing is asked one by one."""
+    failing: dict[str, list[dict[str, Any]]] = {}
+    for row in results:
+        if row["outcome"] == "fail":
+            failing.setdefault(row["dataset"], []).append(row)
+    p, b = tables.problems, tables.batches
+    touched = {r["dataset"] for r in desk.ledger.rows(sa.select(p.c.dataset).distinct())} | failing.keys()
+    touched |= {r["dataset"] for r in desk.ledger.rows(sa.select(b.c.dataset).where(b.c.state.in_(_STATE_OF.values())).distinct())}
+    for dataset_id in dataset_ids:
+        if dataset_id in touched:
+            note(desk, dataset_id, failing.get(dataset_id, []), day)
 
 
 def refresh(desk: Desk, day: str | None = None) -> list[dict[str, Any]]:

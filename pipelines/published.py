@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -324,9 +325,13 @@ def lists(engine: Engine) -> dict[str, Any]:
     return relations
 
 
-def restrict(lake: Lake, plans: dict[str, Plan], states: dict[str, Current], manifest: dict[str, Any]) -> None:
-    """Make the pipeline account's database: unmasked views over `current/`, same schemas, beside the rows it shows."""
-    relations = {v: r for v, r in manifest["relations"].items() if r["kind"] == "reference"}
+def restricted(lake: Lake, plans: dict[str, Plan], states: dict[str, Current], content: dict[str, Any]) -> Callable[[], None]:
+    """Make the pipeline account's database beside its place: unmasked views over `current/`, same schemas; returns what puts it there.
+
+    Args:
+        content: relations and macros of the release, of which code lists and macros are taken.
+    """
+    relations = {v: r for v, r in content["relations"].items() if r["kind"] == "reference"}
     for dataset_id, state in states.items():
         plan = plans[dataset_id]
         words = {c.name: f"{c.zh} — {c.en}" for c in plan.dataset.columns} | _OWN_WORDS
@@ -335,5 +340,9 @@ def restrict(lake: Lake, plans: dict[str, Plan], states: dict[str, Current], man
         relations[dataset_id] = {"rows": state.facts["rows"], "files": [{"path": str(f)} for f in state.files], "superseded": [{"path": str(f)} for f in state.superseded],
                                  "comment": f"{plan.dataset.name}（未脱敏，仅限流水线账户）— unmasked, for the pipeline's account only",
                                  "columns": [(n, t, words[n]) for n, t in columns]}
-    content = {"relations": relations, "macros": manifest["macros"], "views": []}
-    database.build(content, lake, lake.restricted, mode=0o600, kept="restricted")
+    return database.made({"relations": relations, "macros": content["macros"], "views": []}, lake, lake.restricted, mode=0o600, kept="restricted")
+
+
+def restrict(made: Future[Callable[[], None]]) -> None:
+    """Put the pipeline account's database in its place, once `restricted` has made it."""
+    made.result()()

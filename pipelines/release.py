@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,20 +65,21 @@ def publish(lake: Lake, project: Project, plans: dict[str, Plan], states: dict[s
     _sweep_unfinished(lake)
     newest = last(lake)
     engine = published.Engine(lake, project, withdrawn)
+    other = ThreadPoolExecutor(1)      # the unmasked database, which is much like the other one, is made while that one is
     try:
         content = _content(engine, plans, states, newest)
-        if newest and newest["fingerprint"] == published.fingerprint(content):
-            if _known(ledger, newest["release_id"]):
-                _show(lake, ledger)
-                _sweep(lake, ledger)
-                return None
-            manifest = newest
-        else:
-            manifest = _make(engine, plans, states, ledger, content, reason, _shown(lake, ledger) or newest)
+        same = newest is not None and newest["fingerprint"] == published.fingerprint(content)
+        if same and _known(ledger, newest["release_id"]):
+            _show(lake, ledger)
+            _sweep(lake, ledger)
+            return None
+        restricted = other.submit(published.restricted, lake, plans, states, content)
+        manifest = newest if same else _make(engine, plans, states, ledger, content, reason, _shown(lake, ledger) or newest)
     finally:
+        other.shutdown()
         engine.close()
     database.point(folder(lake, manifest["release_id"]) / "lake.duckdb", lake.database)
-    published.restrict(lake, plans, states, manifest)
+    published.restrict(restricted)
     _record(ledger, manifest)
     _sweep(lake, ledger)
     return _summary(lake, manifest) | {"written": [d for d in engine.written if d in plans]}

@@ -251,8 +251,7 @@ def release(desk: Desk | None = None) -> dict[str, Any] | None:
         with desk.ledger.step("release", "checks") as detail:
             judged = checks.judge(desk, plans, states)
             detail |= {"failing": sum(r["outcome"] == "fail" for r in judged)}
-            for dataset_id in plans:
-                problems.note(desk, dataset_id, [r for r in judged if r["dataset"] == dataset_id])
+            problems.note_checks(desk, plans, judged)
             checks.stop_release(desk, plans)
         with desk.ledger.step("release", "release") as detail:
             withdrawal.finish(desk.lake, desk.ledger)

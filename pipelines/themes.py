@@ -170,18 +170,34 @@ def create(con: duckdb.DuckDBPyConnection, theme: dict[str, Any]) -> None:
     Raises:
         WrongUse: it does not bind, or its columns are not those of its header.
     """
-    view, described = f"{name(theme['schema'])}.{name(theme['name'])}", [c for c, _ in theme["columns"]]
-    made, *comments = statements(theme)
+    bind(con, theme)
+    hold(theme, [row[0] for row in con.execute(f"DESCRIBE {name(theme['schema'])}.{name(theme['name'])}").fetchall()])
+    con.execute(";".join(statements(theme)[1:]))
+
+
+def bind(con: duckdb.DuckDBPyConnection, theme: dict[str, Any]) -> None:
+    """Create one theme view, without comments.
+
+    Raises:
+        WrongUse: it does not bind.
+    """
     try:
-        con.execute(made)
-        given = [row[0] for row in con.execute(f"DESCRIBE {view}").fetchall()]
+        con.execute(statements(theme)[0])
     except duckdb.Error as error:
         let_pass(error)
         raise WrongUse(f"theme view {theme['schema']}.{theme['name']} does not bind: {str(error).splitlines()[0]}") from None
+
+
+def hold(theme: dict[str, Any], given: list[str]) -> None:
+    """Hold the columns that a view yields to its header.
+
+    Raises:
+        WrongUse: they are not those.
+    """
+    described = [c for c, _ in theme["columns"]]
     if given != described:
         raise WrongUse(f"theme view {theme['schema']}.{theme['name']} yields columns {', '.join(given)}; "
                        f"its header describes {', '.join(described)}. Describe each, in order.")
-    con.execute(";".join(comments))
 
 
 def statements(theme: dict[str, Any]) -> list[str]:

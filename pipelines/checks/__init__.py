@@ -72,9 +72,9 @@ def judge(desk: Desk, plans: dict[str, Plan], states: dict[str, Current], datase
     wanted = dataset_ids or list(plans)
     with candidate(desk, plans, states) as found:
         for at in range(0, len(wanted), AT_ONCE):
-            made: list[results.Findings] = []
-            for plan in (plans[dataset] for dataset in wanted[at:at + AT_ONCE]):
-                _attempt(plan, "profiles", partial(_profile, found, plan))
+            some, made = [plans[dataset] for dataset in wanted[at:at + AT_ONCE]], []
+            _profile(found, some)
+            for plan in some:
                 for kind, judged in ((across.KIND, across.judge), (agreement.KIND, agreement.judge), (history.KIND, history.judge),
                                      (publication.KIND, publication.judge), (conformity.KIND, conformity.judge)):
                     made += _attempt(plan, kind, partial(judged, found, plan))
@@ -83,7 +83,7 @@ def judge(desk: Desk, plans: dict[str, Plan], states: dict[str, Current], datase
     return newest(desk, wanted)
 
 
-def _attempt(plan: Plan, kind: str, work: Callable[[], list[results.Findings] | results.Findings | None]) -> list[results.Findings]:
+def _attempt(plan: Plan, kind: str, work: Callable[[], Any]) -> list[Any]:
     """What the work finds; what is neither the machine's trouble nor wrong use must not decide whether a release appears."""
     try:
         made = work()
@@ -95,15 +95,21 @@ def _attempt(plan: Plan, kind: str, work: Callable[[], list[results.Findings] | 
             raise
         log.error("%s: checks of kind %s did not finish: %s", plan.dataset.id, kind, failures.tell(error))
         return []
-    return [made] if isinstance(made, results.Findings) else made or []
+    return made if isinstance(made, list) else [made] if made else []
 
 
-def _profile(found: Candidate, plan: Plan) -> None:
-    """Leads first: a death between the two leaves the batch without its profile, and both are made again."""
+def _profile(found: Candidate, plans: list[Plan]) -> None:
+    """Profiles of new batches and the leads in them, entered together: a batch that has a profile is never looked at again."""
+    made = [one for plan in plans for one in _attempt(plan, "profiles", partial(_seen, found, plan))]
+    if made:
+        with found.desk.ledger.transaction() as con:
+            signals.enter(con, [lead for leads, _ in made for lead in leads])
+            profiles.enter(con, [profile for _, several in made for profile in several])
+
+
+def _seen(found: Candidate, plan: Plan) -> list[tuple[list[signals.Leads], list[profiles.Profile]]]:
     fresh, beside = profiles.pending(found, plan)
-    if fresh:
-        signals.judge(found, plan, beside)
-        profiles.add(found, plan, fresh)
+    return [(signals.judge(found, plan, beside), profiles.made(found, plan, fresh))] if fresh else []
 
 
 def newest(desk: Desk, dataset_ids: list[str]) -> list[dict[str, Any]]:

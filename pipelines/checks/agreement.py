@@ -5,6 +5,8 @@ door of the source with the lower authority, whose values `current` does not tak
 """
 from __future__ import annotations
 
+import pyarrow.parquet as pq
+
 from pipelines.checks import results
 from pipelines.checks.candidate import Candidate
 from pipelines.compiler import Plan
@@ -25,7 +27,8 @@ def judge(found: Candidate, plan: Plan) -> results.Findings | None:
     if state is None or not state.overlaps.exists():
         return None
     as_of, mark = state.facts["as_of"], results.state(state.facts["version"], AT_LEAST)
-    if results.judged(results.known(found.desk.ledger, d.id, KIND, as_of)) == {mark}:
+    entered = results.known(found.desk.ledger, d.id, KIND)
+    if results.judged(r for r in entered if r["as_of"] == as_of) == {mark} or not (entered or pq.read_metadata(state.overlaps).num_rows):
         return None
     rows = found.con.execute(f"SELECT rule, \"column\", source, other, region, applicable, failed FROM read_parquet({text(state.overlaps)})").fetchall()
     grouped: dict[tuple[str, ...], dict[str, tuple[int, int]]] = {}

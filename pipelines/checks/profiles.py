@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from pipelines import base, ledger_tables as tables
@@ -45,10 +46,29 @@ def pending(found: Candidate, plan: Plan) -> tuple[list[Accepted], list[Accepted
     return fresh, [a for a in held if (a.batch.source, a.batch.batch_date) in touched]
 
 
-def add(found: Candidate, plan: Plan, fresh: list[Accepted]) -> None:
-    """Profile some batches. A batch with a profile has been looked at in full: this comes last."""
-    for one in fresh:
-        _enter(found, one, *profile(found.con, plan, one.files))
+@dataclass(frozen=True)
+class Profile:
+    """What `profile` found of one batch."""
+
+    batch_id: str
+    revision: int
+    columns: list[dict[str, Any]]
+    values: list[dict[str, Any]]
+
+
+def made(found: Candidate, plan: Plan, fresh: list[Accepted]) -> list[Profile]:
+    """The profiles of some batches."""
+    return [Profile(str(one.batch), one.revision, *profile(found.con, plan, one.files)) for one in fresh]
+
+
+def enter(con: sa.Connection, several: list[Profile]) -> None:
+    """Enter profiles in place of earlier ones. A batch with a profile has been looked at in full: the leads in it are entered with it."""
+    for table, kept in ((tables.profile_values, "values"), (tables.profiles, "columns")):
+        batch, revision = table.c.batch_id == sa.bindparam("b"), table.c.revision == sa.bindparam("r")
+        if several:
+            con.execute(table.delete().where(batch, revision), [{"b": one.batch_id, "r": one.revision} for one in several])
+        if rows := [{"batch_id": one.batch_id, "revision": one.revision} | row for one in several for row in getattr(one, kept)]:
+            con.execute(table.insert(), rows)
 
 
 def profile(con: duckdb.DuckDBPyConnection, plan: Plan, files: tuple[str, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -57,7 +77,7 @@ def profile(con: duckdb.DuckDBPyConnection, plan: Plan, files: tuple[str, ...]) 
     Values are listed of code columns only, and of none that is sensitive. Codes are counted as groups: `histogram` takes four times as long.
     """
     rows = f"FROM read_parquet({texts(files)}) WHERE _op = 'U'"
-    held = {c for c, *_ in con.execute(f"DESCRIBE FROM read_parquet({texts(files)})").fetchall()}
+    held = set(pq.read_schema(files[0]).names)
     columns = [c for c in plan.dataset.columns if c.name in held]
     coded = [c for c in columns if plan.type(c.name).name in ("code", "currency") and c.strictest != "sensitive"]
     values = _values(con, [c.name for c in coded], rows)
@@ -80,12 +100,3 @@ def _values(con: duckdb.DuckDBPyConnection, columns: list[str], rows: str) -> di
             if v is not None:
                 found[columns[i]][v] = n
     return found
-
-
-def _enter(found: Candidate, one: Accepted, per_column: list[dict[str, Any]], per_value: list[dict[str, Any]]) -> None:
-    key = {"batch_id": str(one.batch), "revision": one.revision}
-    with found.desk.ledger.transaction() as con:
-        for table, rows in ((tables.profile_values, per_value), (tables.profiles, per_column)):
-            con.execute(table.delete().where(table.c.batch_id == key["batch_id"], table.c.revision == one.revision))
-            if rows:
-                con.execute(table.insert(), [key | row for row in rows])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import sqlalchemy as sa
 
 from pipelines import ledger_tables as tables
 from pipelines.checks.candidate import Candidate
@@ -67,18 +68,33 @@ SIGNALS = (
 )
 
 
-def judge(found: Candidate, plan: Plan, accepted: list[Accepted]) -> None:
-    """Look at the given batches, which are all of their sources and dates, and enter what is found in place of earlier leads."""
+@dataclass(frozen=True)
+class Leads:
+    """What was found in the batches that one source sent for one date; no rows where nothing was."""
+
+    dataset: str
+    source: str
+    as_of: str
+    rows: list[dict[str, Any]]
+
+
+def judge(found: Candidate, plan: Plan, accepted: list[Accepted]) -> list[Leads]:
+    """Look at the given batches, which are all of their sources and dates."""
     groups: dict[tuple[str, str], list[Accepted]] = {}
     for one in accepted:
         groups.setdefault((one.batch.source, one.batch.batch_date), []).append(one)
-    for (source, day), batches in sorted(groups.items()):
-        rows = list(look(found.con, plan, sorted(batches, key=lambda a: str(a.batch)), day))
-        t, key = tables.signals, {"dataset": plan.dataset.id, "source": source, "as_of": day}
-        with found.desk.ledger.transaction() as con:
-            con.execute(t.delete().where(t.c.dataset == plan.dataset.id, t.c.source == source, t.c.as_of == day))
-            if rows:
-                con.execute(t.insert(), [key | row for row in rows])
+    return [Leads(plan.dataset.id, source, day, list(look(found.con, plan, sorted(batches, key=lambda a: str(a.batch)), day)))
+            for (source, day), batches in sorted(groups.items())]
+
+
+def enter(con: sa.Connection, several: list[Leads]) -> None:
+    """Enter leads in place of earlier ones of the same source and date."""
+    t = tables.signals
+    if several:
+        con.execute(t.delete().where(t.c.dataset == sa.bindparam("d"), t.c.source == sa.bindparam("s"), t.c.as_of == sa.bindparam("day")),
+                    [{"d": one.dataset, "s": one.source, "day": one.as_of} for one in several])
+    if rows := [{"dataset": one.dataset, "source": one.source, "as_of": one.as_of} | row for one in several for row in one.rows]:
+        con.execute(t.insert(), rows)
 
 
 def look(con: duckdb.DuckDBPyConnection, plan: Plan, batches: list[Accepted], as_of: str) -> list[dict[str, Any]]:

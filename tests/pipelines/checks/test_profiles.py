@@ -37,7 +37,7 @@ def test_a_correction_is_profiled_and_the_death_before_a_profile_loses_nothing(l
     at = lake(contract=CODED)
     send(at, tmp_path, "2026-01-01", [person(1, status="1"), person(2, status="2")])
     with monkeypatch.context() as patch:
-        patch.setattr(profiles, "_enter", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(profiles, "enter", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             checks.run(at, [DATASET], "2026-01-02")
     assert kept(at, tables.profiles) == []
