@@ -71,14 +71,18 @@ def _read(sql: str) -> set[str]:
 
 def fill_rates(con: duckdb.DuckDBPyConnection, states: dict[str, Current]) -> dict[Item, float]:
     """(dataset, column) → share of rows that have a value, from the footers of the current files, rows that later ones supersede among them."""
-    found: dict[Item, float] = {}
-    for dataset, state in states.items():
-        for column, nulls, values in con.execute(
-                "SELECT path_in_schema, sum(stats_null_count), sum(num_values) FROM parquet_metadata($1) "
-                "WHERE NOT contains(path_in_schema, ',') GROUP BY ALL HAVING count(stats_null_count) = count(*)", [[str(f) for f in state.files]]).fetchall():
-            if values:
-                found[dataset, column] = 1 - float(nulls / values)
-    return found
+    from pipelines.governance import arrow
+
+    files = {str(f): dataset for dataset, state in states.items() for f in state.files}
+    if not files:
+        return {}
+    con.register("current_file", arrow([{"file": f, "dataset": d} for f, d in files.items()], "file, dataset"))
+    try:
+        rows = con.execute("SELECT dataset, path_in_schema, sum(stats_null_count), sum(num_values) FROM parquet_metadata($1) JOIN current_file ON file = file_name "
+                           "WHERE NOT contains(path_in_schema, ',') GROUP BY ALL HAVING count(stats_null_count) = count(*)", [list(files)]).fetchall()
+    finally:
+        con.unregister("current_file")
+    return {(dataset, column): 1 - float(nulls / values) for dataset, column, nulls, values in rows if values}
 
 
 def complete(con: duckdb.DuckDBPyConnection, plans: dict[str, Plan], states: dict[str, Current], declared: list[Row], views: list[Row],

@@ -20,15 +20,10 @@ import duckdb
 from pipelines import changes, durable, layout, parts, prepared, themes
 from pipelines.copying import digest
 from pipelines.settings import Lake, WrongUse
+from pipelines.smoke import STOPPED, BrokenView, broken, listed, smoke, tell
 from pipelines.sql import connect, name, text
 from pipelines.trouble import BROKEN, MachineTrouble, let_pass
 from pipelines.version import code_version
-
-STOPPED = " The release is stopped; the one before stays."
-
-
-class BrokenView(WrongUse):
-    """A view of a release is not what its manifest says; the message names the view and the reason."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ def made(manifest: dict[str, Any], lake: Lake, path: Path, mode: int = 0o644, ke
         con.execute("BEGIN")
         _bring(con, wanted, series.known)
         con.execute("COMMIT")
-        smoke(con, manifest)
+        smoke(con, manifest["relations"], {f"{t['schema']}.{t['name']}" for t in _made(manifest, Path())})
         con.execute("CHECKPOINT")      # closing would do it too, but says nothing when the disk is full
     finally:
         con.close()
@@ -209,7 +204,7 @@ def _bring(con: duckdb.DuckDBPyConnection, wanted: list[Made], known: dict[str, 
                 con.execute(";".join((one.create, *one.comments)))
         except duckdb.Error as error:
             let_pass(error)
-            raise BrokenView(_broken(one.name, f"does not bind: {_tell(error)}")) from None
+            raise BrokenView(broken(one.name, f"does not bind: {tell(error)}")) from None
         except WrongUse as error:
             raise BrokenView(f"{error}{STOPPED}") from None
     _describe(con, bound)
@@ -217,22 +212,14 @@ def _bring(con: duckdb.DuckDBPyConnection, wanted: list[Made], known: dict[str, 
 
 def _describe(con: duckdb.DuckDBPyConnection, bound: list[Made]) -> None:
     """Hold views that are a SELECT to their headers, and comment them; their columns are asked for once, because to describe one is to bind it again."""
-    given = _listed(con) if bound else {}
+    given = listed(con) if bound else {}
     for one in bound:
         try:
             themes.hold(one.theme, [c for c, _, _ in given.get(one.name, ())])
         except WrongUse as error:
             raise BrokenView(f"{error}{STOPPED}") from None
-        con.execute(";".join(one.comments))
-
-
-def _listed(con: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[str, str, str | None]]]:
-    """View → its columns: name, type, comment."""
-    found: dict[str, list[tuple[str, str, str | None]]] = {}
-    for schema, table, *column in con.execute("SELECT schema_name, table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal "
-                                              "ORDER BY schema_name, table_name, column_index").fetchall():
-        found.setdefault(f"{schema}.{table}", []).append(tuple(column))
-    return found
+    if bound:
+        con.execute(";".join(comment for one in bound for comment in one.comments))
 
 
 def _drop(con: duckdb.DuckDBPyConnection, key: str) -> None:
@@ -251,51 +238,3 @@ def _made(manifest: dict[str, Any], root: Path) -> list[dict[str, Any]]:
     """The views that are a SELECT: what changed, histories, themes."""
     changed = [changes.view(dataset_id, sides, root) for dataset_id, sides in manifest.get("changes", {}).items()]
     return [*changed, *manifest.get("histories", ()), *manifest["views"]]
-
-
-def smoke(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> None:
-    """Try every view: types and counts as in the manifest, no view more or less, a comment on everything.
-
-    Theme views are bound, not run: their cost must not decide whether a release appears.
-
-    Raises:
-        BrokenView: any of it fails; every failure is listed.
-    """
-    errors, found = [], _listed(con)
-    views = dict(con.execute("SELECT schema_name || '.' || view_name, comment FROM duckdb_views() WHERE NOT internal").fetchall())
-    wanted = set(manifest["relations"]) | {f"{t['schema']}.{t['name']}" for t in _made(manifest, Path())}
-    errors += [_broken(v, "is missing or not in the manifest") for v in sorted(wanted ^ set(views))]
-    for view, relation in manifest["relations"].items():
-        given, declared = [c[:2] for c in found.get(view, ())], [tuple(c[:2]) for c in relation["columns"]]
-        if given != declared:
-            differ = sorted({f"{c} {t}" for c, t in set(given) ^ set(declared)}) or ["their order"]
-            errors.append(_broken(view, f"has other columns than the manifest: {', '.join(differ)}"))
-    for view in sorted(wanted & set(views)):
-        errors += [_broken(view, "has no comment")] if not views[view] else []
-        errors += [_broken(view, f"has no comment on column {c}") for c, _, words in found[view] if not words]
-        errors += _count_error(con, view, manifest["relations"][view]) if view in manifest["relations"] else []
-    if errors:
-        raise BrokenView("\n".join(errors))
-
-
-def _count_error(con: duckdb.DuckDBPyConnection, view: str, relation: dict[str, Any]) -> list[str]:
-    schema, _, table = view.partition(".")
-    try:
-        rows = con.execute(f"SELECT count(*) FROM {name(schema)}.{name(table)}").fetchone()[0]
-    except duckdb.Error as error:
-        let_pass(error)
-        return [_broken(view, f"cannot be read: {_tell(error)}")]
-    if rows != relation["rows"]:
-        return [_broken(view, f"has {rows:,} rows, the manifest says {relation['rows']:,}")]
-    return []
-
-
-def _broken(view: str, why: str) -> str:
-    return f"View {view} {why}.{STOPPED}"
-
-
-def _tell(error: duckdb.Error) -> str:
-    """The engine's words where they are about names; errors of values quote data and give their class only."""
-    if isinstance(error, (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)):
-        return str(error).splitlines()[0]
-    return type(error).__name__

@@ -36,9 +36,8 @@ def lasting(folder: Path) -> Iterable[Path]:
 
 def enter(lake: Lake, ledger: Ledger, *folders: Path) -> int:
     """Enter what lies in these folders and has no entry yet; returns how many files."""
-    known: set[str] = set()
-    for folder in folders:
-        known |= {r["path"] for r in ledger.rows(sa.select(tables.objects.c.path).where(_inside(ledger, str(folder.relative_to(lake.home)))))}
+    inside = sa.or_(*(_inside(ledger, str(folder.relative_to(lake.home))) for folder in folders))
+    known = {r["path"] for r in ledger.rows(sa.select(tables.objects.c.path).where(inside))}
     fresh = [f for folder in folders for f in lasting(folder) if str(f.relative_to(lake.home)) not in known]
     replace(lake, ledger, fresh)
     return len(fresh)

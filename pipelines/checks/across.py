@@ -42,7 +42,7 @@ def judge(found: Candidate, plan: Plan) -> results.Findings | None:
     read = sorted({d.id, *(r for rule in plan.across for r in rule.reads)})
     as_of = max(filter(None, map(found.as_of, read)))
     state = results.state(as_of, [(r, found.version(r)) for r in read], [repr(rule) for rule in plan.across])
-    if results.judged(results.known(found.desk.ledger, d.id, KIND, as_of)) == {state}:
+    if results.judged(results.known(found.desk.ledger, d.id, KIND, as_of=as_of)) == {state}:
         return None
     prove_across(found.con, plan, found.plans)
     try:

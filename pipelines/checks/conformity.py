@@ -48,17 +48,16 @@ def judge(found: Candidate, plan: Plan) -> results.Findings | None:
     answer = _answers(found, d.id)
     if answer is not None:
         made.add(_ANSWERS, first.source, first.department, as_of, {"": (1, int(not answer))})
-    before = {(r["rule"], r["source"]): r | {"checked_at": None} for r in results.known(found.desk.ledger, d.id, KIND, as_of)}
+    before = {(r["rule"], r["source"]): r | {"checked_at": None} for r in results.known(found.desk.ledger, d.id, KIND, as_of=as_of)}
     return None if before == {(r["rule"], r["source"]): r | {"checked_at": None} for r in made.rows} else made
 
 
 def _newest_files(found: Candidate, dataset: str, source: str) -> list[dict[str, Any]]:
     """How the files of a source's newest accepted batch were read."""
     b, f, ledger = tables.batches, tables.files, found.desk.ledger
-    newest = ledger.rows(sa.select(b.c.batch_id, b.c.revision).where(b.c.dataset == dataset, b.c.source == source, b.c.state == "accepted").order_by(
-        b.c.batch_date.desc(), b.c.sequence.desc(), b.c.batch_id, b.c.revision.desc()).limit(1))
-    return [row for one in newest for row in ledger.rows(sa.select(f.c.absent, f.c.unread).where(
-        f.c.batch_id == one["batch_id"], f.c.revision == one["revision"]))]
+    newest = sa.select(b.c.batch_id, b.c.revision).where(b.c.dataset == dataset, b.c.source == source, b.c.state == "accepted").order_by(
+        b.c.batch_date.desc(), b.c.sequence.desc(), b.c.batch_id, b.c.revision.desc()).limit(1).subquery()
+    return ledger.rows(sa.select(f.c.absent, f.c.unread).join(newest, (f.c.batch_id == newest.c.batch_id) & (f.c.revision == newest.c.revision)))
 
 
 def _answers(found: Candidate, dataset: str) -> bool | None:

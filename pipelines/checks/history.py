@@ -40,24 +40,18 @@ _WORDS = {
 def judge(found: Candidate, plan: Plan) -> list[results.Findings] | None:
     """Compare every accepted batch of one dataset with those before it; None when nothing changed since the last time."""
     ledger, limits = found.desk.ledger, limits_of(plan.dataset, found.desk.project)
-    given = _given(found, plan)
-    mark = results.state(limits, _WORDS, SQL.read_text("utf-8"), sorted((b["batch_id"], b["revision"], b["records"]) for b in given["batch"]))
-    known = [r for kind in (KIND, VALUES) for r in results.known(ledger, plan.dataset.id, kind)]
-    if results.judged(known) == {mark} or not given["batch"]:
+    t = tables.batches
+    batches = ledger.rows(sa.select(t).where(t.c.dataset == plan.dataset.id, t.c.state == "accepted").order_by(t.c.batch_id))
+    mark = results.state(limits, _WORDS, SQL.read_text("utf-8"), sorted((b["batch_id"], b["revision"], b["records"]) for b in batches))
+    known = results.known(ledger, plan.dataset.id, KIND, VALUES)
+    if results.judged(known) == {mark} or not batches:
         return None
-    if max(Counter((b["source"], b["part"]) for b in given["batch"]).values()) <= limits["batches"]:      # no batch has enough before it
+    if max(Counter((b["source"], b["part"]) for b in batches).values()) <= limits["batches"]:      # no batch has enough before it
         return _findings(plan, [], limits, mark) if known else None
-    values = ledger.rows(sa.select(tables.profile_values).where(
-        tables.profile_values.c.batch_id.startswith(f"{plan.dataset.id}~", autoescape=True)))
-    rows = compare(found.con, given | {"profile_value": _of(given["batch"], values)}, limits)
+    profiles, values = (_of(batches, ledger.rows(sa.select(table).where(table.c.batch_id.startswith(f"{plan.dataset.id}~", autoescape=True))))
+                        for table in (tables.profiles, tables.profile_values))
+    rows = compare(found.con, {"batch": batches, "profile": profiles, "profile_value": values}, limits)
     return _findings(plan, rows, limits, mark)
-
-
-def _given(found: Candidate, plan: Plan) -> dict[str, list[dict[str, Any]]]:
-    b, p = tables.batches, tables.profiles
-    batches = found.desk.ledger.rows(sa.select(b).where(b.c.dataset == plan.dataset.id, b.c.state == "accepted").order_by(b.c.batch_id))
-    profiles = found.desk.ledger.rows(sa.select(p).where(p.c.batch_id.startswith(f"{plan.dataset.id}~", autoescape=True)))
-    return {"batch": batches, "profile": _of(batches, profiles)}
 
 
 def _of(batches: list[dict[str, Any]], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -39,8 +39,8 @@ def pending(found: Candidate, plan: Plan) -> tuple[list[Accepted], list[Accepted
         p.c.batch_id.startswith(prefix, autoescape=True)).distinct())}
     if not accepted - profiled:
         return [], []
-    held = [Accepted(BatchId.parse(s), v.batches[0][1], v.files, v.rows) for s, v in base.state(found.desk.lake, plan).segments.items()
-            if not s.startswith(base.BASELINE)]
+    segments = found.states[plan.dataset.id].segments if plan.dataset.id in found.states else ()
+    held = [Accepted(BatchId.parse(v.segment), v.batches[0][1], v.files, v.rows) for v in segments if not v.segment.startswith(base.BASELINE)]
     fresh = [a for a in held if (str(a.batch), a.revision) in accepted - profiled]
     touched = {(a.batch.source, a.batch.batch_date) for a in fresh}
     return fresh, [a for a in held if (a.batch.source, a.batch.batch_date) in touched]

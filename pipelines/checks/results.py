@@ -84,10 +84,10 @@ def _replace(con: sa.Connection, found: Findings, as_of: str | None) -> None:
         con.execute(n.insert(), found.counts)
 
 
-def known(ledger: Ledger, dataset: str, kind: str, as_of: str | None = None) -> list[dict[str, Any]]:
-    """What is entered of one dataset and kind."""
+def known(ledger: Ledger, dataset: str, *kinds: str, as_of: str | None = None) -> list[dict[str, Any]]:
+    """What is entered of one dataset and some kinds."""
     c = tables.checks
-    query = sa.select(c).where(c.c.dataset == dataset, c.c.kind == kind).order_by(c.c.as_of, c.c.rule, c.c.source)
+    query = sa.select(c).where(c.c.dataset == dataset, c.c.kind.in_(kinds)).order_by(c.c.as_of, c.c.rule, c.c.source)
     return ledger.rows(query.where(c.c.as_of == as_of) if as_of else query)
 
 

@@ -5,7 +5,7 @@ Functions and no template macros: what they say follows from a few texts, so eac
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 from typing import Any
 
@@ -93,6 +93,11 @@ def indicator(code: str) -> Markup:
     """An indicator, its dimension and its code."""
     words = indicators().get(code, {}).get("indicator", code)
     return Markup(f'<span class="zh">{escape(words)}</span> <span class="sub">{escape(dimension(code[:2]))} {escape(code)}</span>')
+
+
+def cells(row: Iterable[Any]) -> Markup:
+    """The values of a row as cells of a table; one that is missing is empty. Code lists have tens of thousands of them."""
+    return Markup("".join(f"<td>{'' if value is None else escape(value)}</td>" for value in row))
 
 
 @_once()

@@ -212,3 +212,21 @@ def test_the_command_line_lists_tells_and_changes(at, tmp_path, monkeypatch, cap
     assert main(["problem", number]) == 0
     assert "核对中" in capsys.readouterr().out
     assert main(["problems", "--state", "gone"]) == 2 and "待整改" in capsys.readouterr().err
+
+
+def test_only_datasets_where_there_may_be_a_problem_are_looked_at(at, tmp_path, monkeypatch):
+    looked = []
+    monkeypatch.setattr(problems, "note", lambda _, dataset_id, results, day: looked.append((dataset_id, [r["rule"] for r in results])))
+    passing, failing = ({"dataset": DATASET, "rule": "x", "outcome": outcome} for outcome in ("pass", "fail"))
+    problems.note_checks(at, ["population.other", DATASET], [passing])
+    assert looked == []
+    problems.note_checks(at, ["population.other", DATASET], [passing, failing])
+    assert looked == [(DATASET, ["x"])]
+    monkeypatch.undo()
+    send(at, tmp_path, "2026-11-01", 1, 19)
+    assert of(at, problems.HELD)["state"] == OPEN
+    with at.ledger.transaction() as con:
+        con.execute(ledger_tables.problem_events.delete())
+        con.execute(ledger_tables.problems.delete())
+    problems.note_checks(at, [DATASET], [])
+    assert of(at, problems.HELD)["state"] == OPEN, "a batch is held"
