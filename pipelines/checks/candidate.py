@@ -1,6 +1,6 @@
 """The release candidate: the derived states about to be published, unmasked, as tables of one connection.
 
-Only the pipeline's account sees them. Every dataset is a view `<domain>.<dataset>`; one that holds nothing yet is empty.
+Only the pipeline's account sees them. Where a rule reads other datasets, every dataset is a view `<domain>.<dataset>`; one that holds nothing yet is empty.
 """
 from __future__ import annotations
 
@@ -48,8 +48,9 @@ class Candidate:
             con.execute(macros.read_text("utf-8"))
         allowed = (lake.current, lake.base, self.scratch)
         con.execute(f"SET allowed_directories = {texts(allowed)}; SET enable_external_access = false")
-        for dataset, plan in self.plans.items():
-            con.execute(view_of(dataset, self._rows(dataset, plan)))
+        if any(plan.across for plan in self.plans.values()):      # nothing else reads the datasets by name
+            for dataset, plan in self.plans.items():
+                con.execute(view_of(dataset, self._rows(dataset, plan)))
         return con
 
     @cached_property
