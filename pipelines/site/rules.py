@@ -5,6 +5,7 @@ Many are made by two processes: the second one only renders what this one has re
 """
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -104,6 +105,7 @@ def _forked(pages: RulePages, datasets: list[str]) -> int:
     if child:
         return child
     try:
+        gc.freeze()      # what the first process had is not collected here: a connection would wait for threads that are not there
         for one in (signal.SIGINT, signal.SIGTERM):      # a handler of this process would do its work twice
             signal.signal(one, signal.SIG_DFL)
         pages.backwards(datasets, parent)
