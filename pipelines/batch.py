@@ -56,18 +56,19 @@ def split_key(key: str) -> tuple[str, int]:
     return batch_id, int(revision)
 
 
-def each_once(keys: Iterable[Key], sizes: Mapping[Key, int] = MappingProxyType({})) -> list[list[Key]]:
-    """Runs of (batch_id, revision), at most `TOGETHER` long, that hold no batch twice.
+def each_once(keys: Iterable[Key], sizes: Mapping[Key, int] = MappingProxyType({}), most: int = TOGETHER) -> list[list[Key]]:
+    """Runs of (batch_id, revision) that hold no batch twice.
 
     Args:
         sizes: the bytes of each; those of a run are at most `ROOM`, if it is not of one.
+        most: how many a run may hold.
     """
     runs: list[list[Key]] = []
     named: set[str] = set()
     size = 0
     for key in keys:
         size += sizes.get(key, 0)
-        if not runs or len(runs[-1]) == TOGETHER or key[0] in named or size > ROOM:
+        if not runs or len(runs[-1]) == most or key[0] in named or size > ROOM:
             runs.append([])
             named, size = set(), sizes.get(key, 0)
         runs[-1].append(key)
