@@ -18,10 +18,12 @@ SMALL = 1 << 20      # bytes of a batch that is staged together with others
 def alike(desk: Desk, plan: Plan, keys: list[Key], covers: waivers.Covers) -> list[list[Key]]:
     """The batches that may be staged by one pass: small, of one source and date, under the same waivers, without corrections; and each other one alone."""
     found: dict[tuple, list[Key]] = {}
+    sizes: dict[Key, int] = {}
     for key, (row,) in desk.ledger.of(tables.batches, keys).items():
-        small, cover = not plan.windowed and (row["bytes"] or 0) <= SMALL and row["builds_on"] is None, covers.of(row)
+        sizes[key] = row["bytes"] or 0
+        small, cover = not plan.windowed and sizes[key] <= SMALL and row["builds_on"] is None, covers.of(row)
         found.setdefault((row["source"], row["batch_date"], cover.hash, cover.ids) if small else key, []).append(key)
-    return [run for some in found.values() for run in each_once(some)]
+    return [run for some in found.values() for run in each_once(some, sizes)]
 
 
 def stage_some(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, keys: list[Key], ids: dict[str, int], stamp: dict[str, str],

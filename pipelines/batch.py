@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 
 from pipelines.settings import WrongUse
 
-TOGETHER = 250      # batches that one step works on at once
+TOGETHER = 1_000      # batches that one step works on at once
+ROOM = 256 << 20      # and the bytes of their files, where these are read
 Key = tuple[str, int]      # (batch_id, revision)
 WORD = re.compile(r"[0-9A-Za-z_.\-]+")
 
@@ -54,14 +56,24 @@ def split_key(key: str) -> tuple[str, int]:
     return batch_id, int(revision)
 
 
-def each_once(keys: Iterable[Key]) -> list[list[Key]]:
-    """Runs of (batch_id, revision), at most `TOGETHER` long, that hold no batch twice."""
-    runs: list[list[Key]] = [[]]
+def each_once(keys: Iterable[Key], sizes: Mapping[Key, int] = MappingProxyType({}), most: int = TOGETHER) -> list[list[Key]]:
+    """Runs of (batch_id, revision) that hold no batch twice.
+
+    Args:
+        sizes: the bytes of each; those of a run are at most `ROOM`, if it is not of one.
+        most: how many a run may hold.
+    """
+    runs: list[list[Key]] = []
+    named: set[str] = set()
+    size = 0
     for key in keys:
-        if len(runs[-1]) == TOGETHER or key[0] in {b for b, _ in runs[-1]}:
+        size += sizes.get(key, 0)
+        if not runs or len(runs[-1]) == most or key[0] in named or size > ROOM:
             runs.append([])
+            named, size = set(), sizes.get(key, 0)
         runs[-1].append(key)
-    return [run for run in runs if run]
+        named.add(key[0])
+    return runs
 
 
 def batch_date(text: str) -> str:

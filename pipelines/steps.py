@@ -33,7 +33,7 @@ from pipelines import (
     withdrawal,
 )
 from pipelines.arranging import alike, stage_one, stage_some
-from pipelines.batch import BatchId, batch_date as resolve_date, each_once, key_of, split_key
+from pipelines.batch import TOGETHER, BatchId, batch_date as resolve_date, each_once, key_of, split_key
 from pipelines.committing import commit_some, derive, finish_commits, sweep_current, tidy
 from pipelines.contract import Dataset, dataset as read_dataset, datasets
 from pipelines.desk import Desk
@@ -184,7 +184,8 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     plan = desk.plan(dataset_id)
     shown = gate.newest((BatchId.parse(split_key(key)[0]).source, key) for key in batch_keys)
     with writer(desk.lake, staging.judging(dataset_id)):
-        judged = {key: passed for some in each_once(map(split_key, batch_keys)) for key, passed in judge_some(desk, plan, some, shown).items()}
+        runs = each_once(map(split_key, batch_keys), most=max(1, min(TOGETHER, gate.RESULTS // max(1, len(plan.rules)))))
+        judged = {key: passed for some in runs for key, passed in judge_some(desk, plan, some, shown).items()}
     passed = [key for key in batch_keys if judged[split_key(key)]]
     problems.note(desk, dataset_id, [row for rows in desk.ledger.of(tables.rule_results, judged).values() for row in rows if row["outcome"] == "fail"])
     if any(row["state"] == "held" for key, (row,) in desk.ledger.of(tables.batches, judged).items() if not judged[key]):

@@ -21,6 +21,7 @@ from pipelines.settings import Lake
 from pipelines.sql import text, texts
 
 REJECT, WARN, CANCELLED, BEFORE = "reject", "warn", "cancelled", "before"
+_RULES = '"rules": '      # in plan.json
 FORM = "form"      # a rule about a whole column's way of writing: told once per pack, not row by row
 _EMPTY = "SELECT NULL::INTEGER AS _file, NULL::BIGINT AS _ordinal, NULL::VARCHAR AS kind, NULL::VARCHAR[] AS rules, NULL::VARCHAR AS _key, NULL::VARCHAR AS region WHERE false"
 
@@ -71,13 +72,14 @@ def _of_staged(staged: Sequence[Path]) -> Iterator[str]:
     """SELECTs of the place of a batch in `staged` and every address of it that goes back: one for all that were judged by the same rules."""
     alike: dict[str, list[int]] = defaultdict(list)
     for place, path in enumerate(staged):
-        alike[json.dumps(json.loads((path / "plan.json").read_text(encoding="utf-8"))["rules"]) if path.is_dir() else ""].append(place)
-    for rules, places in alike.items():
+        alike[(path / "plan.json").read_text(encoding="utf-8").partition(_RULES)[2] if path.is_dir() else ""].append(place)      # before them only the batch is named
+    for told, places in alike.items():
         folders = {place: staged[place] for place in places}
-        rejected = _rows({p: f / "quarantine.parquet" if rules else f for p, f in folders.items()}, f"{text(REJECT)}, rules, _key, region")
+        rules = json.loads((staged[places[0]] / "plan.json").read_text(encoding="utf-8"))["rules"] if told else []
+        rejected = _rows({p: f / "quarantine.parquet" if told else f for p, f in folders.items()}, f"{text(REJECT)}, rules, _key, region")
         parts = [rejected]
-        if rules:
-            parts += _warned([r for r in json.loads(rules) if r["severity"] != "reject" and r["reason"] != FORM], folders, rejected)
+        if told:
+            parts += _warned([r for r in rules if r["severity"] != "reject" and r["reason"] != FORM], folders, rejected)
             parts.append(_rows({p: f / "cancelled.parquet" for p, f in folders.items()}, f"{text(CANCELLED)}, []::VARCHAR[], NULL, NULL"))
         yield " UNION ALL ".join(f"({p})" for p in parts)
 

@@ -22,7 +22,8 @@ from pipelines.gate import docs, staged, suite, verdict
 from pipelines.gate.verdict import RuleResult, Verdict
 from pipelines.settings import Lake
 
-__all__ = ["RuleResult", "Verdict", "judge", "judge_some", "newest", "warm"]
+__all__ = ["RESULTS", "RuleResult", "Verdict", "judge", "judge_some", "newest", "warm"]
+RESULTS = 50_000      # of Great Expectations, some 1.5 kB each, in memory at once
 log = logging.getLogger(__name__)
 
 

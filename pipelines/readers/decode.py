@@ -24,6 +24,7 @@ from pipelines.sql import threads
 
 BLOCK = 1 << 20
 HEAD = 1 << 16
+TABLE = 1 << 12      # as much of a table's beginning shows that it is nothing else
 CODECS = {"gb18030": "gb18030", "big5": "big5hkscs"}
 _SAFE = (b" ", b",", b'"', b"/")
 _RESERVED = tuple(c.encode() for c in (DAMAGE, SEPARATOR, FILLER))
@@ -61,6 +62,12 @@ def head(path: Path) -> str:
     with open(path, "rb") as file:
         raw = file.read(HEAD)
     codec = _utf16(raw, "auto") or "gb18030"
+    if codec == "gb18030" and (start := _readable(raw[:TABLE], codec)).removeprefix("\ufeff").lstrip()[:1] not in ("", "{", "[", "<"):
+        return start      # neither JSON nor a marked-up document: what follows cannot change that
+    return _readable(raw, codec)
+
+
+def _readable(raw: bytes, codec: str) -> str:
     try:
         return codecs.getincrementaldecoder("utf-8" if codec == "gb18030" else codec)().decode(raw).removeprefix("\ufeff")
     except UnicodeDecodeError:

@@ -61,8 +61,8 @@ def find(lines: Sequence[str], source: Any, spelled: Spelled, what: str) -> Foun
         ReadRefused: header, columns, delimiter.
     """
     lines = lines[:SAMPLE_LINES]
-    guesses = [_delimiter_first(lines, source, spelled, quote) for quote in _quotes(lines, source)]
-    delimiter, quote, told = max(guesses, key=lambda g: g[2][0])
+    guesses = [(delimiter, quote) for quote in _quotes(lines, source) for delimiter in _delimiters(lines, source, quote)]
+    delimiter, quote = guesses[0] if len(guesses) == 1 else max(guesses, key=lambda g: _score(lines, Dialect(*g, g[1]), source, spelled))
     escape = _escape(lines, delimiter, quote, source)
     dialect = Dialect(delimiter, quote, escape)
     if source.header:
@@ -95,12 +95,10 @@ def _told(found: Heading) -> str:
     return f"header in row {found.row + 1} names {found.known} columns of the contract"
 
 
-def _delimiter_first(lines: Sequence[str], source: Any, spelled: Spelled, quote: str) -> tuple[str, str, tuple]:
-    """(delimiter, quote, score) of the best delimiter under one way of quoting."""
+def _delimiters(lines: Sequence[str], source: Any, quote: str) -> list[str]:
+    """The delimiters to consider under one way of quoting; of those that are equally good the first is taken."""
     candidates = [source.delimiter] if source.delimiter is not None else _candidates(lines)
-    scored = [(_score(lines, Dialect(d, quote, quote), source, spelled), -place, d) for place, d in enumerate(candidates) if d != quote]
-    score, _, delimiter = max(scored)
-    return delimiter, quote, (score,)
+    return [d for d in candidates if d != quote]
 
 
 def _candidates(lines: Sequence[str]) -> list[str]:

@@ -46,13 +46,16 @@ def find(rows: Sequence[Sequence[str]], spelled: Spelled) -> Heading | None:
     """
     best: Heading | None = None
     above: Sequence[str] = ()
+    words = {word for column in spelled for word in column}
     for number, row in enumerate(rows[:ROWS]):
         plain = tuple(row)
         merged = tuple(cell.strip() and cell or (above[i] if i < len(above) else "") for i, cell in enumerate(row))
         for cells in (plain, merged) if merged != plain else (plain,):
-            count = known(cells, spelled)
+            count = 0 if words.isdisjoint(map(key, cells)) else known(cells, spelled)
             if count and (best is None or count > best.known):
                 best = Heading(number, cells, count)
+        if best and best.known == len(spelled):
+            break      # no row below can name more
         above = row
     if best:
         return replace(best, doubtful=_record_above(rows[:best.row], best, spelled))

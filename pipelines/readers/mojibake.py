@@ -12,7 +12,8 @@ from pipelines.readers.marks import DAMAGE, FILLER, salvaged
 
 LATIN, GBK = "latin-1", "gbk"
 _WINDOWS_1252 = {ord(bytes([b]).decode("cp1252")): b for b in range(0x80, 0xA0) if b not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
-_LOST = re.compile(f"([\ufffd{DAMAGE}€])")
+_MARKS = ("\ufffd", DAMAGE, "€")      # what stands for bytes that were lost
+_LOST = re.compile(f"([{''.join(_MARKS)}])")
 _HAN = re.compile("[\u3400-\u9fff]")
 _ENOUGH = 6      # Han characters that must come back; fewer prove nothing
 _SIX = re.compile(f"(?:[\x00-\x7f]*+[^\x00-\x7f]){{{_ENOUGH}}}")
@@ -39,6 +40,8 @@ def _holds(back: str, damaged: int, times: int) -> bool:
 
 def _meant(text: str) -> bytes:
     """The bytes that were decoded as GBK."""
+    if not any(mark in text for mark in _MARKS):
+        return text.encode("gb18030")
     return b"".join(b"\x80" if part == "€" else b"\xff" if _LOST.fullmatch(part) else part.encode("gb18030") for part in _LOST.split(text))
 
 

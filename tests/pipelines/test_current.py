@@ -9,7 +9,7 @@ import random
 import duckdb
 import pytest
 
-from pipelines import current, deltas
+from pipelines import current, deltas, winners
 from pipelines.base import State
 from pipelines.settings import Lake
 from tests.pipelines.test_history import DATASET, World
@@ -149,3 +149,17 @@ def test_a_part_that_is_gone_is_not_built_upon(tmp_path, eager):
         file.unlink()
     lake.take(*sent[-1])
     assert content(lake.derived()) == content(lake.whole())
+
+
+@pytest.mark.parametrize("load", ["upsert", "append", "snapshot"])
+def test_small_files_kept_in_a_table_give_what_reading_them_gives(tmp_path, monkeypatch, load):
+    sent, found = Arrivals(tmp_path / "sent", load), []
+    for submission in submissions(random.Random(5), 20):
+        sent.take(*submission)
+    for name, many, small in (("read", 10**6, 10**6), ("kept", 1, 10**6), ("mixed", 1, 6)):
+        monkeypatch.setattr(winners, "MANY", many)
+        monkeypatch.setattr(winners, "SMALL", small)
+        lake = Lake.open(tmp_path / name)
+        found.append(content(current.derive(lake, sent.world.plan, State(None, sent.world.segments), dict(sent.world.quarantine), whole=True)))
+    assert found[0][0], "rows are compared"
+    assert found[1] == found[0] and found[2] == found[0]
