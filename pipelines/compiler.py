@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from types import MappingProxyType
 from typing import Any
 
+from pipelines import rule_bits
 from pipelines.contract import Column, Dataset
+from pipelines.rule_bits import SPELLED, Waived, covered
 from pipelines.rules import AT_LEAST, Rule
 from pipelines.semantics import SemanticType, semantic_type
 from pipelines.semantics.model import SAME
@@ -26,8 +28,6 @@ BITS = 62
 CONFLICT = "key.conflict"
 SEGMENT = "_segment"      # what base replaces as one: a batch, or the baseline it was folded into
 UNLISTED = "_unlisted"    # the codes of a row that their lists do not hold
-# A label for a code or a slash in a date is another accepted spelling: not standard form, but nothing was repaired.
-SPELLED = ("code", "currency", "date", "end_date", "long_term", "money", "month", "timestamp")
 DELETE_WORDS = ("D", "DELETE", "删除", "3")
 
 
@@ -220,10 +220,6 @@ def _business_rule(rule: Rule) -> PlannedRule:
         failed=f"NOT coalesce(({rule.holds}), false)", repaired="false")
 
 
-Waived = Mapping[str, bool]
-"""Rule → whether it is waived for single keys only; these stand in the table `waiver_keys`(rule, key) of the connection."""
-
-
 def standardise(plan: Plan, cells: dict[str, str], op: str | None, from_sql: str, as_of: str, ordinal: str, waived: Waived = MappingProxyType({})) -> str:
     """The layers from submitted text to final columns.
 
@@ -293,13 +289,6 @@ def _kept(plan: Plan, column: Column, waived: Waived) -> str:
                    for r in rules)
 
 
-def covered(rule: str, waived: Waived) -> str:
-    """SQL BOOLEAN, never NULL: this row is one that the waiver of `rule` is for."""
-    if rule not in waived:
-        return "false"
-    return f"coalesce(_waiver_key IN (SELECT key FROM waiver_keys WHERE rule = {text(rule)}), false)" if waived[rule] else "true"
-
-
 def key_digest(plan: Plan, columns: dict[str, str]) -> str:
     """SQL of the record key as base keeps it.
 
@@ -336,8 +325,9 @@ def judge(plan: Plan, from_sql: str, keyed: bool = True, waived: Waived = Mappin
     digests = ", ".join([f"{sql} AS {name(p)}" for p, sql in pseudonyms.items()] + [f"{key} AS _key"]) if keyed else "NULL AS _key"
     twice = {"_key"} if key_column(plan) != "_key" else set()
     kept = [name(n) for n, _ in plan.physical() if n not in {"_batch", "_file", "_ordinal", "_op"} | twice] if keyed else []
-    columns = [*kept, "_op::ENUM('U', 'D') AS _op", "_line", *(_masks(plan, i, waived) for i in range(plan.masks)), *([f"{_unlisted(plan, waived)} AS {UNLISTED}"] if keyed else [])]
-    return f"SELECT {', '.join(columns)} FROM (SELECT *, {digests} FROM ({from_sql}))"
+    groups = rule_bits.groups(plan)
+    columns = [*kept, "_op::ENUM('U', 'D') AS _op", "_line", *rule_bits.masks(plan, groups, waived), *([f"{_unlisted(plan, waived)} AS {UNLISTED}"] if keyed else [])]
+    return f"SELECT {', '.join(columns)} FROM (SELECT *, {', '.join([digests, *(g.right for g in groups)])} FROM ({from_sql}))"
 
 
 def region_of(plan: Plan) -> str:
@@ -355,46 +345,14 @@ def identity_of(plan: Plan) -> str:
     return f"hash({', '.join(name(i) for i in plan.dataset.identity) or 'NULL'})"
 
 
-def _masks(plan: Plan, index: int, waived: Waived) -> str:
-    """SQL of one column of masks of each kind.
-
-    Bits that hang on one condition are added at once, and what only a cell with a reason can have is asked of such cells only:
-    a term per rule, for all rows, took as long as standardising.
-    """
-    rules = [r for r in plan.rules if r.mask == index]
-    found = []
-    for kind in ("failed", "applied", "repaired", *(["waived"] if waived else [])):
-        wanted = [r for r in rules if getattr(r, kind, "true") != "false" and (kind != "waived" or r.rule in waived)]
-        terms: dict[str | None, dict[str, int]] = {}
-        for rule in wanted:
-            condition = _holds(plan, rule, kind, waived)
-            asked = name(f"{rule.column}__x") if rule.reason not in (None, "required", "form") and kind != "applied" else None
-            bits = terms.setdefault(asked, {})
-            bits[condition] = bits.get(condition, 0) | 1 << rule.bit
-        added = {asked: " + ".join(f"({condition})::BIGINT * {bit}" for condition, bit in bits.items()) for asked, bits in terms.items()}
-        whole = [sql if asked is None else f"CASE WHEN {asked} IS NOT NULL THEN {sql} ELSE 0 END" for asked, sql in added.items()]
-        found.append(f"({' + '.join(whole) or '0'})::BIGINT AS _{kind}_{index}")
-    return ", ".join(found)
-
-
 def _unlisted(plan: Plan, waived: Waived) -> str:
     """SQL of the codes of a row that their lists do not hold, `column=code` separated by spaces; NULL for nearly every row.
 
     One text for all columns: on rows that are right it costs a test of bits that are computed anyway, and no memory for each column.
     """
-    watched = [(r, f"({_holds(plan, r, 'failed', waived)} AND _looks_like_code({name(f'{r.column}__c')}))") for r in plan.rules if r.new_values]
+    watched = [(r, f"({rule_bits.holds(plan, r, 'failed', waived)} AND _looks_like_code({name(f'{r.column}__c')}))") for r in plan.rules if r.new_values]
     if not watched:
         return "NULL::VARCHAR"
     each = ", ".join(f"CASE WHEN {hit} THEN {text(f'{r.column}=')} || {name(f'{r.column}__c')} END" for r, hit in watched)
-    return f"CASE WHEN {' OR '.join(hit for _, hit in watched)} THEN concat_ws(' ', {each}) END"
-
-
-def _holds(plan: Plan, rule: PlannedRule, kind: str, waived: Waived) -> str:
-    """SQL BOOLEAN, never NULL, of one bit. A row without its key cannot be kept, whatever is waived."""
-    applied = f"coalesce({rule.applied}, false)"
-    if rule.rule not in waived:
-        return applied if kind == "applied" else f"{applied} AND coalesce({getattr(rule, kind)}, false)"
-    keeps = f"{covered(rule.rule, waived)}{' AND _key IS NOT NULL' if rule.column in plan.dataset.key else ''}"
-    spared = f"(coalesce({rule.failed}, false) AND {keeps})"
-    return {"applied": f"{applied} AND NOT {spared}", "failed": f"{applied} AND coalesce({rule.failed}, false) AND NOT {spared}",
-            "repaired": f"{applied} AND coalesce({rule.repaired}, false)", "waived": f"{applied} AND {spared}"}[kind]
+    asked = " OR ".join(f"{name(f'{r.column}__x')} IS NOT NULL" for r, _ in watched)
+    return f"CASE WHEN {asked} THEN CASE WHEN {' OR '.join(hit for _, hit in watched)} THEN concat_ws(' ', {each}) END END"

@@ -26,7 +26,7 @@ PHONE = SemanticType(
 POSTAL_CODE = SemanticType(
     name="postal_code", physical="VARCHAR", classification="public",
     clean_sql="clean_postal_code({raw})", reason_sql="_postal_code_check({cleaned})", form_sql=SAME,
-    plain_sql="_postal_code_check({raw}) IS NULL",
+    plain_sql="{raw} IS NOT NULL AND _postal_code_check({raw}) IS NULL",
     checks=(Check("format", "{column}为6位且前两位已启用", "{column} has 6 digits with an assigned prefix", "0302", "999999"),),
     must_pass=(("750001", "750001"), ("７５０００１", "750001")), must_miss=("", "000000", "无"),
 )

@@ -31,7 +31,7 @@ class Check:
 class SemanticType:
     """One kind of value: how it is cleaned, typed, judged and repaired, all as SQL templates over macros.
 
-    `plain_sql` tells cheaply that a submitted text needs none of it, as most do: it is its own cleaned text, has no reason and, unless
+    `plain_sql` tells cheaply that a submitted text needs none of it, as most do: it is no missing one, its own cleaned text, has no reason and, unless
     `plain_form` is false, the standard form. It never decides: without it the outcome is the same (a test compares them), only later.
     `plain_value_sql` is then the value; None: as for any other.
     """
