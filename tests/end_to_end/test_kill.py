@@ -11,7 +11,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import base, current, ledger_tables as tables, published, release as publication, splitting, steps
+from pipelines import base, current, ledger_tables as tables, published, release as publication, site, splitting, steps
 from pipelines.ledger import Ledger
 from tests.support import HEADER, REPOSITORY, RESIDENCE, Kept, desk, resident_id, small_project, write_csv
 
@@ -94,6 +94,30 @@ def test_a_rollback_that_died_before_the_ledger_knew_is_taken_back_by_the_next_r
     assert _seen(at) == OLD
     assert steps.release(at) is None
     assert _seen(at) == NEW, "the ledger says that release 2 is shown"
+
+
+def _pages(made) -> dict[str, bytes]:
+    return {str(page.relative_to(made.lake.reports)): page.read_bytes() for page in made.lake.reports.rglob("*") if page.is_file()}
+
+
+@pytest.mark.parametrize("what", ["_record", "build"])
+def test_a_death_between_the_switch_of_a_release_and_its_pages_is_mended_by_the_next_call(kept, tmp_path, monkeypatch, what):
+    changed = []
+    for dies in (False, True):
+        at = kept.again()
+        before = _pages(at)
+        _send(at, tmp_path / str(dies), "2026-11-01", range(21, 51), "新")
+        if dies:
+            with monkeypatch.context() as patch, pytest.raises(Killed):
+                patch.setattr({"_record": publication, "build": site}[what], what, _die)
+                _finish(at)
+            assert _seen(at) == NEW
+            steps.release(at)
+        else:
+            _finish(at)
+        changed.append({page for page, content in _pages(at).items() if before.get(page) != content and not page.startswith("gx/")})      # these are of the judging
+    assert _seen(at) == NEW and publication.shown_release(at.ledger) == 2
+    assert changed[0] == changed[1] and any("dictionary" in page for page in changed[0])
 
 
 class _Folder:
