@@ -149,3 +149,22 @@ def test_a_part_that_is_gone_is_not_built_upon(tmp_path, eager):
         file.unlink()
     lake.take(*sent[-1])
     assert content(lake.derived()) == content(lake.whole())
+
+
+def test_a_death_while_a_state_is_removed_leaves_none_that_is_taken_for_whole(tmp_path, eager, monkeypatch):
+    lake, sent = Arrivals(tmp_path), submissions(random.Random(12), 4)
+    for submission in sent:
+        lake.take(*submission)
+        state = lake.derived()
+
+    def dies(folder):
+        if folder == state.folder:
+            state.rows.unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(current.durable.shutil, "rmtree", dies)
+        with pytest.raises(KeyboardInterrupt):
+            current.sweep(lake.world.desk.lake, DATASET, [])
+    assert state.folder.exists()
+    assert content(lake.derived()) == content(lake.whole())
