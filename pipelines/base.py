@@ -350,8 +350,8 @@ def sweep(lake: Lake, plan: Plan, pinned: Callable[[], set[int]]) -> None:
     """
     known, folder = table(lake, plan), _data(lake, plan)
     newest = {str(Path(f).parent) for v in _newest(known).values() for f in v.files}
-    waiting = {str(folder / note.read_text()) for note in lake.staging.glob(f"{plan.dataset.id}~*/{_NOTE}")}
-    unnamed = [p for p in folder.glob("*") if str(p) not in newest | waiting] if folder.exists() else []
+    newest |= {str(folder / note.read_text()) for note in lake.staging.glob(f"{plan.dataset.id}~*/{_NOTE}")}
+    unnamed = [p for p in folder.glob("*") if str(p) not in newest] if folder.exists() else []
     if unnamed:
         kept = _named(known, pinned())
         unnamed = [p for p in unnamed if str(p) not in kept]
