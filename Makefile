@@ -36,7 +36,7 @@ test-real: $(INSTALLED)
 
 # Ten million rows under 2 GB of memory, and tables of a million from real servers; about ten minutes and 6 GB of disk.
 test-scale: $(INSTALLED)
-	$(LAKE_PYTHON) -m pytest -m scale -s tests/scale tests/pipelines/sources
+	$(LAKE_PYTHON) -m pytest -m scale -s tests
 
 # What takes half a minute and more a test: officers' answers in Airflow, catalogues that move, arrivals in every order.
 test-long: $(INSTALLED)

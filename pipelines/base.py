@@ -3,7 +3,7 @@
 A segment is one batch, base/<dataset>/data/<batch_id>~r<revision>/, or the baseline that old batches were folded into,
 …/baseline~<day>~<mark>/. Accepting a batch moves its staged files there and commits them in one transaction that also
 drops what an earlier revision left, so a re-run ends in the same rows. A kill before the commit leaves files no
-snapshot names; `sweep` removes what neither the table nor a kept release names.
+snapshot names; `sweep` removes what neither the table nor a kept release names, nor a staged batch waits to have committed.
 """
 from __future__ import annotations
 
@@ -169,7 +169,12 @@ def accept(lake: Lake, plan: Plan, staged: Mapping[str, tuple[int, Path]]) -> in
 
     Args:
         staged: batch_id → (revision, the folder that holds `accepted/*.parquet`); what the folder holds is moved into base.
+
+    Raises:
+        WrongUse: the accepted rows of a batch are gone; nothing is committed.
     """
+    if lost := [batch_id for batch_id, (_, folder) in staged.items() if not whole(lake, plan.dataset.id, folder)]:
+        raise WrongUse(f"{lost[0]}: what was staged of this batch is gone. Nothing was changed. Stage it anew: python -m pipelines ingest {plan.dataset.id}")
     known, data = table(lake, plan), _data(lake, plan)
     fresh = {batch_id: one for batch_id, one in staged.items() if not (one[1] / _NOTE).exists()}
     taken = _named(known) if fresh else set()
@@ -180,6 +185,12 @@ def accept(lake: Lake, plan: Plan, staged: Mapping[str, tuple[int, Path]]) -> in
         _beside(folder).write_text(target.name)
     durable.replace_all((_beside(folder), folder / _NOTE) for _, folder in fresh.values())
     return _exchange(lake, known, staged, _move({folder: data / (folder / _NOTE).read_text() for _, folder in staged.values()}))
+
+
+def whole(lake: Lake, dataset_id: str, folder: Path) -> bool:
+    """Are the accepted rows of a staged folder there: in it, or where a commit that died has moved them?"""
+    note = folder / _NOTE
+    return (folder / "accepted").exists() or (note.exists() and (lake.base / dataset_id / "data" / note.read_text()).exists())
 
 
 def exchange(lake: Lake, plan: Plan, drop: Iterable[str], folder: Path) -> int:
@@ -330,15 +341,16 @@ def _named(known: Table, snapshots: Iterable[int] | None = None) -> set[str]:
 
 
 def sweep(lake: Lake, plan: Plan, pinned: Callable[[], set[int]]) -> None:
-    """Remove data folders that neither the newest snapshot nor a pinned one names.
+    """Remove data folders that neither the newest snapshot nor a pinned one names, nor a staged batch: what a commit that died has moved is nowhere else.
 
-    They are left by a kill, or hold a revision that was replaced.
+    They are left by a kill, or hold a revision that was replaced. The caller holds the dataset's lock.
 
     Args:
         pinned: tells the snapshots of kept releases; asked only when something may have to go.
     """
     known, folder = table(lake, plan), _data(lake, plan)
     newest = {str(Path(f).parent) for v in _newest(known).values() for f in v.files}
+    newest |= {str(folder / note.read_text()) for note in lake.staging.glob(f"{plan.dataset.id}~*/{_NOTE}")}
     unnamed = [p for p in folder.glob("*") if str(p) not in newest] if folder.exists() else []
     if unnamed:
         kept = _named(known, pinned())

@@ -181,4 +181,4 @@ def sweep(lake: Lake, dataset_id: str, wanted: Iterable[Current]) -> None:
     kept = {folder for one in states(home) if one.facts["version"] in versions for folder in one.chain}
     for path in home.glob("*"):
         if path not in kept:
-            shutil.rmtree(path)
+            durable.remove(path, "current.json")

@@ -53,6 +53,12 @@ def link(source: Path, target: Path) -> None:
         sync(target)
 
 
+def remove(folder: Path, mark: str) -> None:
+    """Remove a folder, first the file `mark` that says it is whole: what a death leaves of it is nowhere taken for whole."""
+    (folder / mark).unlink(missing_ok=True)
+    shutil.rmtree(folder)
+
+
 def sync_tree(path: Path) -> None:
     """Bring a file, or a folder with all that is in it, to the disk."""
     if path.is_dir():

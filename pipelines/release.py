@@ -296,12 +296,11 @@ def _sweep(lake: Lake, ledger: Ledger) -> None:
         with ledger.transaction() as con:
             con.execute(r.update().where(r.c.release_id.in_(old)).values(state="removed"))
     for number in old:
-        (folder(lake, number) / "manifest.json").unlink()
-        shutil.rmtree(folder(lake, number))
+        durable.remove(folder(lake, number), "manifest.json")
     listed = {(lake.releases / f["path"]).parent for m in manifests if m["release_id"] not in old for f in changes.listed(m)}
     for place in lake.releases.glob("data/*/*"):
         if place not in listed:
-            shutil.rmtree(place)
+            durable.remove(place, "facts.json")
 
 
 def _summary(lake: Lake, manifest: dict[str, Any]) -> dict[str, Any]:

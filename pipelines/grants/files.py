@@ -185,7 +185,7 @@ def _tidy(lake: Lake, ledger: Ledger, folder: Path, manifests: Sequence[Mapping[
     listed = {(lake.releases / f["path"]).parent for m in manifests for r in m["relations"].values() for f in r["files"]}
     gone = [version for version in folder.glob("data/*/*") if version not in listed]
     for version in gone:
-        shutil.rmtree(version)
+        durable.remove(version, "facts.json")
     database.unfinished(folder / "grant.duckdb")
     if gone:
         objects.forget(lake, ledger, gone)

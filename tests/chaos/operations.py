@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, ledger_tables as tables, release as publication, steps
+from pipelines import base, committing, ledger_tables as tables, release as publication, steps
 from pipelines.desk import Desk
+from pipelines.locks import writer
 from pipelines.maintenance import maintain
 from pipelines.published import sha256
 from pipelines.rebuild import rebuild
@@ -26,6 +27,13 @@ class Operation:
     run: Callable[[Desk, int], object]
     decided: Probe
     publishes: bool = False
+
+
+def tidy(desk: Desk) -> None:
+    """What the commit of any other batch, or a release, removes."""
+    for dataset in DATASETS:
+        with writer(desk.lake, dataset):
+            committing.tidy(desk, desk.plan(dataset))
 
 
 def _keys(desk: Desk, dataset: str, *states: str) -> list[str]:

@@ -1,8 +1,8 @@
 """The chaos run: `python -m tests.chaos.run --kills 200 --seed 1 --out chaos.json`; exit code 1 when anything differed.
 
 A lake whose processes are killed and its undisturbed twin take the same steps. Each operation runs on the twin, which
-also measures it; on the other lake it is killed up to four times at instants drawn uniformly over that time, then
-runs to its end, and the two lakes must have the same content.
+also measures it; on the other lake it is killed up to four times at instants drawn uniformly over that time, and after
+every other death somebody else tidies; then it runs to its end, and the two lakes must have the same content.
 """
 from __future__ import annotations
 
@@ -107,6 +107,8 @@ class Chaos:
                 if attempts.kill(work["chaos"], answer, instant):
                     after = self.ask("chaos", _probe, operation.decided)
                     tally.kills, tally.before, tally.after = tally.kills + 1, tally.before + (after == before), tally.after + (after != before)
+                    if self.dice.random() < 0.5:
+                        attempts.run(self.at("chaos", operations.tidy), answer)
                 else:
                     tally.ended += 1
         attempts.run(work["chaos"], answer)

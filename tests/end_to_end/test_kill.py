@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines import base, current, ledger_tables as tables, published, release as publication, site, splitting, steps
+from pipelines.batch import split_key
 from pipelines.ledger import Ledger
+from pipelines.settings import WrongUse
+from pipelines.verify import verify
 from tests.support import HEADER, REPOSITORY, RESIDENCE, Kept, desk, resident_id, small_project, write_csv
 
 DATASET = "population.residence"
@@ -82,6 +86,35 @@ def test_a_death_inside_a_step_loses_nothing(at, tmp_path, monkeypatch, where, w
     assert _seen(at) == NEW
     rows = duckdb.sql(f"SELECT count(*), count(DISTINCT id_number) FROM '{steps.derive(at, at.plan(DATASET)).rows}'").fetchone()
     assert rows == (50, 50)
+
+
+@pytest.mark.parametrize("what", ["_exchange", "_sync_metadata"])
+def test_what_a_dead_commit_moved_into_base_stays_until_it_is_tried_again(at, tmp_path, monkeypatch, what):
+    """A release, or the commit of another batch, tidies in between: no snapshot names these files yet, and they are the only ones."""
+    _send(at, tmp_path, "2026-11-01", range(21, 51), "新")
+    with monkeypatch.context() as patch:
+        patch.setattr(base, what, _die)
+        with pytest.raises(Killed):
+            _finish(at)
+    steps.release(at)
+    _finish(at)
+    assert _seen(at) == NEW and verify(at)["findings"] == []
+    assert {r["state"] for r in at.ledger.rows(sa.select(tables.batches.c.state))} == {"accepted"}
+
+
+def test_rows_that_are_gone_are_never_committed_as_none_but_staged_anew(at, tmp_path, monkeypatch):
+    _send(at, tmp_path, "2026-11-01", range(21, 51), "新")
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "_exchange", _die)
+        with pytest.raises(Killed):
+            _finish(at)
+    [key] = steps.receive(DATASET, desk=at)
+    shutil.rmtree(at.lake.base / DATASET / "data" / key)
+    with pytest.raises(WrongUse, match="what was staged of this batch is gone"):
+        steps.commit(DATASET, [key], at)
+    assert at.ledger.batch(*split_key(key))["state"] == "passed"
+    _finish(at)
+    assert _seen(at) == NEW and verify(at)["findings"] == []
 
 
 def test_a_rollback_that_died_before_the_ledger_knew_is_taken_back_by_the_next_release(at, tmp_path, monkeypatch):

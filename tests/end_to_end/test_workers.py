@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines import gate, ledger_tables as tables, staging, steps
-from pipelines.batch import key_of
+from pipelines.batch import key_of, split_key
 from pipelines.desk import Desk
 from pipelines.keys import pseudonym_key
 from pipelines.locks import writer
@@ -106,19 +106,18 @@ def test_what_another_worker_decided_meanwhile_stays(tmp_path, monkeypatch):
 
     monkeypatch.setattr(staging, "make", overtaken)
     assert steps.stage(DATASET, keys[:1], at) == []
-    assert at.ledger.batch(*keys[0].rsplit("~r", 1))["state"] == "accepted" and not list(at.lake.staging.glob(f"{DATASET}~*"))
+    assert at.ledger.batch(*split_key(keys[0]))["state"] == "accepted" and not list(at.lake.staging.glob(f"{DATASET}~*"))
 
     judge = gate.judge_some
 
     def replaced(*arguments):
         monkeypatch.setattr(gate, "judge_some", judge)
-        batch_id, revision = keys[1].rsplit("~r", 1)
-        at.ledger.update_batch(batch_id, int(revision), state="received")
+        at.ledger.update_batch(*split_key(keys[1]), state="received")
         assert steps.stage(DATASET, keys[1:2], at) == keys[1:2]
         return [gate.Verdict("hold", ["the files were gone"], [], sound=False)]
 
     assert steps.stage(DATASET, keys[1:2], at) == keys[1:2]
     monkeypatch.setattr(gate, "judge_some", replaced)
     assert steps.judge(DATASET, keys[1:2], at) == []
-    assert at.ledger.batch(*keys[1].rsplit("~r", 1))["state"] == "staged"
+    assert at.ledger.batch(*split_key(keys[1]))["state"] == "staged"
     assert steps.judge(DATASET, keys[1:2], at) == keys[1:2]

@@ -140,6 +140,25 @@ def test_a_death_on_the_way_leaves_the_state_before_and_is_made_good(tmp_path, e
     assert not list(before.folder.parent.glob("*.part*"))
 
 
+def test_a_death_while_a_state_is_removed_leaves_none_that_is_taken_for_whole(tmp_path, eager, monkeypatch):
+    lake, sent = Arrivals(tmp_path), submissions(random.Random(12), 4)
+    for submission in sent:
+        lake.take(*submission)
+        state = lake.derived()
+
+    def dies(folder):
+        if folder == state.folder:
+            state.rows.unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(current.durable.shutil, "rmtree", dies)
+        with pytest.raises(KeyboardInterrupt):
+            current.sweep(lake.world.desk.lake, DATASET, [])
+    assert state.folder.exists()
+    assert content(lake.derived()) == content(lake.whole())
+
+
 def test_a_part_that_is_gone_is_not_built_upon(tmp_path, eager):
     lake, sent = Arrivals(tmp_path), submissions(random.Random(10), 5)
     for submission in sent[:-1]:

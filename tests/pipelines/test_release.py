@@ -375,6 +375,28 @@ def test_old_releases_and_their_files_are_swept(world, monkeypatch):
     assert world.rows("SELECT state FROM governance.releases ORDER BY release_id") == [("removed",), ("kept",), ("kept",), ("published",)]
 
 
+def test_a_death_while_old_files_are_removed_leaves_none_that_the_same_rows_would_use_again(world, monkeypatch):
+    monkeypatch.setattr(release, "KEEP", 1)
+    world.publish()
+    before = world.states["population.resident"]
+    world.change("v2")
+    world.publish()
+    world.change("v3")
+
+    def dies(folder, **_):
+        if folder.parent.name == "population.resident" and (folder / "rows.parquet").exists():
+            (folder / "rows.parquet").unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(release.durable.shutil, "rmtree", dies)
+        with pytest.raises(KeyboardInterrupt):
+            world.publish()
+    world.states["population.resident"] = before
+    world.publish()
+    assert world.shown() == 2
+
+
 def test_the_release_of_a_closing_is_kept_with_its_files(world, monkeypatch):
     monkeypatch.setattr(release, "KEEP", 1)
     world.publish()
