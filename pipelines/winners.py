@@ -25,14 +25,18 @@ def inputs(con: duckdb.DuckDBPyConnection, plan: Plan, segments: Iterable[Versio
     segments = list(segments)
     batches(con, plan, (b for v in segments for b, _ in v.batches))
     small = [v for v in segments if v.rows < SMALL * len(v.files)]
-    lying = stored(plan, _files(segments))
+    lying = _versions(plan, _files(segments))
     if len(_files(small)) >= MANY and sum(v.rows for v in small) <= KEPT:
         # Their order is of no use, and keeping it takes two threads as long again.
-        con.execute(f"SET preserve_insertion_order = false; CREATE TABLE small AS {stored(plan, _files(small))}; SET preserve_insertion_order = true")
+        con.execute(f"SET preserve_insertion_order = false; CREATE TABLE small AS {_versions(plan, _files(small))}; SET preserve_insertion_order = true")
         large = _files(v for v in segments if v.rows >= SMALL * len(v.files))
-        lying = f"FROM small UNION ALL {stored(plan, large)}" if large else "FROM small"
-    con.execute(f"CREATE VIEW version AS SELECT v.*, batch.* FROM ({lying}) v JOIN batch ON _batch = batch_id")
+        lying = f"FROM small UNION ALL {_versions(plan, large)}" if large else "FROM small"
+    con.execute(f"CREATE VIEW version AS {lying}")
     rejected(con, quarantine)
+
+
+def _versions(plan: Plan, files: Iterable[str]) -> str:
+    return f"SELECT v.*, batch.* FROM ({stored(plan, files)}) v JOIN batch ON _batch = batch_id"
 
 
 def _files(segments: Iterable[Version]) -> list[str]:
