@@ -20,7 +20,8 @@ MANY, SMALL, KEPT = 16, 20_000, 2_000_000      # files, rows of one, and rows of
 def inputs(con: duckdb.DuckDBPyConnection, plan: Plan, segments: Iterable[Version], quarantine: dict[str, Path]) -> None:
     """Tables `batch` (small) and `rejected` (addresses) and view `version` (accepted rows) of some segments.
 
-    The rows of many small files are kept in a table: what follows reads them several times, and opening a file costs as much as some thousand rows of it.
+    The rows of many small files are kept in a table, with what is known of their batches: what follows reads them several times, and opening a file costs as much as
+    some thousand rows of it.
     """
     segments = list(segments)
     batches(con, plan, (b for v in segments for b, _ in v.batches))
@@ -36,7 +37,8 @@ def inputs(con: duckdb.DuckDBPyConnection, plan: Plan, segments: Iterable[Versio
 
 
 def _versions(plan: Plan, files: Iterable[str]) -> str:
-    return f"SELECT v.*, batch.* FROM ({stored(plan, files)}) v JOIN batch ON _batch = batch_id"
+    """A SELECT of the rows of some files, with what is known of their batches."""
+    return f"SELECT v.*, batch.* EXCLUDE (batch_id) FROM ({stored(plan, files)}) v JOIN batch ON _batch = batch_id"
 
 
 def _files(segments: Iterable[Version]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 
+from pipelines.gate import plans
 from pipelines.gate.verdict import GX_SEVERITY
 from pipelines.sql import name, text, texts
 
@@ -52,7 +53,7 @@ class Evidence:
 def load(folder: Path) -> tuple[Evidence | None, list[str]]:
     """The evidence in `folder`, or None and why it cannot be read."""
     found: dict[str, Any] = {}
-    for file, read in (("plan.json", _plan), ("counts.json", json.loads)):
+    for file, read in (("plan.json", plans.read), ("counts.json", json.loads)):
         try:
             found[file] = read((folder / file).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -66,43 +67,14 @@ def load(folder: Path) -> tuple[Evidence | None, list[str]]:
     found["counts.json"].setdefault("cancelled", 0)
     found["counts.json"].setdefault("new_values", [])
     rules = found["plan.json"].get("rules")
-    if not isinstance(rules, _Rules) or not all(isinstance(r, dict) for r in rules):
+    if not isinstance(rules, plans.Rules) or not all(isinstance(r, dict) for r in rules):
         return None, ["plan.json holds no list of rules"]
     return Evidence(rules, found["counts.json"], folder / "masks.parquet", rules.told), []
 
 
-class _Rules(list):
-    """A list of rules, and the JSON text that it was read from."""
-
-    told = ""
-
-
-def _plan(text: str) -> Any:
-    """What plan.json says. Of many batches alike only what stands before the rules differs: the same text of rules is read once.
-
-    Raises:
-        ValueError: it is no JSON.
-    """
-    before, mark, after = text.partition('"rules": ')
-    if mark and after.endswith("}"):
-        with suppress(ValueError):      # the rules are not all that follows
-            return json.loads(f"{before}{mark}null}}") | {"rules": _rules(after[:-1])}
-    found = json.loads(text)
-    return found | {"rules": _rules(json.dumps(found.get("rules")))} if isinstance(found, dict) else found
-
-
-@lru_cache(maxsize=8)
-def _rules(told: str) -> Any:
-    found = json.loads(told)
-    if isinstance(found, list):
-        found = _Rules(found)
-        found.told = told
-    return found
-
-
 @lru_cache(maxsize=8)
 def _known_plan_faults(told: str) -> tuple[str, ...]:
-    return tuple(_plan_faults(_rules(told)))
+    return tuple(_plan_faults(plans.rules(told)))
 
 
 def faults(evidence: Evidence, con: duckdb.DuckDBPyConnection, masks: Masks | None = None) -> list[str]:
