@@ -38,7 +38,7 @@ from pyiceberg.types import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from pipelines import catalogue, durable, locks
+from pipelines import appending, catalogue, durable, locks
 from pipelines.compiler import SEGMENT, Plan
 from pipelines.settings import Lake, WrongUse
 from pipelines.store.tables import local
@@ -205,7 +205,7 @@ def _exchange(lake: Lake, known: Table, drop: Iterable[str], files: list[str]) -
     with known.transaction() as change:
         if earlier:
             change.delete(In(SEGMENT, listed))
-        change.add_files(_addresses(lake, files), check_duplicate_files=False)
+        appending.add(change, known.io, _addresses(lake, files))
     _sync_metadata(known)
     return known.current_snapshot().snapshot_id
 
@@ -228,7 +228,7 @@ class Replacement:
 
     def __init__(self, lake: Lake, plan: Plan, batch_ids: Iterable[str]):
         known, have, want = _known(lake, plan)
-        self._lake, self._change = lake, known.transaction()
+        self._lake, self._io, self._change = lake, known.io, known.transaction()
         self._folder, self._segments = _data(lake, plan), segments(known)
         self.before = State(None, self._segments).before
         self.retyped, given = _retyped(have, want), set(batch_ids)
@@ -251,7 +251,7 @@ class Replacement:
         replaced = {s for s, v in self._segments.items() if {b for b, _ in v.batches} <= staged.keys()}
         locks.confirm(self._lake)
         self._change.delete(In(SEGMENT, sorted(replaced | staged.keys())))
-        self._change.add_files(_addresses(self._lake, files), check_duplicate_files=False)
+        appending.add(self._change, self._io, _addresses(self._lake, files))
         _sync_metadata(self._change.commit_transaction())
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -36,11 +36,21 @@ def replace(source: Path, target: Path) -> None:
 def replace_all(moves: Iterable[tuple[Path, Path]]) -> None:
     """`replace` for many files and folders: the disk is asked for all of them at a time. After a death each of them is in its place or not."""
     listed = list(moves)
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        list(pool.map(sync_tree, [source for source, _ in listed]))
-        for source, target in listed:
-            os.replace(source, target)
-        list(pool.map(sync, sorted({target.parent for _, target in listed})))
+    _each(sync_tree, [source for source, _ in listed])
+    for source, target in listed:
+        os.replace(source, target)
+    _each(sync, sorted({target.parent for _, target in listed}))
+
+
+def _each(work: Callable[[Path], None], paths: list[Path]) -> None:
+    """Do it to all of them, some side by side: each thread has its share from the start, because to hand over one by one costs as much as to ask the disk."""
+    if len(paths) < 2:
+        for path in paths:
+            work(path)
+        return
+    shares = [paths[first::SIDE_BY_SIDE] for first in range(min(SIDE_BY_SIDE, len(paths)))]
+    with ThreadPoolExecutor(len(shares)) as pool:
+        list(pool.map(lambda share: [work(path) for path in share], shares))
 
 
 def link(source: Path, target: Path) -> None:

@@ -81,12 +81,16 @@ class Ledger:
         found = self.rows(query.limit(1))
         return found[0] if found else None
 
-    def of(self, table: sa.Table, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], list[dict[str, Any]]]:
-        """(batch_id, revision) → the rows of a table that has both, for all of `keys`; those of one in the order in which the table gives them."""
+    def of(self, table: sa.Table, keys: Iterable[tuple[str, int]], *wanted: sa.ColumnElement[bool]) -> dict[tuple[str, int], list[dict[str, Any]]]:
+        """(batch_id, revision) → the rows of a table that has both, for all of `keys`; those of one in the order in which the table gives them.
+
+        Args:
+            wanted: conditions on the rows.
+        """
         found: dict[tuple[str, int], list[dict[str, Any]]] = {key: [] for key in keys}
         listed = sorted({batch_id for batch_id, _ in found})
         for at in range(0, len(listed), _AT_ONCE):
-            for row in self.rows(sa.select(table).where(table.c.batch_id.in_(listed[at:at + _AT_ONCE])).order_by(*table.primary_key)):
+            for row in self.rows(sa.select(table).where(table.c.batch_id.in_(listed[at:at + _AT_ONCE]), *wanted).order_by(*table.primary_key)):
                 if (row["batch_id"], row["revision"]) in found:
                     found[row["batch_id"], row["revision"]].append(row)
         return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 
 OPEN, IN_PROGRESS, MENDED, VERIFIED, FALSE_ALARM, WAIVED = "open", "in_progress", "mended", "verified", "false_alarm", "waived"
 STATES = {OPEN: "待整改", IN_PROGRESS: "整改中", MENDED: "已整改", VERIFIED: "已核验", FALSE_ALARM: "误报", WAIVED: "豁免"}
@@ -29,7 +30,7 @@ class Result:
     at_least: float = 0.0
     definition: str | None = None
 
-    @property
+    @cached_property
     def fails(self) -> bool:
         """Also where only a waiver lets it pass."""
         return self.outcome == "fail" or self.applicable - self.failed < Decimal(str(self.at_least)) * (self.applicable + self.waived)
@@ -79,16 +80,17 @@ def standing(results: Iterable[Result], acts: Sequence[Act] = (), waivers: Seque
     """
     told = sorted((r for r in results if r.outcome != "not_measured" or r.waived), key=lambda r: (r.place, r.stream))
     steps = sorted([(r.place, 0, i, r) for i, r in enumerate(told)] + [(a.place, 1, i, a) for i, a in enumerate(acts)], key=lambda s: s[:3])
-    state, reopened, opened, newest = None, 0, None, {}
+    state, reopened, opened, newest, failing_now = None, 0, None, {}, set()
     for place, _, _, one in steps:
         if isinstance(one, Act):
             state = _acted(state, one.state)
             continue
         newest[one.stream] = one
+        (failing_now.add if one.fails else failing_now.discard)(one.stream)
         if one.fails:
             opened, reopened = opened or place, reopened + (state in (MENDED, VERIFIED))
             state = OPEN if state in (None, MENDED, VERIFIED) else state
-        elif state in ACTIVE and not any(r.fails for r in newest.values()):
+        elif state in ACTIVE and not failing_now:
             state = VERIFIED
     if state is None or opened is None:
         return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -17,14 +18,17 @@ from pipelines.ledger import Ledger, now
 from pipelines.settings import POSTGRESQL, Lake
 from pipelines.sql import threads
 
+_SHARES = 64      # of many files, so that threads end together
+
 
 def digests(files: Iterable[Path]) -> dict[Path, tuple[str, int]]:
-    """Of many files, several at a time."""
+    """Of many files, several at a time; to hand over small ones one by one would take as long as to read them."""
     listed = list(files)
     if len(listed) < 2:
         return {file: digest(file) for file in listed}
+    some = max(1, len(listed) // _SHARES)
     with ThreadPoolExecutor(threads()) as pool:
-        return dict(zip(listed, pool.map(digest, listed)))
+        return dict(chain.from_iterable(pool.map(lambda at: [(file, digest(file)) for file in listed[at:at + some]], range(0, len(listed), some))))
 
 
 def lasting(folder: Path) -> Iterable[Path]:

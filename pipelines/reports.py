@@ -13,7 +13,7 @@ from typing import Any
 from pipelines import scores
 from pipelines.gate import RuleResult
 from pipelines.settings import Lake
-from pipelines.site import marks, rendering
+from pipelines.site import batch_rows, marks, rendering
 
 TOP_REGIONS = 12
 TOP_FILES = 50
@@ -56,11 +56,12 @@ def write_batch_report(lake: Lake, batch: dict[str, Any], results: Iterable[Rule
     batch = _Row(batch)
     found = sorted((r if isinstance(r, RuleResult) else _result(r) for r in results),
                    key=lambda r: (_RANK[r.outcome], 1 if r.pass_rate is None else r.pass_rate, r.rule))
+    previous, worst = batch["previous"] or {}, worst_regions(regions)
     return rendering.write(
-        lake.reports, batch_page(lake, batch), "batch.html.j2", batch=batch, results=found, state=light(batch, found),
-        reasons=(batch["reason"] or "").splitlines(), lost=_lost(batch), previous=batch["previous"] or {},
+        lake.reports, batch_page(lake, batch), "batch.html.j2", batch=batch, results=found, result_rows=batch_rows.of_results(found, previous), state=light(batch, found),
+        reasons=(batch["reason"] or "").splitlines(), lost=_lost(batch), previous=previous,
         lines=equation("lines", LINE_PARTS, batch), records=equation("records", _record_parts(batch), batch),
-        dimensions=dimensions(found, batch), regions=worst_regions(regions), names={r.rule: r.zh for r in found},
+        dimensions=dimensions(found, batch), regions=worst, region_rows=batch_rows.of_regions(worst["rows"], {r.rule: r.zh for r in found}),
         files=files[:TOP_FILES], more_files=max(0, len(files) - TOP_FILES), tally={outcome: sum(r.outcome == outcome for r in found) for outcome in marks.OUTCOMES},
         docs=_docs(lake, batch["dataset"]), unlisted=unlisted, decisions=decisions)
 
@@ -119,18 +120,19 @@ def dimensions(results: list[RuleResult], batch: dict[str, Any]) -> list[dict[st
 
 def worst_regions(regions: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The counties with most failing checks, each with the rules that fail most; and how many more there are."""
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    failed: Counter[str] = Counter()
+    applicable: Counter[str] = Counter()
+    checks: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for one in regions:
-        found[one["region"] or ""].append(one)
-    rows = []
-    for code, checks in found.items():
-        failed, applicable = sum(c["failed"] for c in checks), sum(c["applicable"] for c in checks)
-        worst = sorted((c for c in checks if c["failed"]), key=lambda c: (-c["failed"], c["rule"]))[:3]
-        if failed:
-            rows.append({"code": code, "name": rendering.divisions().get(code), "failed": failed, "applicable": applicable,
-                         "worst": worst})
-    rows.sort(key=lambda r: (-r["failed"], r["code"]))
-    return {"rows": rows[:TOP_REGIONS], "more": max(0, len(rows) - TOP_REGIONS), "regions": len(found)}
+        code = one["region"] or ""
+        applicable[code] += one["applicable"]
+        if one["failed"]:
+            failed[code] += one["failed"]
+            checks[code].append(one)
+    first = sorted(failed, key=lambda code: (-failed[code], code))[:TOP_REGIONS]
+    rows = [{"code": code, "name": rendering.divisions().get(code), "failed": failed[code], "applicable": applicable[code],
+             "worst": sorted(checks[code], key=lambda c: (-c["failed"], c["rule"]))[:3]} for code in first]
+    return {"rows": rows, "more": len(failed) - len(rows), "regions": len(applicable)}
 
 
 def _result(row: dict[str, Any]) -> RuleResult:

@@ -187,7 +187,8 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
         runs = each_once(map(split_key, batch_keys), most=max(1, min(TOGETHER, gate.RESULTS // max(1, len(plan.rules)))))
         judged = {key: passed for some in runs for key, passed in judge_some(desk, plan, some, shown).items()}
     passed = [key for key in batch_keys if judged[split_key(key)]]
-    problems.note(desk, dataset_id, [row for rows in desk.ledger.of(tables.rule_results, judged).values() for row in rows if row["outcome"] == "fail"])
+    failing = desk.ledger.of(tables.rule_results, judged, tables.rule_results.c.outcome == "fail")
+    problems.note(desk, dataset_id, [row for rows in failing.values() for row in rows])
     if any(row["state"] == "held" for key, (row,) in desk.ledger.of(tables.batches, judged).items() if not judged[key]):
         site.build(desk)      # no release follows a held batch: the overview must show it now
     return passed

@@ -20,19 +20,25 @@ MANY, SMALL, KEPT = 16, 20_000, 2_000_000      # files, rows of one, and rows of
 def inputs(con: duckdb.DuckDBPyConnection, plan: Plan, segments: Iterable[Version], quarantine: dict[str, Path]) -> None:
     """Tables `batch` (small) and `rejected` (addresses) and view `version` (accepted rows) of some segments.
 
-    The rows of many small files are kept in a table: what follows reads them several times, and opening a file costs as much as some thousand rows of it.
+    The rows of many small files are kept in a table, with what is known of their batches: what follows reads them several times, and opening a file costs as much as
+    some thousand rows of it.
     """
     segments = list(segments)
     batches(con, plan, (b for v in segments for b, _ in v.batches))
     small = [v for v in segments if v.rows < SMALL * len(v.files)]
-    lying = stored(plan, _files(segments))
+    lying = _versions(plan, _files(segments))
     if len(_files(small)) >= MANY and sum(v.rows for v in small) <= KEPT:
         # Their order is of no use, and keeping it takes two threads as long again.
-        con.execute(f"SET preserve_insertion_order = false; CREATE TABLE small AS {stored(plan, _files(small))}; SET preserve_insertion_order = true")
+        con.execute(f"SET preserve_insertion_order = false; CREATE TABLE small AS {_versions(plan, _files(small))}; SET preserve_insertion_order = true")
         large = _files(v for v in segments if v.rows >= SMALL * len(v.files))
-        lying = f"FROM small UNION ALL {stored(plan, large)}" if large else "FROM small"
-    con.execute(f"CREATE VIEW version AS SELECT v.*, batch.* FROM ({lying}) v JOIN batch ON _batch = batch_id")
+        lying = f"FROM small UNION ALL {_versions(plan, large)}" if large else "FROM small"
+    con.execute(f"CREATE VIEW version AS {lying}")
     rejected(con, quarantine)
+
+
+def _versions(plan: Plan, files: Iterable[str]) -> str:
+    """A SELECT of the rows of some files, with what is known of their batches."""
+    return f"SELECT v.*, batch.* EXCLUDE (batch_id) FROM ({stored(plan, files)}) v JOIN batch ON _batch = batch_id"
 
 
 def _files(segments: Iterable[Version]) -> list[str]:

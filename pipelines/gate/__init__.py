@@ -6,7 +6,6 @@ read, cannot count or cannot explain holds the batch, each with its own reason; 
 """
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import threading
@@ -82,7 +81,7 @@ def judge_some(lake: Lake, staged_batches: Sequence[tuple[Path, dict[str, Any], 
                 if faults := staged.faults(case.evidence, con, masks.get(case.evidence.masks)):
                     found[case.place] = _hold(case.batch, faults)
                 else:
-                    alike[f"{case.batch.dataset}~{source}", json.dumps(case.evidence.rules)].append(case)
+                    alike[f"{case.batch.dataset}~{source}", case.evidence.told].append(case)
     for (suite_name, _), cases in alike.items():
         found |= _judge(lake, suite_name, cases)
     return [found[place] for place in range(len(staged_batches))]

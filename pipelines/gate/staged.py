@@ -10,11 +10,13 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from pipelines.gate import plans
 from pipelines.gate.verdict import GX_SEVERITY
 from pipelines.sql import name, text, texts
 
@@ -32,11 +34,15 @@ _MASK = re.compile(r"_(failed|applied|repaired)_(\d+)")
 
 @dataclass(frozen=True)
 class Evidence:
-    """What staging wrote: the planned rules, the counts, the mask file."""
+    """What staging wrote: the planned rules, the counts, the mask file.
+
+    `told`: the JSON text of the rules; batches of which it is the same were tested by the same.
+    """
 
     rules: list[dict[str, Any]]
     counts: dict[str, Any]
     masks: Path
+    told: str = ""
 
     @property
     def tested(self) -> int:
@@ -47,9 +53,9 @@ class Evidence:
 def load(folder: Path) -> tuple[Evidence | None, list[str]]:
     """The evidence in `folder`, or None and why it cannot be read."""
     found: dict[str, Any] = {}
-    for file in ("plan.json", "counts.json"):
+    for file, read in (("plan.json", plans.read), ("counts.json", json.loads)):
         try:
-            found[file] = json.loads((folder / file).read_text(encoding="utf-8"))
+            found[file] = read((folder / file).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None, [f"{file} is missing: staging did not finish"]
         except ValueError:
@@ -61,9 +67,14 @@ def load(folder: Path) -> tuple[Evidence | None, list[str]]:
     found["counts.json"].setdefault("cancelled", 0)
     found["counts.json"].setdefault("new_values", [])
     rules = found["plan.json"].get("rules")
-    if not isinstance(rules, list) or not all(isinstance(r, dict) for r in rules):
+    if not isinstance(rules, plans.Rules) or not all(isinstance(r, dict) for r in rules):
         return None, ["plan.json holds no list of rules"]
-    return Evidence(rules, found["counts.json"], folder / "masks.parquet"), []
+    return Evidence(rules, found["counts.json"], folder / "masks.parquet", rules.told), []
+
+
+@lru_cache(maxsize=8)
+def _known_plan_faults(told: str) -> tuple[str, ...]:
+    return tuple(_plan_faults(plans.rules(told)))
 
 
 def faults(evidence: Evidence, con: duckdb.DuckDBPyConnection, masks: Masks | None = None) -> list[str]:
@@ -72,7 +83,7 @@ def faults(evidence: Evidence, con: duckdb.DuckDBPyConnection, masks: Masks | No
     Args:
         masks: what its mask file holds, where `masks_together` has asked.
     """
-    found = list(_plan_faults(evidence.rules)) + list(_count_faults(evidence.counts))
+    found = [*_known_plan_faults(evidence.told), *_count_faults(evidence.counts)]
     if found:
         return found
     found = list(_conservation_faults(evidence.counts)) + list(_rule_count_faults(evidence))
@@ -218,9 +229,9 @@ def masks_together(evidence: Iterable[Evidence], con: duckdb.DuckDBPyConnection)
     """
     alike: dict[str, list[Evidence]] = {}
     for one in evidence:
-        alike.setdefault(json.dumps([[r.get("mask"), r.get("bit")] for r in one.rules]), []).append(one)
+        alike.setdefault(one.told, []).append(one)
     found: dict[str, Masks] = {}
-    for many in (many for many in alike.values() if len(many) > 1 and not list(_plan_faults(many[0].rules))):
+    for many in (many for many in alike.values() if len(many) > 1 and not _known_plan_faults(many[0].told)):
         with suppress(duckdb.Error):
             schemas: dict[str, list[tuple]] = {}
             for file, *column in con.execute("SELECT * EXCLUDE (field_id) FROM parquet_schema($1)", [[str(one.masks) for one in many]]).fetchall():

@@ -54,7 +54,7 @@ def _time(value: str | None) -> str:
     return datetime.fromisoformat(value).astimezone(BEIJING).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
     return "—" if value is None else f"{value:,}"
 
 
@@ -75,10 +75,10 @@ def divisions() -> dict[str, str]:
 def _templates() -> jinja2.Environment:
     made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, auto_reload=False, bytecode_cache=_Compiled(),
                               undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"number": _number, "size": _size, "rate": rate, "time": _time, "relative": marks.relative, "spark": spark, "cells": marks.cells, "two": two_languages}
+    made.filters |= {"number": number, "size": _size, "rate": rate, "time": _time, "relative": marks.relative, "spark": spark, "cells": marks.cells, "two": two_languages}
     made.filters |= {one.__name__: one for one in (marks.t, marks.h2)}      # as filters of constants they are said once, when a template is compiled
-    made.globals |= {"change": change, "indicators": marks.indicators(), "SEVERITIES": marks.SEVERITIES, "OUTCOMES": marks.OUTCOMES}
-    made.globals |= {one.__name__: one for one in (marks.t, marks.h2, marks.lamp, marks.outcome, marks.outcome_cell, marks.rule_cells, marks.severity, marks.dimension, marks.indicator, marks.trend)}
+    made.globals |= {"indicators": marks.indicators(), "SEVERITIES": marks.SEVERITIES, "OUTCOMES": marks.OUTCOMES}
+    made.globals |= {one.__name__: one for one in (marks.t, marks.h2, marks.lamp, marks.outcome, marks.severity, marks.dimension, marks.indicator, marks.trend)}
     return made
 
 
