@@ -91,7 +91,7 @@ def write_accepted(con: duckdb.DuckDBPyConnection, plan: Plan, batches: Batches,
     columns = names(n for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op"))
     files = {of: folder / "accepted" / "rows.parquet" for of, folder in batches.folders.items()}
     if batches.many:
-        ids = f"list_extract({texts(batches.ids.values())}, list_position({list(batches.ids)}, _of))"
+        ids = f"list_extract({texts(batches.ids.get(of, '') for of in range(max(batches.ids) + 1))}, _of + 1)"
         many_files.write(con, f"SELECT _of, {columns}, {ids} AS _batch, _file, _ordinal, _op::VARCHAR AS _op, _batch AS {SEGMENT} FROM staged "
                               f"WHERE NOT {_rejected(plan)} ORDER BY _of, _file, _ordinal", files, field_ids)
     else:
