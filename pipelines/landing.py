@@ -93,7 +93,12 @@ class Received:
     files: int
     bytes: int
     lines: int
-    folder: Path
+    manifest: Manifest = field(repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies in landing."""
+        return self.manifest.folder
 
 
 def folder(lake: Lake, batch_id: str, revision: int) -> Path:
@@ -333,14 +338,17 @@ def _place(held: dict[tuple[int, int], tuple[str, ...]], content: tuple[str, ...
 
 def _held(home: Path) -> dict[tuple[int, int], Path]:
     """(sequence, revision) → folder of what one date holds."""
-    matches = ((_PLACE.fullmatch(p.name), p) for p in home.glob("*-r*"))
-    return {(int(m[1]), int(m[2])): p for m, p in matches if m and (p / "manifest.json").exists()}
+    try:
+        matches = [(m, home / name) for name in os.listdir(home) if (m := _PLACE.fullmatch(name))]
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {(int(m[1]), int(m[2])): place for m, place in matches if (place / "manifest.json").exists()}
 
 
 def received(manifest: Manifest, duplicate: bool) -> Received:
     """What is told of a submission that lies in landing."""
     return Received(manifest.batch_id, manifest.revision, manifest.part, duplicate, manifest.superseded, len(manifest.everything),
-                    sum(f.counts.bytes for f in manifest.everything), sum(f.counts.lines for f in manifest.everything), manifest.folder)
+                    sum(f.counts.bytes for f in manifest.everything), sum(f.counts.lines for f in manifest.everything), manifest)
 
 
 def _write_manifest(work: Path, manifest: Manifest) -> None:

@@ -202,16 +202,19 @@ def make_together(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, ma
 def _units_together(plan: Plan, source: Source, manifests: Sequence[Manifest],
                     work: Path) -> tuple[list[readers.Unit], list[tuple[int, int]], dict[int, mapping.HeaderMap]]:
     """The units of several batches, numbered through; of each the place of its batch and its number there; its header. One batch has all its units here, or none."""
-    found, owners, headers = [], [], {}
+    found, owners, headers, known = [], [], {}, {}
+    spelled = _spelled(plan, source)
     for of, manifest in enumerate(manifests):
         scratch = work / "scratch" / str(of)
         scratch.mkdir()
         with suppress(WrongUse):
-            own = _units(plan, source, manifest, scratch)
-            mapped = [mapping.map_header(plan.dataset, source, unit.header, unit.name) for unit in own]
-            for unit, header in zip(own, mapped):
+            own = readers.units(manifest, source, scratch, spelled)
+            for unit in own:
+                if unit.header not in known:
+                    known[unit.header] = mapping.map_header(plan.dataset, source, unit.header, unit.name)
+            for unit in own:
                 owners.append((of, unit.number))
-                headers[len(owners)] = header
+                headers[len(owners)] = known[unit.header]
                 found.append(replace(unit, number=len(owners)))
     return found, owners, headers
 
@@ -263,7 +266,7 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     """Create the view `staged` over every readable unit; returns the line balance with what was found of each unit, and what `staged` consists of: table → SELECT."""
     con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
     parts, units, corrections = {}, [], Corrections(con, manifest, work / "scratch")
-    found = _units(plan, source, manifest, work / "scratch")
+    found = readers.units(manifest, source, work / "scratch", _spelled(plan, source))
     headers = {unit.number: mapping.map_header(plan.dataset, source, unit.header, unit.name.capitalize()) for unit in found}
     selects = {unit.number: partial(_select, plan, headers[unit.number].cells, headers[unit.number].op, _as_of(manifest), cover.waived) for unit in found}
     readings: dict[int, readers.Reading] = {}
@@ -290,9 +293,8 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     return totals, parts
 
 
-def _units(plan: Plan, source: Source, manifest: Manifest, scratch: Path) -> list[readers.Unit]:
-    spelled = [[heading.key(s) for s in words] for words in mapping.spellings(plan.dataset, source).values()]
-    return readers.units(manifest, source, scratch, spelled)
+def _spelled(plan: Plan, source: Source) -> heading.Spelled:
+    return [[heading.key(s) for s in words] for words in mapping.spellings(plan.dataset, source).values()]
 
 
 def _as_of(manifest: Manifest) -> str:
