@@ -93,12 +93,7 @@ class Received:
     files: int
     bytes: int
     lines: int
-    manifest: Manifest = field(repr=False)
-
-    @property
-    def folder(self) -> Path:
-        """Where it lies in landing."""
-        return self.manifest.folder
+    folder: Path
 
 
 def folder(lake: Lake, batch_id: str, revision: int) -> Path:
@@ -348,7 +343,7 @@ def _held(home: Path) -> dict[tuple[int, int], Path]:
 def received(manifest: Manifest, duplicate: bool) -> Received:
     """What is told of a submission that lies in landing."""
     return Received(manifest.batch_id, manifest.revision, manifest.part, duplicate, manifest.superseded, len(manifest.everything),
-                    sum(f.counts.bytes for f in manifest.everything), sum(f.counts.lines for f in manifest.everything), manifest)
+                    sum(f.counts.bytes for f in manifest.everything), sum(f.counts.lines for f in manifest.everything), manifest.folder)
 
 
 def _write_manifest(work: Path, manifest: Manifest) -> None:

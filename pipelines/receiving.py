@@ -74,12 +74,13 @@ def _enter(desk: Desk, received: list[landing.Received]) -> None:
         return
     beside, rows = [], {}
     for one in received:
-        batch, stored = BatchId.parse(one.batch_id), {f.stored for f in one.manifest.everything}
+        manifest = landing.read_manifest(one.folder)
+        batch, stored = BatchId.parse(one.batch_id), {f.stored for f in manifest.everything}
         beside += [f for f in one.folder.iterdir() if f.name not in stored]
         rows[one.batch_id, one.revision] = {
             "batch_id": one.batch_id, "revision": one.revision, "dataset": batch.dataset, "source": batch.source, "part": batch.part,
             "batch_date": batch.batch_date, "sequence": batch.sequence, "files": one.files, "bytes": one.bytes, "lines": one.lines,
-            "builds_on": one.manifest.builds_on}
+            "builds_on": manifest.builds_on}
     objects.enter_files(desk.lake, desk.ledger, dict.fromkeys(beside))
     desk.ledger.add_batches(list(rows.values()))
 
