@@ -72,10 +72,17 @@ def remove(folder: Path, mark: str) -> None:
 def sync_tree(path: Path) -> None:
     """Bring a file, or a folder with all that is in it, to the disk."""
     if path.is_dir():
-        for inner in path.iterdir():
-            if not inner.is_symlink():
-                sync_tree(inner)
+        _sync_inner(path)
     sync(path)
+
+
+def _sync_inner(folder: Path | os.DirEntry) -> None:
+    with os.scandir(folder) as entries:
+        for inner in entries:
+            if inner.is_dir(follow_symlinks=False):
+                _sync_inner(inner)
+            if not inner.is_symlink():
+                sync(inner)
 
 
 def make_folders(path: Path, root: Path) -> None:
@@ -86,7 +93,7 @@ def make_folders(path: Path, root: Path) -> None:
         sync(folder.parent)
 
 
-def sync(path: Path) -> None:
+def sync(path: Path | os.DirEntry) -> None:
     """Bring a file's content or a folder's names to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

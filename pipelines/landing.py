@@ -333,8 +333,11 @@ def _place(held: dict[tuple[int, int], tuple[str, ...]], content: tuple[str, ...
 
 def _held(home: Path) -> dict[tuple[int, int], Path]:
     """(sequence, revision) → folder of what one date holds."""
-    matches = ((_PLACE.fullmatch(p.name), p) for p in home.glob("*-r*"))
-    return {(int(m[1]), int(m[2])): p for m, p in matches if m and (p / "manifest.json").exists()}
+    try:
+        matches = [(m, home / name) for name in os.listdir(home) if (m := _PLACE.fullmatch(name))]
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {(int(m[1]), int(m[2])): place for m, place in matches if (place / "manifest.json").exists()}
 
 
 def received(manifest: Manifest, duplicate: bool) -> Received:

@@ -12,7 +12,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-import duckdb
 import sqlalchemy as sa
 
 from pipelines.ledger_tables import region_counts
@@ -22,28 +21,63 @@ COUNTED = ("applicable", "failed", "repaired", "waived")
 NOTHING = json.dumps({name: [] for name in ("rules", "region", *COUNTED, "of")}, separators=(",", ":"))
 _BEFORE = "ledger_rule_counts"      # the table of an older lake: a row per region and rule
 _LOCK = 0x1A6F
-_ENTRY, _BITS = 1 + len(COUNTED), 62
+_TELLING = (COUNTED.index("applicable"), COUNTED.index("waived"))
+MASK = 63      # bits that a mask may take
 
 
-def packed(con: duckdb.DuckDBPyConnection, rules: list[str], rows: str) -> dict[int, str]:
+def packed(rules: list[str], bits: list[int], groups: Iterable[tuple[int, str, int, int, int, int]]) -> dict[int, str]:
     """Batch → its text.
 
+    Rules are not counted one by one: those that the same masks name have equal counts, so that sets of rules are cut by each mask in turn.
+
     Args:
-        rules: the names of the rules, by their place.
-        rows: a relation of `_of` (the batch), region, place (from 1) and the counts.
+        rules: the names of the rules.
+        bits: of each rule its bit, counted through all masks.
+        groups: batch, region, place in `COUNTED`, place of the mask, its value and how many rows have it; in the order of batch and region.
     """
-    bits = [f"bit_or(CASE WHEN place - 1 BETWEEN {first} AND {first + _BITS - 1} THEN 1::BIGINT << (place - 1 - {first})::INTEGER ELSE 0::BIGINT END)"
-            for first in range(0, len(rules), _BITS)]
-    counts = ", ".join(COUNTED)
-    entries = con.execute(f"SELECT _of, region, {counts}, {', '.join(bits)} FROM {rows} GROUP BY _of, region, {counts} ORDER BY _of, region, {counts}").fetchall()
-    known: dict[tuple[int, ...], list[int]] = {}      # few different sets of rules have equal counts
+    named = {1 << bit: place for place, bit in enumerate(bits)}
+    known: dict[int, list[int]] = {}      # few different sets of rules have equal counts
     found: dict[int, list[tuple]] = {}
-    for of, *entry in entries:
-        masks = tuple(entry[_ENTRY:])
-        if masks not in known:
-            known[masks] = [number * _BITS + bit for number, mask in enumerate(masks) for bit in range(_BITS) if mask >> bit & 1]
-        found.setdefault(of, []).append((*entry[:_ENTRY], known[masks]))
+    for (of, region), mine in groupby(groups, itemgetter(0, 1)):
+        for counts, rules_ in sorted(_classes([(kind, mask << place * MASK, n) for _, _, kind, place, mask, n in mine]).items()):
+            if rules_ not in known:
+                known[rules_] = sorted(named[bit] for bit in _single(rules_))
+            found.setdefault(of, []).append((region, *counts, known[rules_]))
     return {of: _text(rules, mine) for of, mine in found.items()}
+
+
+def _classes(groups: list[tuple[int, int, int]]) -> dict[tuple[int, ...], int]:
+    """The counts of a region → the set of rules that have them, for rules that apply to a row of it or are waived for one.
+
+    Args:
+        groups: place in `COUNTED`, set of rules, and how many rows have it.
+    """
+    told = 0
+    for kind, rules, _ in groups:
+        if kind in _TELLING:
+            told |= rules
+    sets = [(told, [0] * len(COUNTED))] if told else []
+    for kind, rules, n in groups:
+        for place in range(len(sets)):
+            before, counts = sets[place]
+            hit = before & rules
+            if hit:
+                if hit != before:
+                    sets[place] = (before ^ hit, counts.copy())
+                    sets.append((hit, counts))
+                counts[kind] += n
+    found: dict[tuple[int, ...], int] = {}
+    for rules, counts in sets:
+        key = tuple(counts)
+        found[key] = found.get(key, 0) | rules
+    return found
+
+
+def _single(bits: int) -> Iterator[int]:
+    """The bits of a set, each by itself."""
+    while bits:
+        yield (lowest := bits & -bits)
+        bits ^= lowest
 
 
 def _text(rules: list[str], entries: Iterable[tuple]) -> str:

@@ -91,7 +91,7 @@ def write_accepted(con: duckdb.DuckDBPyConnection, plan: Plan, batches: Batches,
     columns = names(n for n, _ in plan.physical() if n not in ("_batch", "_file", "_ordinal", "_op"))
     files = {of: folder / "accepted" / "rows.parquet" for of, folder in batches.folders.items()}
     if batches.many:
-        ids = f"list_extract({texts(batches.ids.values())}, list_position({list(batches.ids)}, _of))"
+        ids = f"list_extract({texts(batches.ids.get(of, '') for of in range(max(batches.ids) + 1))}, _of + 1)"
         many_files.write(con, f"SELECT _of, {columns}, {ids} AS _batch, _file, _ordinal, _op::VARCHAR AS _op, _batch AS {SEGMENT} FROM staged "
                               f"WHERE NOT {_rejected(plan)} ORDER BY _of, _file, _ordinal", files, field_ids)
     else:
@@ -171,18 +171,20 @@ def rule_counts(con: duckdb.DuckDBPyConnection, plan: Plan, batches: Batches, co
     Rows are first counted by equal masks, of which there are few: a count per rule over all rows took a tenth of the whole pass.
     """
     kinds, rows = _kinds(cover), "masks" if batches.many else f"read_parquet({text(batches.folders[0] / 'masks.parquet')})"
-    of = "_of" if batches.many else "0::BIGINT AS _of"
-    groups = [f"SELECT {of}, coalesce(region, '') AS region, {text(kind)} AS kind, {i} AS mask, _{kind}_{i} AS bits, count(*) AS n FROM {rows} GROUP BY ALL"
-              for i in range(plan.masks) for kind in kinds]
-    counted = ", ".join(f"coalesce(sum(n) FILTER (kind = {text(kind)}), 0)::BIGINT AS {column}" for kind, column in COUNTED.items())
-    rules = [f"({place}, {r.mask}, {1 << r.bit})" for place, r in enumerate(plan.rules, 1)]
-    con.execute(f"CREATE TABLE rule_counts AS SELECT _of, region, place, {counted} FROM ({' UNION ALL '.join(groups)}) g "
-                f"JOIN (VALUES {', '.join(rules)}) r(place, mask, bit) ON g.mask = r.mask AND g.bits & r.bit::BIGINT <> 0 GROUP BY ALL")
-    counts = {one: {"rules": {r.rule: dict.fromkeys(COUNTED.values(), 0) for r in plan.rules}, "regions": region_counts.NOTHING} for one in batches.ids}
-    for one, place, *numbers in con.execute(f"SELECT _of, place, {', '.join(f'sum({c})::BIGINT' for c in COUNTED.values())} FROM rule_counts GROUP BY ALL").fetchall():
-        counts[one]["rules"][plan.rules[place - 1].rule] = dict(zip(COUNTED.values(), numbers))
-    told = "(FROM rule_counts WHERE applicable > 0 OR waived > 0)"
-    for one, packed in region_counts.packed(con, [r.rule for r in plan.rules], told).items():
+    of, columns = "_of" if batches.many else "0::BIGINT AS _of", list(COUNTED.values())
+    groups = [f"SELECT {of}, coalesce(region, '') AS region, {columns.index(COUNTED[kind])} AS kind, {i} AS mask, _{kind}_{i} AS bits, count(*) AS n "
+              f"FROM {rows} WHERE _{kind}_{i} <> 0 GROUP BY ALL" for i in range(plan.masks) for kind in kinds]
+    con.execute(f"CREATE TABLE rule_counts AS {' UNION ALL '.join(groups)}")
+    rules = [f"({place}, {r.mask}, {1 << r.bit})" for place, r in enumerate(plan.rules)]
+    counted = ", ".join(f"coalesce(sum(n) FILTER (kind = {kind}), 0)::BIGINT" for kind in range(len(columns)))
+    counts = {one: {"rules": {r.rule: dict.fromkeys(columns, 0) for r in plan.rules}, "regions": region_counts.NOTHING} for one in batches.ids}
+    for one, place, *numbers in con.execute(
+            f"SELECT _of, place, {counted} FROM (SELECT _of, kind, mask, bits, sum(n) AS n FROM rule_counts GROUP BY ALL) g "
+            f"JOIN (VALUES {', '.join(rules)}) r(place, mask, bit) ON g.mask = r.mask AND g.bits & r.bit::BIGINT <> 0 GROUP BY ALL").fetchall():
+        counts[one]["rules"][plan.rules[place].rule] = dict(zip(columns, numbers))
+    told = con.execute("SELECT _of, region, kind, mask, bits, n FROM rule_counts ORDER BY _of, region")
+    bits = [r.mask * region_counts.MASK + r.bit for r in plan.rules]
+    for one, packed in region_counts.packed([r.rule for r in plan.rules], bits, iter(told.fetchone, None)).items():
         counts[one]["regions"] = packed
     watched = {r.rule for r in plan.rules if r.new_values}
     found = new_values.count(con, [one for one, c in counts.items() if any(c["rules"][rule]["failed"] for rule in watched)], batches.of)

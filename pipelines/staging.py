@@ -1,7 +1,7 @@
 """One pass over a batch: landing → `staging/<batch_id>~r<revision>/`, the files that accepting will commit.
 
 accepted/*.parquet (base columns with Iceberg field ids) · quarantine.parquet (addresses and rule ids, no values) ·
-masks.parquet (one row per tested record, by address) · cancelled.parquet (addresses that their sender took back) · plan.json ·
+masks.parquet (one row per tested record, by address) · cancelled.parquet (addresses that their sender took back, if any) · plan.json ·
 counts.json, written last: without it the folder is unfinished and is made again. Nothing outside the folder is touched.
 """
 from __future__ import annotations
@@ -156,11 +156,11 @@ def _finish(con: duckdb.DuckDBPyConnection, plan: Plan, manifests: Sequence[Mani
         for of, found in step().items():
             counts[of] |= found
     con.execute("USE memory.main; DROP SCHEMA batch CASCADE")
-    rules = [r.public() for r in plan.rules]
+    same = json.dumps({"rules": [r.public() for r in plan.rules], "waivers": list(cover.ids)}, ensure_ascii=False)
     for of, manifest in zip(batches.ids, manifests, strict=True):
-        plan_ = {"dataset": plan.dataset.id, "batch_id": manifest.batch_id, "revision": manifest.revision, "rules": rules, "waivers": list(cover.ids)}
-        (batches.folders[of] / "plan.json").write_text(json.dumps(plan_, ensure_ascii=False))
-        (batches.folders[of] / "counts.json").write_text(json.dumps(counts[of], ensure_ascii=False))
+        own = json.dumps({"dataset": plan.dataset.id, "batch_id": manifest.batch_id, "revision": manifest.revision}, ensure_ascii=False)
+        (batches.folders[of] / "plan.json").write_bytes(f"{own[:-1]}, {same[1:]}".encode())      # what is the same of all is put in words once
+        (batches.folders[of] / "counts.json").write_bytes(json.dumps(counts[of], ensure_ascii=False).encode())
     return [Staged(batches.folders[of], counts[of]) for of in batches.ids]
 
 
@@ -194,7 +194,6 @@ def make_together(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, ma
         con.execute(f"DELETE FROM pile WHERE _of NOT IN ({', '.join(map(str, counts))}); CREATE VIEW staged AS FROM pile")
         con.execute("CREATE TABLE unparsed(_of INTEGER, _file INTEGER, _ordinal BIGINT, reason VARCHAR)")
         batches = Batches({of: manifests[of].batch_id for of in counts}, {of: _own(work, of) for of in counts}, many=True)
-        _write_cancelled(con, [], *batches.folders.values())
         made = _finish(con, plan, [manifests[of] for of in counts], batches, counts, parts, field_ids, cover)
     shutil.rmtree(work / "scratch")
     return {manifests[of].batch_id: one for of, one in zip(counts, made)}
@@ -203,16 +202,19 @@ def make_together(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, ma
 def _units_together(plan: Plan, source: Source, manifests: Sequence[Manifest],
                     work: Path) -> tuple[list[readers.Unit], list[tuple[int, int]], dict[int, mapping.HeaderMap]]:
     """The units of several batches, numbered through; of each the place of its batch and its number there; its header. One batch has all its units here, or none."""
-    found, owners, headers = [], [], {}
+    found, owners, headers, known = [], [], {}, {}
+    spelled = _spelled(plan, source)
     for of, manifest in enumerate(manifests):
         scratch = work / "scratch" / str(of)
         scratch.mkdir()
         with suppress(WrongUse):
-            own = _units(plan, source, manifest, scratch)
-            mapped = [mapping.map_header(plan.dataset, source, unit.header, unit.name) for unit in own]
-            for unit, header in zip(own, mapped):
+            own = readers.units(manifest, source, scratch, spelled)
+            for unit in own:
+                if unit.header not in known:
+                    known[unit.header] = mapping.map_header(plan.dataset, source, unit.header, unit.name)
+            for unit in own:
                 owners.append((of, unit.number))
-                headers[len(owners)] = header
+                headers[len(owners)] = known[unit.header]
                 found.append(replace(unit, number=len(owners)))
     return found, owners, headers
 
@@ -264,7 +266,7 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
     """Create the view `staged` over every readable unit; returns the line balance with what was found of each unit, and what `staged` consists of: table → SELECT."""
     con.execute("CREATE TABLE unparsed(_file INTEGER, _ordinal BIGINT, reason VARCHAR)")
     parts, units, corrections = {}, [], Corrections(con, manifest, work / "scratch")
-    found = _units(plan, source, manifest, work / "scratch")
+    found = readers.units(manifest, source, work / "scratch", _spelled(plan, source))
     headers = {unit.number: mapping.map_header(plan.dataset, source, unit.header, unit.name.capitalize()) for unit in found}
     selects = {unit.number: partial(_select, plan, headers[unit.number].cells, headers[unit.number].op, _as_of(manifest), cover.waived) for unit in found}
     readings: dict[int, readers.Reading] = {}
@@ -286,13 +288,13 @@ def _load(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: 
         raise WrongUse(f"{manifest.batch_id}: no file of this batch holds a table.")
     con.execute(f"CREATE VIEW staged AS {' UNION ALL '.join(parts.values())}")
     totals = _balance(plan, manifest, units, corrections.corrected, len(corrections.cancelled))
-    _write_cancelled(con, corrections.cancelled, work / "0")
+    if corrections.cancelled:
+        _write_cancelled(con, corrections.cancelled, work / "0" / "cancelled.parquet")
     return totals, parts
 
 
-def _units(plan: Plan, source: Source, manifest: Manifest, scratch: Path) -> list[readers.Unit]:
-    spelled = [[heading.key(s) for s in words] for words in mapping.spellings(plan.dataset, source).values()]
-    return readers.units(manifest, source, scratch, spelled)
+def _spelled(plan: Plan, source: Source) -> heading.Spelled:
+    return [[heading.key(s) for s in words] for words in mapping.spellings(plan.dataset, source).values()]
 
 
 def _as_of(manifest: Manifest) -> str:
@@ -313,12 +315,10 @@ def _balance(plan: Plan, manifest: Manifest, units: list[dict[str, Any]], correc
                      "unmapped_columns": sum(len(u["unread"]) for u in units), "loss_budget": plan.dataset.loss_budget}
 
 
-def _write_cancelled(con: duckdb.DuckDBPyConnection, cancelled: list[tuple[int, int]], first: Path, *others: Path) -> None:
-    """Write the addresses that a sender took back, the same for all of these batches."""
-    con.execute(f"COPY (SELECT unnest($1::INTEGER[]) AS _file, unnest($2::BIGINT[]) AS _ordinal) TO {text(first / 'cancelled.parquet')} (FORMAT parquet)",
+def _write_cancelled(con: duckdb.DuckDBPyConnection, cancelled: list[tuple[int, int]], file: Path) -> None:
+    """Write the addresses that a sender took back."""
+    con.execute(f"COPY (SELECT unnest($1::INTEGER[]) AS _file, unnest($2::BIGINT[]) AS _ordinal) TO {text(file)} (FORMAT parquet)",
                 [[f for f, _ in cancelled], [n for _, n in cancelled]])
-    for folder in others:
-        shutil.copyfile(first / "cancelled.parquet", folder / "cancelled.parquet")
 
 
 def _keep(con: duckdb.DuckDBPyConnection, plan: Plan, rows: str, table: str, small: bool) -> dict[str, str]:

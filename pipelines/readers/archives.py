@@ -52,13 +52,14 @@ def members(file_number: int, path: Path, sha256: str, counts: Counts, scratch: 
     with open(path, "rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise ReadRefused("changed", f"{what} in landing is not the file that was received: its hash differs.")
-    form = _form(path)
+        file.seek(0)
+        form = _form(path, file.read(tarfile.BLOCKSIZE))
     if form is None:
         return [Member(file_number, 0, path, sha256, counts)]
     box = _Box(what, path.stat().st_size, scratch / f"{file_number:04d}")
     with _opened(what):
         _READERS[form](path, box)
-        if form == "gz" and box.held and _form(box.held[0][1]) == "tar":
+        if form == "gz" and box.held and _form_of(box.held[0][1]) == "tar":
             inner = box.held.pop()[1]
             box = _Box(what, inner.stat().st_size, scratch / f"{file_number:04d}-tar")
             _read_tar(inner, box)
@@ -77,7 +78,7 @@ def _numbered(file_number: int, what: str, box: _Box) -> list[Member]:
     for member in found:
         if not member.counts.bytes:
             raise ReadRefused("empty", f"{member.name} is empty (0 bytes). Ask the department to send it again.")
-        if _form(member.path):
+        if _form_of(member.path):
             raise ReadRefused("archive", f"{member.name} is an archive inside an archive. Ask for one that holds the files themselves.")
     for name, path, *_ in memos:
         os.replace(path, tables[name[:-4].lower()].with_suffix(name[-4:].lower()))
@@ -169,10 +170,13 @@ def _opened(what: str) -> Iterator[None]:
                                      "Ask for it again, without a password.") from None
 
 
-def _form(path: Path) -> str | None:
-    """zip, gz, 7z or tar by content; None for anything else, office packages included."""
+def _form_of(path: Path) -> str | None:
     with open(path, "rb") as file:
-        head = file.read(tarfile.BLOCKSIZE)
+        return _form(path, file.read(tarfile.BLOCKSIZE))
+
+
+def _form(path: Path, head: bytes) -> str | None:
+    """zip, gz, 7z or tar by content, of which `head` is the beginning; None for anything else, office packages included."""
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")):
         return None if forms.package(path) else "zip"
     if head.startswith(b"7z\xbc\xaf\x27\x1c"):

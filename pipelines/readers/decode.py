@@ -9,16 +9,19 @@ as repairs. In a copy, mixed line ends become LF, also inside quoted values.
 from __future__ import annotations
 
 import codecs
+import io
+import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 
 from pipelines.counts import Counter, Counts
 from pipelines.readers import iconv, mojibake
-from pipelines.readers.marks import DAMAGE, FILLER, SEPARATOR, private_use, salvaged
+from pipelines.readers.marks import DAMAGE, FILLER, SEPARATOR, as_utf8, private_use, salvaged
 from pipelines.readers.model import MAX_LINE, Member, ReadRefused
 from pipelines.sql import threads
 
@@ -90,7 +93,8 @@ def decode(member: Member, declared: str, scratch: Path, fill: bool = False, lin
     """
     path, counts, encoding = member.path, member.counts, None
     with open(path, "rb") as file:
-        wide = _utf16(file.read(HEAD), declared)
+        first = file.read(HEAD if counts.bytes > BLOCK else BLOCK)
+    wide = _utf16(first[:HEAD], declared)
     if wide:
         if member.counts.bytes % 2:
             raise ReadRefused("encoding", f"{member.name} is UTF-16 of an odd number of bytes: some are lost, and characters below them are not "
@@ -99,8 +103,14 @@ def decode(member: Member, declared: str, scratch: Path, fill: bool = False, lin
         counts = _transcode(member.path, wide, path)
         encoding = wide
     _refuse(member.name, counts, lined)
-    found, damaged, foreign = _decide(path, "utf-8" if wide else declared)
-    way = _Way(found, lined and counts.line_end is None, mojibake.kind(_sample(path, found)), fill)
+    small = len(first) == counts.bytes and not wide
+    again = partial(_cut, io.BytesIO(first)) if small else partial(blocks, path)      # a small file is read once
+    found, damaged, foreign = _decide(again(), "utf-8" if wide else declared)
+    way = _Way(found, lined and counts.line_end is None, None, fill)
+    if small and found == "gb18030" and (sound := _sound(again, counts.bytes - counts.substitute, way)) is not None:
+        scratch.write_bytes(sound)
+        return Decoded(scratch, found, counts, "\n" if way.mixed else counts.line_end or "\n", 0, 0)
+    way = replace(way, mojibake=mojibake.kind(_sample(again(), found)))
     if found == "utf-8" and not (damaged or foreign or way.mixed or way.mojibake or fill or counts.substitute):
         return Decoded(path, encoding or "utf-8", counts, counts.line_end or "\n", 0, 0)
     repairs, damaged = _copy(path, way, counts.substitute, scratch)
@@ -112,17 +122,23 @@ def blocks(path: Path, end: int | None = None) -> Iterator[bytes]:
 
     Lines longer than records may be are cut where no character can be: behind a byte below 0x30.
     """
-    rest, left = b"", path.stat().st_size if end is None else end
     with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(min(BLOCK, left)):
-            left -= len(chunk)
-            chunk = rest + chunk
-            cut = chunk.rfind(b"\n") + 1 or chunk.rfind(b"\r", 0, len(chunk) - 1) + 1
-            if not cut and len(chunk) > 2 * MAX_LINE:
-                cut = max(map(chunk.rfind, _SAFE)) + 1 or len(chunk)
-            rest = chunk[cut:]
-            if cut:
-                yield chunk[:cut]
+        yield from _cut(file, path.stat().st_size if end is None else end)
+
+
+def _cut(file: io.FileIO | io.BytesIO, end: int | None = None) -> Iterator[bytes]:
+    """`blocks` of an open file, from its beginning."""
+    rest, left = b"", file.seek(0, os.SEEK_END) if end is None else end
+    file.seek(0)
+    while chunk := file.read(min(BLOCK, left)):
+        left -= len(chunk)
+        chunk = rest + chunk
+        cut = chunk.rfind(b"\n") + 1 or chunk.rfind(b"\r", 0, len(chunk) - 1) + 1
+        if not cut and len(chunk) > 2 * MAX_LINE:
+            cut = max(map(chunk.rfind, _SAFE)) + 1 or len(chunk)
+        rest = chunk[cut:]
+        if cut:
+            yield chunk[:cut]
     if rest:
         yield rest
 
@@ -175,7 +191,7 @@ def _transcode(path: Path, codec: str, out: Path) -> Counts:
     return counter.result()
 
 
-def _decide(path: Path, declared: str) -> tuple[str, int, bool]:
+def _decide(found: Iterable[bytes], declared: str) -> tuple[str, int, bool]:
     """(encoding, bytes that are no UTF-8, holds reserved or private-use characters).
 
     GB 18030 text read as UTF-8 has about 170 faults and 1 valid three-byte character per 100 Han characters, damaged
@@ -184,7 +200,7 @@ def _decide(path: Path, declared: str) -> tuple[str, int, bool]:
     """
     faults = wide = 0
     plain, foreign = True, False
-    for number, block in enumerate(blocks(path)):
+    for number, block in enumerate(found):
         if not number and block.startswith(codecs.BOM_UTF8):
             declared = "utf-8"
         if declared == "big5":
@@ -197,7 +213,11 @@ def _decide(path: Path, declared: str) -> tuple[str, int, bool]:
             wide += 0 if wide > 100 else _wide(block)
         except UnicodeDecodeError:
             for at in range(0, len(block), HEAD):      # text of another encoding shows itself at once
-                valid, damaged = salvaged(block[at:at + HEAD + 3])
+                piece = block[at:at + HEAD + 3]
+                least, most = as_utf8(piece)
+                if faults + least > 10 + wide + most:
+                    return "gb18030", 0, False      # as looking at what is valid would say
+                valid, damaged = salvaged(piece)
                 faults += damaged
                 wide += _wide(valid.encode())
                 if faults > 10 + wide:
@@ -221,12 +241,25 @@ def _wide(block: bytes) -> int:
 _LEADS = tuple(bytes([b]) for b in range(0xE0, 0xF0))
 
 
-def _sample(path: Path, encoding: str) -> str:
+def _sample(found: Iterable[bytes], encoding: str) -> str:
     """The beginning of the first lines that are not plain ASCII, decoded."""
-    for block in blocks(path):
-        if not block.isascii():
-            return block[:HEAD].decode(CODECS.get(encoding, encoding), "ignore")
-    return ""
+    return _beginning(found).decode(CODECS.get(encoding, encoding), "ignore")
+
+
+def _beginning(found: Iterable[bytes]) -> bytes:
+    return next((block[:HEAD] for block in found if not block.isascii()), b"")
+
+
+def _sound(again: Callable[..., Iterable[bytes]], end: int, way: _Way) -> bytes | None:
+    """A small file of GB 18030 as UTF-8 where it has no fault, nothing to be mapped, and was certainly never decoded with a wrong codec; None where that
+    takes a closer look."""
+    sample = _beginning(again())
+    if way.fill or not mojibake.unlike(sample):
+        return None
+    done = [_fast(_with_ends(block, way), way) for block in again(end)]
+    if None in done or not mojibake.excluded(sample, text := b"".join(done)):
+        return None
+    return text
 
 
 def _copy(path: Path, way: _Way, substitute: bool, scratch: Path) -> tuple[int, int]:
@@ -256,18 +289,27 @@ def _converted(path: Path, end: int, way: _Way) -> Iterator[tuple[bytes, int, in
 
 def _convert(block: bytes, way: _Way) -> tuple[bytes, int, int]:
     """(UTF-8, repairs, damaged bytes) of a block of whole lines."""
-    if way.mixed:
-        block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    if way.encoding == "gb18030" and not (way.mojibake or way.fill):
-        fast = iconv.utf8(block)
-        if fast is not None and not _foreign(fast):
-            return fast, 0, 0
+    block = _with_ends(block, way)
+    if (fast := _fast(block, way)) is not None:
+        return fast, 0, 0
     codec = CODECS.get(way.encoding, way.encoding)
     text = block.decode(codec, "lake.mark").replace(SEPARATOR, DAMAGE).replace(FILLER, DAMAGE)
     if way.mojibake:
         text = mojibake.repair(text, way.mojibake)
     text, repairs = private_use(text, way.encoding)
     return (mojibake.fill(text, codec) if way.fill else text).encode("utf-8", "lake.mark"), repairs, text.count(DAMAGE)
+
+
+def _with_ends(block: bytes, way: _Way) -> bytes:
+    return block.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if way.mixed else block
+
+
+def _fast(block: bytes, way: _Way) -> bytes | None:
+    """A block of GB 18030 without a fault, in which nothing is to be mapped, as UTF-8."""
+    if way.encoding != "gb18030" or way.mojibake or way.fill:
+        return None
+    done = iconv.utf8(block)
+    return None if done is None or _foreign(done) else done
 
 
 def without_last_line(decoded: Decoded, at: int, scratch: Path) -> Decoded:

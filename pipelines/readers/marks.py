@@ -4,6 +4,8 @@ from __future__ import annotations
 import codecs
 import re
 
+import numpy as np
+
 # Noncharacters: Unicode bars them from interchange, so no submitted text needs them.
 DAMAGE = "\U0010ffff"      # stands for bytes that are no character
 SEPARATOR = "\U0010fffe"   # a delimiter that no line holds
@@ -20,6 +22,16 @@ def salvaged(raw: bytes) -> tuple[str, int]:
     text = raw.decode("utf-8", "ignore")
     left = text.replace(DAMAGE, "")
     return left, len(raw) - len(text.encode()) + len(text) - len(left)
+
+
+def as_utf8(raw: bytes) -> tuple[int, int]:
+    """Of bytes taken for UTF-8: the least that `salvaged` can count as damaged, and the most characters of three bytes that can be valid.
+
+    Every byte that continues a character follows a first one, and saves at most that one: what is neither is damaged.
+    """
+    found = np.frombuffer(raw, np.uint8)
+    beyond, continuing = np.count_nonzero(found >= 0x80), np.count_nonzero(found.view(np.int8) < -0x40)      # 80–BF
+    return max(0, int(beyond) - 2 * int(continuing)), int(np.count_nonzero((found & 0xF0) == 0xE0))
 
 
 def _mark16(error: UnicodeError) -> tuple[str, int]:

@@ -6,15 +6,19 @@ byte of every odd run; what was lost becomes DAMAGE, so that its rows go to quar
 """
 from __future__ import annotations
 
+import codecs
 import re
 
-from pipelines.readers.marks import DAMAGE, FILLER, salvaged
+from pipelines.readers.marks import DAMAGE, FILLER, as_utf8, salvaged
 
 LATIN, GBK = "latin-1", "gbk"
 _WINDOWS_1252 = {ord(bytes([b]).decode("cp1252")): b for b in range(0x80, 0xA0) if b not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)}
 _MARKS = ("\ufffd", DAMAGE, "€")      # what stands for bytes that were lost
 _LOST = re.compile(f"([{''.join(_MARKS)}])")
 _HAN = re.compile("[\u3400-\u9fff]")
+_CUT = 3         # bytes of a character that may be cut off
+_SHOWS = 1 << 12      # bytes among which a wide character stands, where there are any
+_FIRST = codecs.getincrementaldecoder("gb18030")
 _ENOUGH = 6      # Han characters that must come back; fewer prove nothing
 _SIX = re.compile(f"(?:[\x00-\x7f]*+[^\x00-\x7f]){{{_ENOUGH}}}")
 _NARROW = re.compile(f"[\x00-\xff{''.join(map(chr, _WINDOWS_1252))}{DAMAGE}]*+")      # what the wrong codec can have made
@@ -27,6 +31,24 @@ def kind(sample: str) -> str | None:
     if _NARROW.fullmatch(sample) and _holds(*_valid(repair(sample, LATIN)), 10):
         return LATIN
     return GBK if _holds(*salvaged(_meant(sample)), 1) else None
+
+
+def unlike(raw: bytes) -> bool:
+    """Whether GB 18030 text of these bytes is certainly not GBK, told from their number: what `excluded` needs, and rarely lacks."""
+    least, most = as_utf8(raw)
+    return most <= max(_ENOUGH - 1, least - _CUT)
+
+
+def excluded(raw: bytes, text: bytes) -> bool:
+    """Whether `kind` certainly finds nothing in the beginning of a text in GB 18030; false where it must be asked.
+
+    Args:
+        raw: the beginning, `unlike`, which may end within a character.
+        text: the whole in UTF-8: no byte of it was a fault, so that `raw` is what the way back of GBK leads to where no mark stands for lost bytes.
+    """
+    if any(mark.encode() in text for mark in _MARKS):
+        return False
+    return not _NARROW.fullmatch(_FIRST(errors="ignore").decode(raw[:_SHOWS]))
 
 
 def _valid(back: str) -> tuple[str, int]:
