@@ -136,9 +136,9 @@ def _escape(lines: Sequence[str], delimiter: str, quote: str, source: Any) -> st
     doubled, slashed = Dialect(delimiter, quote, quote), Dialect(delimiter, quote, ESCAPE)
     if not any(ESCAPE + quote in line for line in lines) or not _unclosed(lines, doubled):
         return quote
-    widths = [Counter(len(cells) for cells, _ in _rows(lines, one)) for one in (doubled, slashed)]
+    widths = [Counter(len(cells) for cells, _ in _rows(lines, one) if cells) for one in (doubled, slashed)]
     both = sum(widths, Counter())
-    width = max(both, key=lambda w: (w > 1, both[w]))      # broken rows are of one cell
+    width = max(both, key=lambda w: (all(found[w] for found in widths), w > 1, both[w]))      # the header's, which both read; broken rows are mostly of one cell
     right = [found[width] for found in widths]
     return ESCAPE if right[1] > right[0] or right[1] == right[0] and not _unclosed(lines, slashed) else quote
 

@@ -6,7 +6,7 @@ import io
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from pipelines import readers
 
@@ -184,6 +184,7 @@ def tables(draw):
 @given(rows=tables(), delimiter=st.sampled_from(",|\t;"), end=st.sampled_from(["\n", "\r\n", "\r"]), quote=st.sampled_from("\"'"),
        codec=st.sampled_from(["gb18030", "utf-8", "utf-8-sig"]), quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), last=st.booleans(),
        fault=st.booleans())
+@example(rows=[["\\"]], delimiter=",", end="\n", quote='"', codec="utf-8", quoting=csv.QUOTE_ALL, last=True, fault=True)
 def test_what_the_csv_module_writes_is_read_cell_for_cell(bench, rows, delimiter, end, quote, codec, quoting, last, fault):
     width = len(rows[0])
     out = io.StringIO(newline="")
