@@ -110,15 +110,21 @@ def resolve_keys(con: duckdb.DuckDBPyConnection, plan: Plan, batches: Batches) -
     """Fill `dropped(_file, _ordinal, outcome)`: copy, superseded or conflict, among rows of a batch that no rule rejects.
 
     Keys are counted by their hash, which takes a third of their room, and a part of the hashes at a time, so that the rows need not give way to
-    them on the disk; a key that only shares its hash with another is found to be alone.
+    them on the disk. Of more than one part the hashes are kept: the rows may lie on the disk already, and are not to be read once a part.
+    A key that only shares its hash with another is found to be alone.
     """
     latest = name(plan.dataset.latest_by) if plan.dataset.latest_by else "NULL"
     differs = "min(_same) FILTER (_op = 'U') OVER same_key IS DISTINCT FROM max(_same) FILTER (_op = 'U') OVER same_key"
     parts = min(PARTS, 1 + con.execute("SELECT count(*) FROM staged").fetchone()[0] // KEYS)
     kept, same = f"FROM staged WHERE NOT {_rejected(plan)} AND _key IS NOT NULL", f"hash({batches.of}_key)"
+    hashes = f"SELECT {same} AS h {kept}"
+    if parts > 1:
+        con.execute(f"CREATE TABLE hashes AS {hashes}")
+        hashes = "FROM hashes"
     con.execute("CREATE TABLE shared(hash UBIGINT)")
     for part in range(parts):
-        con.execute(f"INSERT INTO shared SELECT {same} AS h {kept} AND h % {parts} = {part} GROUP BY h HAVING count(*) > 1")
+        con.execute(f"INSERT INTO shared SELECT h FROM ({hashes}) WHERE h % {parts} = {part} GROUP BY h HAVING count(*) > 1")
+    con.execute("DROP TABLE IF EXISTS hashes")
     con.execute(f"""
         CREATE TABLE dropped AS
         WITH repeated AS (

@@ -32,7 +32,7 @@ BEGIN, END = "<!-- parts -->", "<!-- end of parts -->"
 PARTS = (
     ("receive", None, "copying into landing, SHA-256, counts of lines and quotes"),
     ("stage", r"CREATE TABLE unit_", "the pass: parsing, standardising, pseudonyms, rules"),
-    ("stage", r"shared|CREATE TABLE dropped|DELETE FROM", "repeated keys"),
+    ("stage", r"shared|TABLE hashes|CREATE TABLE dropped|DELETE FROM", "repeated keys"),
     ("stage", r"COPY .*accepted/rows\.parquet", "writing accepted rows"),
     ("stage", r"masks\.parquet|quarantine\.parquet|FROM staged|rule_counts", "quarantine, masks, counts"),
     ("stage", None, "decoding GB 18030, rules proved"),
