@@ -1,7 +1,7 @@
 """What base gets lies in the order of the records, also where rows are dropped and several threads write."""
 from __future__ import annotations
 
-from pipelines import compiler
+from pipelines import compiler, splitting
 from pipelines.contract import dataset
 from pipelines.splitting import Batches, write_accepted
 from pipelines.sql import connect, name
@@ -30,3 +30,19 @@ def test_accepted_rows_lie_in_the_order_of_their_records(tmp_path):
         assert found == (counts["accepted"], 0)
         mixed = con.execute("SELECT count(*) FROM (SELECT _ordinal <= lag(_ordinal) OVER () AS back FROM read_parquet($1)) WHERE back", [file]).fetchone()[0]
         assert mixed == 0
+
+
+def test_repeated_keys_are_the_same_in_however_many_parts_they_are_counted(tmp_path, monkeypatch):
+    plan = compiler.plan(dataset("population.residence", project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "snapshot"))), ())
+    first, own = plan.dataset.columns[0].name, {"_key", "_batch", "_file", "_ordinal", "_op", compiler.key_column(plan)}
+    columns = ", ".join(f"NULL::{t} AS {name(n)}" for n, t in plan.physical() if n not in own | {first})
+    found = []
+    with connect() as con:
+        con.execute(f"CREATE TABLE staged AS SELECT 1 AS _file, i AS _ordinal, {columns}, (i % 7)::VARCHAR AS {name(first)}, 'U' AS _op, "
+                    f"0 AS _failed_0, hash(i % 3000)::VARCHAR AS _key FROM range(5000) t(i)")
+        for keys in (1_000_000, 400):
+            monkeypatch.setattr(splitting, "KEYS", keys)
+            splitting.resolve_keys(con, plan, Batches({0: "b"}, {0: tmp_path}))
+            found.append(con.execute("FROM dropped ORDER BY ALL").fetchall())
+            con.execute("DROP TABLE shared; DROP TABLE dropped")
+    assert found[0] == found[1] and len(found[0]) == 2000
