@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import ledger_tables as tables, new_values, pages, problems, staging
+from pipelines import ledger_tables as tables, new_values, pages, problems, staged_batches
 from pipelines.batch import split_key
 from pipelines.contract import dataset as read_dataset
 from pipelines.desk import Desk
@@ -133,6 +133,6 @@ def _refuse(desk: Desk, row: dict[str, Any] | None, revision: int | None, decisi
             tables.rule_results.c.batch_id == row["batch_id"], tables.rule_results.c.revision == row["revision"]).limit(1)):
         raise WrongUse(f"{name} could not be judged: the pipeline is at fault, and nobody knows what it holds. Stage it again: python -m pipelines ingest "
                        f"{row['dataset']}; if it stays, report it as a defect.")
-    if staging.read(desk.lake, row["batch_id"], row["revision"]) is None:
+    if staged_batches.read(desk.lake, row["batch_id"], row["revision"]) is None:
         raise WrongUse(f"{name} is not staged any more. Have it judged again: python -m pipelines backfill {row['dataset']} --from {row['batch_date']} "
                        f"--to {row['batch_date']}, then approve it.")

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import duckdb
 
-from pipelines import landing, ledger_tables as tables, mapping, staging, waivers
+from pipelines import landing, ledger_tables as tables, mapping, staged_batches, staging, waivers
 from pipelines.batch import Key, each_once
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
@@ -50,7 +50,7 @@ def stage_some(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, keys: lis
         standing = {key: standing_of(desk, row, stamp, covers) for key, (row,) in desk.ledger.of(tables.batches, found).items()}
         fresh = [key for key, how in standing.items() if how == WAITING]
         if fresh:
-            staging.settle_all(desk.lake, {key: found[key] for key in fresh})
+            staged_batches.settle_all(desk.lake, {key: found[key] for key in fresh})
             desk.ledger.replace_files({key: found[key].counts["units"] for key in fresh})
             desk.ledger.update_batches({key: own | counts[key] for key in fresh})
     return {key: how in (WAITING, DONE) for key, how in standing.items()}
@@ -81,7 +81,7 @@ def stage_one(con: duckdb.DuckDBPyConnection, desk: Desk, plan: Plan, key: Key, 
         standing = standing_of(desk, desk.ledger.batch(batch_id, revision), stamp, covers)
         if standing == WAITING:
             if found:
-                staging.settle(desk.lake, found, batch_id, revision)
+                staged_batches.settle(desk.lake, found, batch_id, revision)
             desk.ledger.replace_files({key: units})
             desk.ledger.update_batch(batch_id, revision, **values, **own)
     return found is not None if standing == WAITING else standing == DONE

@@ -26,7 +26,7 @@ from pipelines.desk import Desk
 from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.settings import FORMAT, POSTGRESQL, SQLITE, Lake, WrongUse, lake_store
-from pipelines.staging import judging
+from pipelines.staged_batches import judging
 from pipelines.version import code_version
 
 KEPT = ("inbox", "landing", "base", "current", "quarantine", "releases", "reports", "outbox")

@@ -7,19 +7,14 @@ snapshot names; `sweep` removes what neither the table nor a kept release names,
 """
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.expressions import In
-from pyiceberg.io import FileIO
-from pyiceberg.manifest import ManifestFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table, Transaction
@@ -38,56 +33,19 @@ from pyiceberg.types import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from pipelines import appending, catalogue, durable, locks
+from pipelines import appending, catalogue, durable, locks, segments
 from pipelines.compiler import SEGMENT, Plan
+from pipelines.segments import State
 from pipelines.settings import Lake, WrongUse
 from pipelines.store.tables import local
 
 _NOTE = "segment.txt"      # in a staged folder, where its files go: a kill after the move must find the same place again
-BASELINE, FOLDED = "baseline~", "lake_folded"     # name of a baseline's segment; key of what its file says it folded
 # Bounds cut to 16 characters, the default, do not tell one segment from another: pyiceberg would read every row of what it drops.
 _WHOLE_NAMES = {f"write.metadata.metrics.column.{SEGMENT}": "full"}
 _TYPES = {"VARCHAR": StringType(), "DATE": DateType(), "BOOLEAN": BooleanType(), "INTEGER": IntegerType(),
           "SMALLINT": IntegerType(), "BIGINT": LongType(), "DOUBLE": DoubleType(), "TIMESTAMP": TimestampType()}
 
 _loaded: dict[tuple[SqlCatalog, tuple[str, ...]], Table] = {}
-_read: dict[tuple[str, ...], tuple[str, dict[str, Version]]] = {}      # table → its newest metadata file and what that says
-
-
-_manifests: dict[str, tuple[str, ...]] = {}      # manifest file → the data files it names
-_MOST_MANIFESTS = 4_000
-
-
-@dataclass(frozen=True)
-class Version:
-    """The files of one segment and the (batch_id, revision)s whose rows it holds or held.
-
-    `before`: of a baseline, the first batch date that is not folded.
-    """
-
-    segment: str
-    files: tuple[str, ...]
-    rows: int
-    batches: tuple[tuple[str, int], ...]
-    before: str | None = None
-
-
-@dataclass(frozen=True)
-class State:
-    """What the table holds: its snapshot (None: nothing was ever committed) and its segments by name."""
-
-    snapshot: int | None
-    segments: dict[str, Version]
-
-    @property
-    def batches(self) -> dict[str, int]:
-        """batch_id → revision of every accepted batch."""
-        return dict(b for v in self.segments.values() for b in v.batches)
-
-    @property
-    def before(self) -> str:
-        """Batches dated before this day are folded; "" when none is."""
-        return max((v.before for v in self.segments.values() if v.before), default="")
 
 
 def _iceberg_type(physical: str) -> IcebergType:
@@ -177,7 +135,7 @@ def accept(lake: Lake, plan: Plan, staged: Mapping[str, tuple[int, Path]]) -> in
         raise WrongUse(f"{lost[0]}: what was staged of this batch is gone. Nothing was changed. Stage it anew: python -m pipelines ingest {plan.dataset.id}")
     known, data = table(lake, plan), _data(lake, plan)
     fresh = {batch_id: one for batch_id, one in staged.items() if not (one[1] / _NOTE).exists()}
-    taken = _named(known) if fresh else set()
+    taken = segments.folders(known) if fresh else set()
     for batch_id, (revision, folder) in fresh.items():
         target = data / f"{batch_id}~r{revision}"
         if str(target) in taken:      # by an earlier commit or a kept release: never written over
@@ -229,7 +187,7 @@ class Replacement:
     def __init__(self, lake: Lake, plan: Plan, batch_ids: Iterable[str]):
         known, have, want = _known(lake, plan)
         self._lake, self._io, self._change = lake, known.io, known.transaction()
-        self._folder, self._segments = _data(lake, plan), segments(known)
+        self._folder, self._segments = _data(lake, plan), segments.of(known)
         self.before = State(None, self._segments).before
         self.retyped, given = _retyped(have, want), set(batch_ids)
         others = {s for s, v in self._segments.items() if not {b for b, _ in v.batches} <= given}
@@ -282,7 +240,7 @@ def state(lake: Lake, plan: Plan) -> State:
     """What the newest snapshot of the table holds."""
     known = table(lake, plan)
     snapshot = known.current_snapshot()
-    return State(snapshot.snapshot_id if snapshot else None, _newest(known))
+    return State(snapshot.snapshot_id if snapshot else None, segments.newest(known))
 
 
 def batches(lake: Lake, dataset_id: str) -> dict[str, int]:
@@ -291,53 +249,7 @@ def batches(lake: Lake, dataset_id: str) -> dict[str, int]:
         known = catalogue.iceberg(lake).load_table(tuple(dataset_id.split(".")))
     except NoSuchTableError:
         return {}
-    return State(None, segments(known)).batches
-
-
-def segments(known: Table) -> dict[str, Version]:
-    """Segment → what the newest snapshot of a loaded table holds of it."""
-    found: dict[str, list[tuple[str, int]]] = {}
-    for task in known.scan().plan_files():
-        found.setdefault(task.file.partition[0], []).append((local(task.file.file_path, known.io.properties), task.file.record_count))
-    return {s: _version(s, tuple(sorted(p for p, _ in files)), sum(n for _, n in files)) for s, files in found.items()}
-
-
-def _newest(known: Table) -> dict[str, Version]:
-    """`segments`, read once per state of a table: several steps ask in a row, and manifests take 10 ms and more."""
-    place, found = known.metadata_location, _read.get(known.name())
-    if not found or found[0] != place:
-        found = _read[known.name()] = (place, segments(known))
-    return dict(found[1])
-
-
-def _version(segment: str, files: tuple[str, ...], rows: int) -> Version:
-    """A batch's revision stands in the name of its folder; what a baseline folded, in its file."""
-    if not segment.startswith(BASELINE):
-        revision = int(Path(files[0]).parent.name.split("~r", 1)[1].partition("~")[0])
-        return Version(segment, files, rows, ((segment, revision),))
-    folded = json.loads(pq.read_metadata(files[0]).metadata[FOLDED.encode()])
-    return Version(segment, files, rows, tuple((b, r) for b, r in folded["batches"]), folded["before"])
-
-
-def data_files(known: Table, snapshots: Iterable[int] | None = None) -> set[str]:
-    """The data files that some snapshots of the table name; all of them by default."""
-    wanted = known.snapshots() if snapshots is None else [s for s in known.snapshots() if s.snapshot_id in snapshots]
-    manifests = {manifest.manifest_path: manifest for snapshot in wanted for manifest in snapshot.manifests(known.io)}      # most stand in many snapshots
-    return {local(address, known.io.properties) for path, manifest in manifests.items() for address in _named_in(path, manifest, known.io)}
-
-
-def _named_in(path: str, manifest: ManifestFile, io: FileIO) -> tuple[str, ...]:
-    """The addresses of the data files that a manifest names; it is never changed, and read once per process."""
-    if path not in _manifests:
-        if len(_manifests) >= _MOST_MANIFESTS:
-            _manifests.clear()
-        _manifests[path] = tuple(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(io))
-    return _manifests[path]
-
-
-def _named(known: Table, snapshots: Iterable[int] | None = None) -> set[str]:
-    """The data folders that some snapshots of the table name; all of them by default."""
-    return {str(Path(f).parent) for f in data_files(known, snapshots)}
+    return State(None, segments.of(known)).batches
 
 
 def sweep(lake: Lake, plan: Plan, pinned: Callable[[], set[int]]) -> None:
@@ -349,11 +261,11 @@ def sweep(lake: Lake, plan: Plan, pinned: Callable[[], set[int]]) -> None:
         pinned: tells the snapshots of kept releases; asked only when something may have to go.
     """
     known, folder = table(lake, plan), _data(lake, plan)
-    newest = {str(Path(f).parent) for v in _newest(known).values() for f in v.files}
+    newest = {str(Path(f).parent) for v in segments.newest(known).values() for f in v.files}
     newest |= {str(folder / note.read_text()) for note in lake.staging.glob(f"{plan.dataset.id}~*/{_NOTE}")}
     unnamed = [p for p in folder.glob("*") if str(p) not in newest] if folder.exists() else []
     if unnamed:
-        kept = _named(known, pinned())
+        kept = segments.folders(known, pinned())
         unnamed = [p for p in unnamed if str(p) not in kept]
     for orphan in unnamed:
         shutil.rmtree(orphan)
@@ -371,16 +283,8 @@ def expire(lake: Lake, plan: Plan, pinned: set[int]) -> int:
     if old:
         known.maintenance.expire_snapshots().by_ids(old).commit()
         known = table(lake, plan)
-    needed = metadata_files(known)
+    needed = segments.metadata_files(known)
     for file in (lake.base / plan.dataset.id / "metadata").glob("*"):
         if str(file) not in needed:
             file.unlink()
     return len(old)
-
-
-def metadata_files(known: Table) -> set[str]:
-    """The metadata files that the table needs to be read at any of its snapshots."""
-    found = {known.metadata_location}
-    for snapshot in known.snapshots():
-        found |= {snapshot.manifest_list, *(m.manifest_path for m in snapshot.manifests(known.io))}
-    return {local(f, known.io.properties) for f in found}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from pipelines import base, current, durable, ledger_tables as tables, objects, pages, release as publication, staging
+from pipelines import base, current, durable, ledger_tables as tables, objects, pages, release as publication, staged_batches
 from pipelines.batch import BatchId, Key, key_of, split_key
 from pipelines.compiler import Plan
 from pipelines.contract import Dataset
@@ -28,7 +28,7 @@ def commit_some(desk: Desk, plan: Plan, keys: Sequence[Key]) -> None:
     Args:
         keys: (batch_id, revision), no batch twice.
     """
-    folders = {(b, r): staging.folder(desk.lake, b, r) for b, r in keys}
+    folders = {(b, r): staged_batches.folder(desk.lake, b, r) for b, r in keys}
     with desk.ledger.steps(keys, "commit") as details:
         objects.replace(desk.lake, desk.ledger, _keep_quarantine(desk.lake, folders))
         tickets.enter(desk, folders)
@@ -65,7 +65,7 @@ def _show_accepted(desk: Desk, found: Dataset, keys: Sequence[Key]) -> None:
     """Write the pages of accepted batches, and only then remove what was staged of them: what a death leaves tells that a page may be missing."""
     pages.write(desk, found, keys)
     for key in keys:
-        shutil.rmtree(staging.folder(desk.lake, *key), ignore_errors=True)
+        shutil.rmtree(staged_batches.folder(desk.lake, *key), ignore_errors=True)
 
 
 def finish_commits(desk: Desk, found: Dataset) -> None:
@@ -98,7 +98,7 @@ def tidy(desk: Desk, plan: Plan, releasing: bool = False) -> None:
     t, lake, dataset_id = tables.batches, desk.lake, plan.dataset.id
     _show_accepted(desk, plan.dataset, _accepted_left(desk, plan.dataset))
     query = sa.select(t.c.batch_id, t.c.revision).where(t.c.dataset == dataset_id, t.c.state.in_(("staged", "passed", "held")))
-    staging.sweep(lake, dataset_id, {key_of(**row) for row in desk.ledger.rows(query)})
+    staged_batches.sweep(lake, dataset_id, {key_of(**row) for row in desk.ledger.rows(query)})
     for part in (lake.quarantine / dataset_id).rglob("*.part"):
         part.unlink()
     with suppress(Busy), nullcontext() if releasing else writer(lake, "release", wait=0), writer(lake, deriving(dataset_id), wait=0):

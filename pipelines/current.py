@@ -22,9 +22,9 @@ from typing import Any
 import duckdb
 
 from pipelines import deltas, durable, keys, parts, winners
-from pipelines.base import State, Version
 from pipelines.batch import BatchId
 from pipelines.compiler import Plan, key_column
+from pipelines.segments import State, Version
 from pipelines.settings import Lake
 from pipelines.sql import PARQUET, connect, name, text
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from pipelines import masks, parts, winners
-from pipelines.base import State
 from pipelines.compiler import Plan
+from pipelines.segments import State
 from pipelines.sql import PARQUET, name, names, text, texts
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from pathlib import Path
 import duckdb
 
 from pipelines import base, compiler, deltas, durable, keys, winners
-from pipelines.base import BASELINE, FOLDED, State, Version
 from pipelines.batch import BatchId
 from pipelines.compiler import SEGMENT, Plan
+from pipelines.segments import BASELINE, FOLDED, State, Version
 from pipelines.settings import Lake, WrongUse
 from pipelines.splitting import ROW_GROUP
 from pipelines.sql import PARQUET, connect, name, names, text

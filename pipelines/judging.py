@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines import base, gate, ledger_tables as tables, new_values, pages, region_counts, reports, scores, staging
+from pipelines import base, gate, ledger_tables as tables, new_values, pages, region_counts, reports, scores, staged_batches
 from pipelines.batch import Key, key_of
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
@@ -13,14 +13,14 @@ from pipelines.ledger import now
 from pipelines.locks import writer
 from pipelines.standing import CLOSING, FOLDING, UNSOUND
 
-Judged = tuple[dict[str, Any], staging.Staged, gate.Verdict]      # a batch's row, what was staged of it, what the gate says
+Judged = tuple[dict[str, Any], staged_batches.Staged, gate.Verdict]      # a batch's row, what was staged of it, what the gate says
 
 
 def judge_some(desk: Desk, plan: Plan, keys: list[Key], shown: set[str]) -> dict[Key, bool]:
     """Judge staged batches; tells of each whether it has passed, now or before. What was staged anew meanwhile is left to who did it."""
     rows = {key: row for key, (row,) in desk.ledger.of(tables.batches, keys).items()}
-    found = {key: staged for key in keys if rows[key]["state"] == "staged" and (staged := staging.read(desk.lake, *key))}
-    marks = {key: staging.mark(one) for key, one in found.items()}
+    found = {key: staged for key in keys if rows[key]["state"] == "staged" and (staged := staged_batches.read(desk.lake, *key))}
+    marks = {key: staged_batches.mark(one) for key, one in found.items()}
     if not found:
         return {key: rows[key]["state"] == "passed" for key in keys}
     with desk.ledger.steps(found, "judge") as details:
@@ -29,7 +29,7 @@ def judge_some(desk: Desk, plan: Plan, keys: list[Key], shown: set[str]) -> dict
             details[key] |= {"outcome": verdict.outcome, "rules": len(verdict.results)}
     with writer(desk.lake, plan.dataset.id):
         rows = {key: row for key, (row,) in desk.ledger.of(tables.batches, keys).items()}
-        fresh = {key: (rows[key], one, verdicts[key]) for key, one in found.items() if rows[key]["state"] == "staged" and staging.mark(one) == marks[key]}
+        fresh = {key: (rows[key], one, verdicts[key]) for key, one in found.items() if rows[key]["state"] == "staged" and staged_batches.mark(one) == marks[key]}
         passed = _enter_verdicts(desk, plan, fresh)
     # One that has passed gets its page when it is accepted, which is next; what an earlier verdict wrote must not stand that long.
     shown_now = [key for key, (row, _, _) in fresh.items() if not passed[key] or reports.batch_page(desk.lake, row).exists()]
@@ -74,7 +74,7 @@ def _folded(row: dict[str, Any], before: str) -> str:
             f"python -m pipelines rebuild {dataset_id}, which unfolds them, then python -m pipelines ingest {dataset_id}.")
 
 
-def record_results(desk: Desk, judged: Mapping[Key, tuple[gate.Verdict, staging.Staged]]) -> list[float | None]:
+def record_results(desk: Desk, judged: Mapping[Key, tuple[gate.Verdict, staged_batches.Staged]]) -> list[float | None]:
     """Enter what the gate found of batches in the ledger; returns the score of each."""
     results = {key: [{k: v for k, v in vars(r).items() if k in tables.rule_results.c} for r in verdict.results] for key, (verdict, _) in judged.items()}
     desk.ledger.replace_results({key: (results[key], [{"counts": region_counts.text_of(found.counts["regions"])}], new_values.entries(found.counts))

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import approvals, base, durable, gate, landing, ledger_tables as tables, objects, pages, problems, staging, waivers
+from pipelines import approvals, base, durable, gate, landing, ledger_tables as tables, objects, pages, problems, staged_batches, staging, waivers
 from pipelines.committing import derive, quarantine_file, tidy
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
@@ -21,7 +21,7 @@ from pipelines.locks import writer
 from pipelines.settings import WrongUse
 from pipelines.standing import FOLDING
 
-Replayed = dict[str, tuple[int, staging.Staged, gate.Verdict]]
+Replayed = dict[str, tuple[int, staged_batches.Staged, gate.Verdict]]
 Troubles = dict[str, list[str]]
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -18,14 +18,12 @@ from typing import Any
 
 import duckdb
 
-from pipelines import compiler, durable, keys, mapping, places, readers, splitting
-from pipelines.batch import Key
+from pipelines import compiler, keys, mapping, places, readers, splitting
 from pipelines.compiler import Plan, Waived
 from pipelines.contract import Source
 from pipelines.feedback.corrections import Corrections
 from pipelines.landing import Manifest
 from pipelines.ledger import Ledger
-from pipelines.locks import Busy, writer
 from pipelines.proof import prove
 from pipelines.readers import heading
 from pipelines.rules import declared_hash
@@ -33,22 +31,10 @@ from pipelines.semantics import reference
 from pipelines.settings import Lake, Project, WrongUse
 from pipelines.splitting import Batches
 from pipelines.sql import connect, name, text
+from pipelines.staged_batches import Staged, settle
 from pipelines.waivers import UNCOVERED, Cover
 
 _proved: set[tuple[str, ...]] = set()
-
-
-@dataclass(frozen=True)
-class Staged:
-    """The folder of a staged batch and its counts (the content of counts.json)."""
-
-    folder: Path
-    counts: dict[str, Any]
-
-
-def folder(lake: Lake, batch_id: str, revision: int) -> Path:
-    """Where a batch is staged."""
-    return lake.staging / f"{batch_id}~r{revision}"
 
 
 @contextmanager
@@ -79,29 +65,6 @@ def stage(con: duckdb.DuckDBPyConnection, lake: Lake, plan: Plan, source: Source
           cover: Cover = UNCOVERED) -> Staged:
     """Read, standardise, test and split one batch: `make` and `settle`. The caller holds the dataset's lock."""
     return settle(lake, make(con, plan, source, manifest, field_ids, cover), manifest.batch_id, manifest.revision)
-
-
-def settle(lake: Lake, made: Staged, batch_id: str, revision: int) -> Staged:
-    """`settle_all` for one batch."""
-    [settled] = settle_all(lake, {(batch_id, revision): made}).values()
-    return settled
-
-
-def settle_all(lake: Lake, made: Mapping[Key, Staged]) -> dict[Key, Staged]:
-    """Give what `make` made of batches its place, instead of an earlier try. The caller holds the dataset's lock."""
-    final = {key: folder(lake, *key) for key in made}
-    for key, place in final.items():
-        if place.exists():
-            shutil.rmtree(_aside(made[key]), ignore_errors=True)
-            place.rename(_aside(made[key]))      # whole or gone, whenever this is killed
-    durable.replace_all((one.folder, final[key]) for key, one in made.items())
-    for one in made.values():
-        shutil.rmtree(_aside(one), ignore_errors=True)
-    return {key: Staged(final[key], one.counts) for key, one in made.items()}
-
-
-def _aside(made: Staged) -> Path:
-    return made.folder.with_name(f"{made.folder.name}-before")
 
 
 def make(con: duckdb.DuckDBPyConnection, plan: Plan, source: Source, manifest: Manifest, field_ids: dict[str, int], cover: Cover = UNCOVERED) -> Staged:
@@ -217,41 +180,6 @@ def _units_together(plan: Plan, source: Source, manifests: Sequence[Manifest],
                 headers[len(owners)] = known[unit.header]
                 found.append(replace(unit, number=len(owners)))
     return found, owners, headers
-
-
-def sweep(lake: Lake, dataset_id: str, wanted: set[str]) -> None:
-    """Remove what is staged of a dataset but the batches `wanted` (their keys), and what killed runs left. The caller holds its lock."""
-    for left in lake.staging.glob(f"{dataset_id}~*"):
-        if left.name not in wanted:
-            shutil.rmtree(left)
-    with suppress(Busy), writer(lake, judging(dataset_id), wait=0):
-        for scratch in lake.staging.glob(f"{dataset_id}~*/.gate-*"):
-            shutil.rmtree(scratch)
-    places.sweep(lake, dataset_id)
-    for work in (".fold", ".feedback"):
-        shutil.rmtree(lake.staging / f"{work}-{dataset_id}", ignore_errors=True)
-
-
-def judging(dataset_id: str) -> str:
-    """The lock under which staged batches are judged."""
-    return f"judge-{dataset_id}"
-
-
-def mark(found: Staged) -> tuple[int, int] | None:
-    """What tells one staging of a batch from another; None when it is gone."""
-    try:
-        known = (found.folder / "counts.json").stat()
-    except FileNotFoundError:
-        return None
-    return known.st_ino, known.st_mtime_ns
-
-
-def read(lake: Lake, batch_id: str, revision: int) -> Staged | None:
-    """The staged batch, or None when it was not staged to the end."""
-    found = folder(lake, batch_id, revision)
-    if not (found / "counts.json").exists():
-        return None
-    return Staged(found, json.loads((found / "counts.json").read_text()))
 
 
 def _enter_keys(con: duckdb.DuckDBPyConnection, cover: Cover) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines import base, staging, waivers
+from pipelines import base, staged_batches, waivers
 from pipelines.desk import Desk
 
 PENDING = ("received", "staged", "passed")
@@ -21,7 +21,7 @@ def same_terms(row: dict[str, Any], stamp: dict[str, str], covers: waivers.Cover
 def standing_of(desk: Desk, row: dict[str, Any], stamp: dict[str, str], covers: waivers.Covers) -> str | None:
     """Whether a batch is to be staged, is staged, or (None) is no longer this step's matter. The caller holds the dataset's lock."""
     same = same_terms(row, stamp, covers)
-    staged = staging.read(desk.lake, row["batch_id"], row["revision"]) if row["state"] in ("staged", "passed") and same else None
+    staged = staged_batches.read(desk.lake, row["batch_id"], row["revision"]) if row["state"] in ("staged", "passed") and same else None
     if staged and base.whole(desk.lake, row["dataset"], staged.folder):
         return DONE
     return WAITING if row["state"] in PENDING or (row["state"] in FAILED and not same) else None

@@ -28,6 +28,7 @@ from pipelines import (
     receiving,
     release as publication,
     site,
+    staged_batches,
     staging,
     waivers,
     withdrawal,
@@ -183,7 +184,7 @@ def judge(dataset_id: str, batch_keys: list[str], desk: Desk | None = None) -> l
     desk = desk or Desk.open()
     plan = desk.plan(dataset_id)
     shown = gate.newest((BatchId.parse(split_key(key)[0]).source, key) for key in batch_keys)
-    with writer(desk.lake, staging.judging(dataset_id)):
+    with writer(desk.lake, staged_batches.judging(dataset_id)):
         runs = each_once(map(split_key, batch_keys), most=max(1, min(TOGETHER, gate.RESULTS // max(1, len(plan.rules)))))
         judged = {key: passed for some in runs for key, passed in judge_some(desk, plan, some, shown).items()}
     passed = [key for key in batch_keys if judged[split_key(key)]]

@@ -14,7 +14,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from pipelines import backup, base, catalogue, changes, committing, keys, landing, ledger_tables as tables, objects, release as publication, withdrawal
+from pipelines import (
+    backup,
+    catalogue,
+    changes,
+    committing,
+    keys,
+    landing,
+    ledger_tables as tables,
+    objects,
+    release as publication,
+    segments,
+    withdrawal,
+)
 from pipelines.batch import split_key
 from pipelines.contract import datasets
 from pipelines.copying import digest
@@ -136,7 +148,7 @@ def _needed(desk: Desk, entered: Iterable[str], damaged: set[str]) -> Iterator[t
             known = catalogue.iceberg(lake).load_table(identifier)
             newest = known.current_snapshot()
             pinned = {m["relations"].get(".".join(identifier), {}).get("snapshot") for m in manifests} | {newest.snapshot_id if newest else None}
-            for path in base.metadata_files(known) | base.data_files(known, pinned):     # data of other snapshots goes before they expire
+            for path in segments.metadata_files(known) | segments.data_files(known, pinned):     # data of other snapshots goes before they expire
                 yield Path(path), "a snapshot of its table names it"
     r = tables.releases
     for row in desk.ledger.rows(sa.select(r.c.release_id).where(r.c.state != "removed")):
@@ -157,7 +169,7 @@ def _rows(desk: Desk, damaged: set[str]) -> Iterator[Finding]:
         accepted = {r["batch_id"]: r for r in desk.ledger.rows(sa.select(t).where(t.c.dataset == dataset_id, t.c.state == "accepted"))}
         known = catalogue.iceberg(lake).load_table(identifier)
         held: set[str] = set()
-        for version in base.segments(known).values():
+        for version in segments.of(known).values():
             held |= {b for b, _ in version.batches}
             have = sum(_count(Path(f)) for f in version.files)
             row = accepted.get(version.segment)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.base import Version
 from pipelines.batch import BatchId
 from pipelines.compiler import Plan, digest
+from pipelines.segments import Version
 from pipelines.sql import name, names, text, texts
 
 MANY, SMALL, KEPT = 16, 20_000, 2_000_000      # files, rows of one, and rows of all of them that are kept in memory

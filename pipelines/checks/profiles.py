@@ -12,10 +12,11 @@ import duckdb
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from pipelines import base, ledger_tables as tables
+from pipelines import ledger_tables as tables
 from pipelines.batch import BatchId
 from pipelines.checks.candidate import Candidate
 from pipelines.compiler import Plan
+from pipelines.segments import BASELINE
 from pipelines.sql import name, texts
 
 
@@ -40,7 +41,7 @@ def pending(found: Candidate, plan: Plan) -> tuple[list[Accepted], list[Accepted
     if not accepted - profiled:
         return [], []
     segments = found.states[plan.dataset.id].segments if plan.dataset.id in found.states else ()
-    held = [Accepted(BatchId.parse(v.segment), v.batches[0][1], v.files, v.rows) for v in segments if not v.segment.startswith(base.BASELINE)]
+    held = [Accepted(BatchId.parse(v.segment), v.batches[0][1], v.files, v.rows) for v in segments if not v.segment.startswith(BASELINE)]
     fresh = [a for a in held if (str(a.batch), a.revision) in accepted - profiled]
     touched = {(a.batch.source, a.batch.batch_date) for a in fresh}
     return fresh, [a for a in held if (a.batch.source, a.batch.batch_date) in touched]

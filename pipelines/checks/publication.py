@@ -13,6 +13,7 @@ from pipelines.checks.candidate import Candidate
 from pipelines.compiler import Plan
 from pipelines.governance import arrow
 from pipelines.rules import published
+from pipelines.segments import BASELINE
 from pipelines.sql import name, texts
 
 KIND, RULE = "publication", "published_in_time"
@@ -43,7 +44,7 @@ def _counted(found: Candidate, plan: Plan, after: str, limit: int, days_off: dic
     """(source, batch date) → counts by region, and the longest time in working days."""
     folded: dict[bool, list[str]] = {True: [], False: []}
     for segment, version in base.state(found.desk.lake, plan).segments.items():
-        folded[segment.startswith(base.BASELINE)] += version.files
+        folded[segment.startswith(BASELINE)] += version.files
     region = name(plan.dataset.region) if plan.dataset.region else "NULL::VARCHAR"
     versions = " UNION ALL ".join(
         f"SELECT _key, split_part(_batch, '~', 2) AS source, split_part(_batch, '~', 3) AS part, split_part(_batch, '~', 4)::DATE AS sent, {name(after)} AS day, "

@@ -58,7 +58,7 @@ def due(con: duckdb.DuckDBPyConnection, batches: list[dict[str, Any]], frequency
 
     Args:
         batches: source, part, batch_date and received_at (UTC) of what came.
-        frequency: how many of which unit of `contract.FREQUENCY_UNITS`.
+        frequency: how many of which unit of `contract_checks.FREQUENCY_UNITS`.
         latency: days allowed after the expected date.
         today: ISO date.
     """

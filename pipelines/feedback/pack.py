@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines import committing, ledger_tables as tables, staging
+from pipelines import committing, ledger_tables as tables, staged_batches
 from pipelines.compiler import Plan
 from pipelines.desk import Desk
 from pipelines.feedback import lists, outbox, tickets, workbook
@@ -111,7 +111,7 @@ def _make(desk: Desk, plan: Plan, row: dict[str, Any], password: str | None) -> 
 def _tickets(desk: Desk, batch_id: str, revision: int) -> Path | None:
     """The tickets of a batch; made from what is left of it where it was judged by an earlier program."""
     path = tickets.file(desk.lake, batch_id, revision)
-    staged, quarantined = staging.folder(desk.lake, batch_id, revision), committing.quarantine_file(desk.lake, batch_id, revision)
+    staged, quarantined = staged_batches.folder(desk.lake, batch_id, revision), committing.quarantine_file(desk.lake, batch_id, revision)
     left = next((p for p in (staged, quarantined) if p.exists()), None)
     if not path.exists() and left is not None:
         tickets.enter(desk, {(batch_id, revision): left})

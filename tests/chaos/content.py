@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import sqlalchemy as sa
 
-from pipelines import base, landing, ledger_tables as tables, release as publication
+from pipelines import base, landing, ledger_tables as tables, release as publication, segments
 from pipelines.batch import key_of
 from pipelines.committing import derive, quarantine_file
 from pipelines.compiler import SEGMENT
@@ -47,7 +47,7 @@ def of(desk: Desk, published: bool) -> dict[str, Any]:
                 state = derive(desk, plan)
                 found[f"current {dataset}"] = digest(con, state.relation)
                 pinned = publication.pinned(lake, dataset) | {held.snapshot}
-                named = {Path(f).parent.name for f in base.data_files(base.table(lake, plan), pinned)}
+                named = {Path(f).parent.name for f in segments.data_files(base.table(lake, plan), pinned)}
                 found[f"orphans {dataset}"] = sorted({p.name for p in (lake.base / dataset / "data").glob("*")} - named)
     for name in ("batches", "files", "rule_results", "region_counts", "releases", "inbox", "problems"):
         table = tables.TABLES[name]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipelines import base, landing, readers, staging
+from pipelines import base, landing, readers, staged_batches, staging
 from pipelines.settings import WrongUse
 from tests.corpus.model import Case
 from tests.support import RESIDENCE, desk, project
@@ -53,7 +53,7 @@ class Bench:
             return Outcome("refused", getattr(error, "code", None), str(error))
         return self._result(found)
 
-    def _result(self, found: staging.Staged) -> Outcome:
+    def _result(self, found: staged_batches.Staged) -> Outcome:
         good = self.con.execute("SELECT id_number, name, coalesce(birth_date::VARCHAR, ''), region_code, coalesce(status, ''), _op "
                                 "FROM read_parquet($1) ORDER BY _file, _ordinal", [str(found.folder / "accepted/*.parquet")]).fetchall()
         bad = self.con.execute("SELECT _ordinal, rules FROM read_parquet($1) ORDER BY _file, _ordinal",

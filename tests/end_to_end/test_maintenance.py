@@ -6,7 +6,7 @@ import random
 import duckdb
 import pytest
 
-from pipelines import base, catalogue, folding, objects, release as publication, steps
+from pipelines import base, catalogue, folding, objects, release as publication, segments, steps
 from pipelines.maintenance import maintain
 from pipelines.rebuild import rebuild, replay
 from pipelines.settings import WrongUse
@@ -81,7 +81,7 @@ def test_folding_at_any_time_changes_neither_today_s_rows_nor_tomorrow_s(tmp_pat
             assert current_rows(folded) == before
         assert current_rows(folded) == current_rows(plain), day
     versions = base.state(folded.lake, folded.plan(DATASET)).segments
-    assert len([s for s in versions if s.startswith(base.BASELINE)]) == 1 and len(versions) < len(base.state(plain.lake, plain.plan(DATASET)).segments)
+    assert len([s for s in versions if s.startswith(segments.BASELINE)]) == 1 and len(versions) < len(base.state(plain.lake, plain.plan(DATASET)).segments)
     assert rebuild(DATASET, folded)["batches"] == len(batches)
     assert current_rows(folded) == current_rows(plain)
     assert not base.state(folded.lake, folded.plan(DATASET)).before
@@ -127,7 +127,7 @@ def test_snapshots_of_kept_releases_can_be_read_and_others_are_gone(tmp_path, mo
         assert table.scan(snapshot_id=snapshot).to_arrow().num_rows == rows
     assert [r for r in table.scan().to_arrow()["status"].to_pylist() if r == "corrected"] == ["corrected"]
     on_disk = {str(p) for p in (folder / "metadata").iterdir()}
-    assert on_disk == base.metadata_files(table) and done["snapshots"] > 0 and done["files"] > 0
+    assert on_disk == segments.metadata_files(table) and done["snapshots"] > 0 and done["files"] > 0
     assert not (folder / "data/left~r1").exists() and not list(at.lake.staging.glob("*.part"))
     assert {p for p in objects.entries(at.ledger) if p.startswith(f"base/{DATASET}/")} == {
         str(p.relative_to(at.lake.home)) for p in folder.rglob("*") if p.is_file()}

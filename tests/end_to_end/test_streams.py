@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from pyiceberg.exceptions import NoSuchTableError
 
-from pipelines import base, catalogue, ledger_tables as tables, pages, published, steps
+from pipelines import base, catalogue, ledger_tables as tables, pages, published, segments, steps
 from pipelines.current import Current
 from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
 
@@ -203,11 +203,11 @@ def test_ten_batches_in_sampled_orders_end_alike(replays, monkeypatch, sampled):
 
     def accept(_lake, _plan, staged):
         for batch_id, (revision, folder) in staged.items():
-            held[batch_id] = base.Version(batch_id, (str(replays.root / "base" / folder.name / "rows.parquet"),), 0, ((batch_id, revision),))
+            held[batch_id] = segments.Version(batch_id, (str(replays.root / "base" / folder.name / "rows.parquet"),), 0, ((batch_id, revision),))
 
     derive = steps.derive
     monkeypatch.setattr(base, "accept", accept)
-    monkeypatch.setattr(base, "state", lambda *_: base.State(1, held))
+    monkeypatch.setattr(base, "state", lambda *_: segments.State(1, held))
     monkeypatch.setattr(steps, "tidy", lambda *_, **__: None)
     monkeypatch.setattr(pages, "write", lambda *_: None)
     monkeypatch.setattr(os, "fsync", lambda _: None)

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import backup, base, ledger_tables as tables, objects, release as publication, steps
+from pipelines import backup, base, ledger_tables as tables, objects, release as publication, segments, steps
 from pipelines.backup import restore, restore_files
 from pipelines.desk import Desk
 from pipelines.maintenance import maintain
@@ -135,7 +135,7 @@ def test_what_can_be_made_anew_without_a_backup_is_made_anew_as_the_remedy_says(
     left = [f["path"] for f in verify(at)["findings"]]
     assert left == ([str(damaged.relative_to(at.lake.home))] if root == "base" else [])      # kept releases stand on it; the newest state does not
     assert answers(at.lake.home)[0] == rows
-    newest = base.data_files(base.table(at.lake, at.plan(DATASET)), {base.state(at.lake, at.plan(DATASET)).snapshot})
+    newest = segments.data_files(base.table(at.lake, at.plan(DATASET)), {base.state(at.lake, at.plan(DATASET)).snapshot})
     assert str(damaged) not in newest or root != "base"
 
 

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from pipelines import current, deltas, winners
-from pipelines.base import State
+from pipelines.segments import State
 from pipelines.settings import Lake
 from tests.pipelines.test_history import DATASET, World
 from tests.support import resident_id

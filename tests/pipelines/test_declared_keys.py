@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from pipelines import compiler, contract, current, governance, mapping, masks, rules
-from pipelines.base import State
 from pipelines.contract import datasets
 from pipelines.declared import Declared
+from pipelines.segments import State
 from pipelines.settings import Project
 from pipelines.sources import declaration
 from pipelines.sources.declaration import Database

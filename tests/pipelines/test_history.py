@@ -13,9 +13,9 @@ import duckdb
 import pytest
 
 from pipelines import base, compiler, current, history, keys, release, steps
-from pipelines.base import State, Version
 from pipelines.compiler import digest
 from pipelines.contract import dataset
+from pipelines.segments import State, Version
 from pipelines.settings import WrongUse
 from pipelines.sql import connect, name, names, text
 from tests.pipelines.test_release import slim

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 import sqlalchemy as sa
 
-from pipelines import base, gate, keys, ledger_tables as tables, pages, site, splitting, staging, steps
+from pipelines import base, gate, keys, ledger_tables as tables, pages, site, splitting, staged_batches, staging, steps
 from pipelines.batch import split_key
 from pipelines.gate import suite
 from pipelines.standing import UNSOUND
@@ -143,7 +143,7 @@ def _die(*_, **__):
     raise Killed
 
 
-@pytest.mark.parametrize(("module", "name"), [(splitting, "write_accepted"), (staging, "settle_all"), (base, "_exchange"), (base, "_sync_metadata")],
+@pytest.mark.parametrize(("module", "name"), [(splitting, "write_accepted"), (staged_batches, "settle_all"), (base, "_exchange"), (base, "_sync_metadata")],
                          ids=lambda value: value if isinstance(value, str) else "")
 def test_a_death_in_the_middle_is_mended_by_the_next_run(kept, alone, monkeypatch, module, name):
     at = kept.again()

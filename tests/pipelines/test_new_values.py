@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 import sqlalchemy as sa
 
-from pipelines import accepting, gate, ledger_tables as tables, new_values, pages, site, staging, steps, waivers
+from pipelines import accepting, gate, ledger_tables as tables, new_values, pages, site, staged_batches, steps, waivers
 from pipelines.cli import main
 from pipelines.contract import ContractError, datasets
 from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
@@ -55,7 +55,7 @@ def test_a_held_batch_names_the_new_code_and_passes_once_it_is_accepted(tmp_path
     assert entered(at) == [(BATCH, 1, "status", "8X", rows)] and rows == 4
     reason = at.ledger.batch(BATCH)["reason"]
     assert all(said in reason for said in ("status", "8X (4 rows)", f"accept-value {DATASET} status 8X", f"ingest {DATASET}"))
-    staged = staging.read(at.lake, BATCH, 1)
+    staged = staged_batches.read(at.lake, BATCH, 1)
     assert staged.counts["new_values"] == [{"column": "status", "value": "8X", "rows": 4}]
     kept = "".join(p.read_text("utf-8") for p in staged.folder.glob("*.json")) + json.dumps(entered(at)) + reason
     assert not any(text in kept for text in ("张三丰", "ZHANGSAN", "19900101", "9Z", "A-1"))
@@ -120,7 +120,7 @@ def test_waived_rows_are_no_new_values(tmp_path):
 def test_the_gate_fails_closed_on_a_list_it_cannot_explain(tmp_path, listed):
     at = lake(tmp_path)
     send(at, tmp_path, PLANTED)
-    folder = staging.read(at.lake, BATCH, 1).folder
+    folder = staged_batches.read(at.lake, BATCH, 1).folder
     counts = json.loads((folder / "counts.json").read_text())
     (folder / "counts.json").write_text(json.dumps(counts | {"new_values": listed}))
     verdict = gate.judge(at.lake, folder, at.ledger.batch(BATCH))

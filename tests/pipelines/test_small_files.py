@@ -6,7 +6,7 @@ import json
 import duckdb
 import pytest
 
-from pipelines import readers, staging, steps
+from pipelines import readers, staged_batches, steps
 from pipelines.batch import split_key
 from tests.support import HEADER, RESIDENCE, desk, resident_id, small_project, write_csv
 
@@ -34,7 +34,7 @@ def test_a_batch_of_many_files(tmp_path, monkeypatch, together):
     at = desk(tmp_path, small_project(tmp_path / "project", population__residence=RESIDENCE.replace("LOAD", "upsert")))
     [one] = steps.submit(DATASET, _files(tmp_path / "sent"), "police", "2026-11-01", desk=at)
     [key] = steps.stage(DATASET, [f"{one.batch_id}~r1"], at)
-    found = staging.read(at.lake, *split_key(key))
+    found = staged_batches.read(at.lake, *split_key(key))
     assert [u["file"] for u in found.counts["units"]] == list(range(1, FILES + 1))
     assert {u["reading"] for u in found.counts["units"]} == {"records", "lines"}
     assert (found.counts["records"], found.counts["unparseable"], found.counts["lines"]) == (8 * FILES, 5, 9 * FILES + 5)

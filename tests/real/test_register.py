@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pipelines import staging, steps
+from pipelines import staged_batches, steps
 from tests.support import REPOSITORY, desk, project
 
 REAL = Path(os.environ["LAKE_REAL_DATA"])
@@ -37,13 +37,13 @@ def _stage(at, tmp_path, name: str) -> tuple[list[str], Path]:
     steps.submit(DATASET, [file], "open_register", "2026-11-01", desk=at)
     keys = steps.receive(DATASET, desk=at)
     assert steps.stage(DATASET, keys, at) == keys, steps.report(DATASET, keys, at)
-    return keys, staging.folder(at.lake, *steps.split_key(keys[0]))
+    return keys, staged_batches.folder(at.lake, *steps.split_key(keys[0]))
 
 
 def test_the_sample_loses_a_fraction_of_a_percent_for_the_right_reasons(at, tmp_path):
     keys, folder = _stage(at, tmp_path, "enterprise_register_sample.csv.gz")
     rules = duckdb.sql(f"SELECT rule, count(*) FROM (SELECT unnest(rules) AS rule FROM '{folder}/quarantine.parquet') GROUP BY ALL").fetchall()
-    counts = staging.read(at.lake, *steps.split_key(keys[0])).counts
+    counts = staged_batches.read(at.lake, *steps.split_key(keys[0])).counts
     assert counts["unparseable"] == 0
     assert 0.0005 < counts["quarantined"] / counts["records"] < 0.01, rules
     capital = duckdb.sql(f"SELECT count(reg_capital) / count(*), count(DISTINCT reg_capital_currency) FROM '{folder}/accepted/*.parquet'").fetchone()
