@@ -74,7 +74,7 @@ def peers() -> list[str]:
         one = json.loads(file.read_text())
         runs = one["runs"]
         made += ["", f"{one['rows']:,} rows, input and comparison from another folder (`make bench BENCH=… PEERS=…`), all in turn in one call; load of the machine when it ended {one['load']:.1f}:", "",
-                 "| way | right | wall s | × script | × ingest | × ingest and release | CPU s | peak MB | memory × ingest | runs |", "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
+                 "| way | right | wall s without sorting | × script | × ingest | × ingest and release | CPU s | peak MB | memory × ingest | runs |", "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|"]
         for way, found in runs.items():
             ratios = " | ".join(f"{_unsorted(found) / _unsorted(runs[beside]):.2f}" for beside in ("limit", "ingest", "publish"))
             made.append(f"| {(WAYS | OTHERS)[way]} | {_right(found)} | {_unsorted(found):.1f} | {ratios} | {_median(found, 'cpu'):.1f} | {_median(found, 'memory'):,.0f} | "
@@ -126,7 +126,7 @@ def _steps(found: list[dict[str, Any]]) -> list[str]:
 
 
 def _slopes(found: list[dict[str, Any]]) -> list[str]:
-    """How CPU time grows with the rows from each measured size to the next, and what a million more cost."""
+    """How CPU time grows with the rows, over all measured sizes (least squares) and from each to the next, and what a million more cost."""
     made = []
     for way in ("ingest", "publish"):
         cpu = [(one["rows"], _median(one["runs"][way], "cpu")) for one in found if way in one["runs"]]
@@ -134,8 +134,10 @@ def _slopes(found: list[dict[str, Any]]) -> list[str]:
             (first, low), (last, high) = cpu[0], cpu[-1]
             per = (high - low) / (last - first)
             slopes = ", ".join(f"{math.log(t2 / t1) / math.log(n2 / n1):.2f} ({n1 / 1e6:g} to {n2 / 1e6:g} million)" for (n1, t1), (n2, t2) in zip(cpu, cpu[1:]))
-            made.append(f"- {WAYS[way]}: {low - per * first:.1f} s of CPU whatever the rows, and {per * 1e6:.1f} s for each million; log-log slope {slopes}.")
-    return ["From each size to the next:", "", *made, ""] if made else []
+            line = statistics.linear_regression(*([math.log(n) for n in each] for each in zip(*cpu))).slope
+            made.append(f"- {WAYS[way]}: {low - per * first:.1f} s of CPU whatever the rows, and {per * 1e6:.1f} s for each million; log-log slope {line:.2f} of one line through "
+                        f"all sizes, from each to the next {slopes}.")
+    return ["How cost grows:", "", *made, ""] if made else []
 
 
 def _sizes(small: dict[str, Any], big: dict[str, Any]) -> list[str]:
