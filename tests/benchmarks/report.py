@@ -79,7 +79,18 @@ def peers() -> list[str]:
             ratios = " | ".join(f"{_unsorted(found) / _unsorted(runs[beside]):.2f}" for beside in ("limit", "ingest", "publish"))
             made.append(f"| {(WAYS | OTHERS)[way]} | {_right(found)} | {_unsorted(found):.1f} | {ratios} | {_median(found, 'cpu'):.1f} | {_median(found, 'memory'):,.0f} | "
                         f"{_median(found, 'memory') / _median(runs['ingest'], 'memory'):.2f} | {len(found)} |")
+        made += ["", _wanted(runs)]
     return made
+
+
+def _wanted(runs: dict[str, Any]) -> str:
+    """What the job is to cost beside the others, and what it does; of those that ran."""
+    wall, memory = {way: _unsorted(found) for way, found in runs.items()}, {way: _median(found, "memory") for way, found in runs.items()}
+    told = [f"{WAYS[way]} {wall[way] / wall['limit']:.1f} × the script's time (at most {most} ×)" for way, most in (("ingest", 1.5), ("publish", 2.2))]
+    told += [f"{wall[way] / wall['ingest']:.1f} × as fast as {OTHERS[way]} (at least {least} ×)" for way, least in (("pandas_gx", 3.5), ("dbt_duckdb", 2.5), ("dlt_duckdb", 2.5)) if way in runs]
+    told += [f"{wall['ingest'] / wall['polars']:.1f} × the time of Polars (at most 1.3 ×)"] if "polars" in runs else []
+    told += [f"{memory['ingest'] / memory[way]:.0%} of the memory of {OTHERS[way]} (at most {most:.0%})" for way, most in (("pandas_gx", 0.3), ("polars", 0.5)) if way in runs]
+    return f"Found (and wanted), sorting apart: {'; '.join(told)}; peak {memory['ingest'] / 1000:.2f} GB, {memory['publish'] / 1000:.2f} GB with the release (at most 2)."
 
 
 def others() -> list[str]:
